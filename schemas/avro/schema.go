@@ -178,7 +178,7 @@ func nearest(name string, names []string) []string {
 		d := distance(strings.ToLower(name), strings.ToLower(n))
 		if d > 0 && strings.EqualFold(unqualified(n), last) {
 			d = min(d, 1)
-		} else if d > max(1, len(name)/3) {
+		} else if d > max(1, min(3, len(name)/2)) {
 			continue
 		}
 		best = append(best, scored{n, d})

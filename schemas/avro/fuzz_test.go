@@ -1,0 +1,97 @@
+package avro
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/linkedin/goavro/v2"
+	"github.com/tallystick/tallystick/schemas"
+)
+
+const nestedText = `{"type":"record","name":"Order","fields":[
+ {"name":"id","type":"string"},
+ {"name":"lines","type":{"type":"array","items":{"type":"record","name":"Line","fields":[
+   {"name":"sku","type":"bytes"},{"name":"n","type":"int"},{"name":"sub","type":["null","Line"]}]}}},
+ {"name":"tags","type":{"type":"map","values":["null","string","double"]}},
+ {"name":"buyer","type":["null",{"type":"record","name":"Buyer","fields":[
+   {"name":"tier","type":{"type":"enum","name":"Tier","symbols":["A","B"]}},
+   {"name":"score","type":["float","null"]},{"name":"hash","type":{"type":"fixed","name":"H","size":4}}]}]},
+ {"name":"ok","type":"boolean"},
+ {"name":"day","type":{"type":"int","logicalType":"date"}},
+ {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}}]}`
+
+func nestedBody(t testing.TB) []byte {
+	line := map[string]any{"sku": []byte("s1"), "n": 3, "sub": goavro.Union("Line", map[string]any{"sku": []byte{}, "n": -1, "sub": nil})}
+	return encode(t, nestedText, map[string]any{
+		"id": "order-1", "lines": []any{line, line},
+		"tags":  map[string]any{"k": goavro.Union("string", "v"), "d": goavro.Union("double", 2.5)},
+		"buyer": goavro.Union("Buyer", map[string]any{"tier": "B", "score": goavro.Union("float", float32(0.5)), "hash": []byte("abcd")}),
+		"ok":    true, "day": 19_000, "at": int64(1_700_000_000_000),
+	})
+}
+
+// S3: a body cut anywhere, or with a byte too many, is an error.
+func TestTruncation(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		body []byte
+	}{{nestedText, nestedBody(t)}, {purchaseText, purchaseBody(t)}} {
+		s := mustParse(t, c.text)
+		if !sameVerdict(t, s, s.Paths(), c.body) {
+			t.Fatal("the whole body is not valid")
+		}
+		for n := range c.body {
+			if sameVerdict(t, s, s.Paths(), c.body[:n:n]) {
+				t.Errorf("valid with %d of %d bytes", n, len(c.body))
+			}
+		}
+		if sameVerdict(t, s, s.Paths(), append(c.body, 0)) {
+			t.Error("valid with a byte too many")
+		}
+	}
+}
+
+// S3, A1: hostile bytes never panic; the verdict does not depend on the
+// projection; what we accept the oracle reads alike.
+func FuzzDecode(f *testing.F) {
+	s := mustParse(f, nestedText)
+	codec, err := goavro.NewCodec(nestedText)
+	if err != nil {
+		f.Fatal(err)
+	}
+	body := nestedBody(f)
+	f.Add(body)
+	f.Add(body[:len(body)/2])
+	f.Add([]byte("\x00\x00\x00\x00\x00\x00\x00"))
+	f.Add([]byte("\x00\x03\x0c\x00\x02\x00\x00\x00\x00\x00\x01\x00\x00"))
+	f.Add([]byte("\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if sameVerdict(t, s, s.Paths(), b) {
+			compareWithOracle(t, s, codec, s.Paths(), b)
+		}
+	})
+}
+
+// S3: hostile schema text never panics, and what parses compiles with itself.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{nestedText, purchaseText, tripText, `["null"]`, `{"type":{"type":"record","name":"R","fields":[]}}`,
+		rec("R", fld("a", `{"type":"array","items":"R"}`))} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := Parse("fuzz", text)
+		if err != nil {
+			var typed *ParseError
+			if !errors.As(err, &typed) {
+				t.Fatalf("error of type %T: %v", err, err)
+			}
+			return
+		}
+		paths := s.Paths()
+		d, err := Compile(s, s, paths, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = d.Decode(make([]schemas.Value, len(paths)), text)
+	})
+}
