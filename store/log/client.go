@@ -83,7 +83,9 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		// Produced records name their partition: ticks and quarantine do.
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordDeliveryTimeout(o.RetryFor),
+		// Producing is bounded by contexts: RecordDeliveryTimeout counts from a
+		// record's own timestamp, which may be old.
+		kgo.AllowIdempotentProduceCancellation(),
 		kgo.RetryTimeout(o.RetryFor),
 	)...)
 	if err != nil {

@@ -79,7 +79,7 @@ func (f *fetcher) page(ctx context.Context, p int32, from, to int64) (page, erro
 	defer cancel()
 	var last error
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		pg, err := f.once(bounded, p, from, fetchWait)
+		pg, err := f.once(bounded, p, from, min(fetchWait, f.c.o.RetryFor/4))
 		if err == nil && pg.next > from {
 			return pg, nil
 		}

@@ -49,6 +49,8 @@ func (c *Client) Produce(ctx context.Context, topic string, partition int32, ms 
 // produce appends records and waits for all of them. Records that fail have
 // offset -1; the first failure is returned.
 func (c *Client) produce(ctx context.Context, rs []*kgo.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, c.o.RetryFor)
+	defer cancel()
 	var first error
 	for _, res := range c.kc.ProduceSync(ctx, rs...) {
 		if res.Err == nil {

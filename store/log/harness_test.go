@@ -1,0 +1,161 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"github.com/tallystick/tallystick/schemas"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// refuseOutside fails where an address is not on this machine: tests must not
+// reach anything else.
+func refuseOutside(addrs ...string) error {
+	for _, a := range addrs {
+		host, _, err := net.SplitHostPort(a)
+		if err != nil {
+			return err
+		}
+		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+			return fmt.Errorf("%s is not a loopback address", a)
+		}
+	}
+	return nil
+}
+
+func TestHarnessRefusesOutsideAddresses(t *testing.T) {
+	if err := refuseOutside("127.0.0.1:9092", "[::1]:9092"); err != nil {
+		t.Error(err)
+	}
+	for _, a := range []string{"10.0.0.1:9092", "kafka.example:9092", "localhost"} {
+		if refuseOutside(a) == nil {
+			t.Errorf("%s was not refused", a)
+		}
+	}
+}
+
+// rig is a fake cluster with a client.
+type rig struct {
+	*testing.T
+	ctx context.Context
+	k   *kfake.Cluster
+	c   *Client
+}
+
+func newRig(t *testing.T, opts ...kfake.Opt) *rig {
+	t.Helper()
+	k, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	if err := refuseOutside(k.ListenAddrs()...); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	t.Cleanup(cancel)
+	r := &rig{T: t, ctx: ctx, k: k}
+	r.c = r.open(Options{RetryFor: 5 * time.Second})
+	return r
+}
+
+func (r *rig) open(o Options) *Client {
+	r.Helper()
+	o.Brokers = r.k.ListenAddrs()
+	c, err := Open(r.ctx, o)
+	r.must(err)
+	r.Cleanup(c.Close)
+	return c
+}
+
+func (r *rig) must(err error) {
+	r.Helper()
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *rig) create(topic string, partitions int32, configs map[string]string) {
+	r.Helper()
+	r.must(r.c.EnsureTopic(r.ctx, topic, partitions, configs))
+}
+
+// produce appends one record with the given value.
+func (r *rig) produce(topic string, p int32, value string) int64 {
+	r.Helper()
+	at, err := r.c.Produce(r.ctx, topic, p, Message{Value: []byte(value), Timestamp: time.UnixMilli(1000)})
+	r.must(err)
+	return at[0]
+}
+
+// txn opens a transactional producer with a transaction begun.
+func (r *rig) txn(id string) *kgo.Client {
+	r.Helper()
+	kc, err := kgo.NewClient(
+		kgo.SeedBrokers(r.k.ListenAddrs()...),
+		kgo.TransactionalID(id),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	)
+	r.must(err)
+	r.Cleanup(kc.Close)
+	r.must(kc.BeginTransaction())
+	return kc
+}
+
+func (r *rig) end(kc *kgo.Client, how kgo.TransactionEndTry) {
+	r.Helper()
+	r.must(kc.EndTransaction(r.ctx, how))
+}
+
+func (r *rig) send(kc *kgo.Client, rs ...*kgo.Record) {
+	r.Helper()
+	r.must(kc.ProduceSync(r.ctx, rs...).FirstErr())
+}
+
+// read collects what Read delivers, as "offset:value" or "offset:tick".
+func (r *rig) read(topic string, p int32, from, to int64) ([]string, error) {
+	var got []string
+	err := r.c.Read(r.ctx, Ref{Name: topic}, p, from, to, func(rs []schemas.Record) error {
+		for i := range rs {
+			got = append(got, show(&rs[i]))
+		}
+		return nil
+	})
+	return got, err
+}
+
+func show(r *schemas.Record) string {
+	switch {
+	case r.Tick:
+		return fmt.Sprintf("%d:tick", r.Offset)
+	case r.Value == nil:
+		return fmt.Sprintf("%d:null", r.Offset)
+	}
+	return fmt.Sprintf("%d:%s", r.Offset, r.Value)
+}
+
+// wantErr asserts that err is an E and returns it.
+func wantErr[E error](t testing.TB, err error) E {
+	t.Helper()
+	e, ok := errors.AsType[E](err)
+	if !ok {
+		t.Fatalf("error %T %v, want %T", err, err, e)
+	}
+	return e
+}
+
+func equal(t testing.TB, got, want any) {
+	t.Helper()
+	if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
+		t.Errorf("got  %s\nwant %s", g, w)
+	}
+}
