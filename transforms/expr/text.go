@@ -44,15 +44,25 @@ var signs = map[string]struct {
 	operators.Modulo:        {"%", bindProduct},
 }
 
-// unparse writes the normal form of e.
+// unparse returns the normal form of e.
 func unparse(e ast.Expr) string {
-	var b strings.Builder
-	write(&b, e, 0)
-	return b.String()
+	var w writer
+	w.write(e, 0)
+	return w.String()
+}
+
+// writer collects the normal form of an expression.
+type writer struct {
+	strings.Builder
+	rename func(path string) string // nil = names as they are
 }
 
 // write writes e, in parentheses when it binds weaker than its place asks.
-func write(b *strings.Builder, e ast.Expr, bind int) {
+func (b *writer) write(e ast.Expr, bind int) {
+	if p, ok := path(e); ok && b.rename != nil {
+		b.WriteString(b.rename(p))
+		return
+	}
 	own := binding(e)
 	if own < bind {
 		b.WriteByte('(')
@@ -64,46 +74,46 @@ func write(b *strings.Builder, e ast.Expr, bind int) {
 	case ast.IdentKind:
 		b.WriteString(e.AsIdent())
 	case ast.SelectKind:
-		write(b, e.AsSelect().Operand(), bindMember)
+		b.write(e.AsSelect().Operand(), bindMember)
 		b.WriteString("." + e.AsSelect().FieldName())
 	case ast.ListKind:
 		b.WriteByte('[')
-		writeList(b, e.AsList().Elements())
+		b.list(e.AsList().Elements())
 		b.WriteByte(']')
 	case ast.CallKind:
-		writeCall(b, e.AsCall(), own)
+		b.call(e.AsCall(), own)
 	default:
 		b.WriteString("{…}")
 	}
 }
 
-func writeCall(b *strings.Builder, call ast.CallExpr, own int) {
+func (b *writer) call(call ast.CallExpr, own int) {
 	name, args := call.FunctionName(), call.Args()
 	sign, infix := signs[name]
 	switch {
 	case call.IsMemberFunction():
-		write(b, call.Target(), bindMember)
+		b.write(call.Target(), bindMember)
 		b.WriteString("." + name + "(")
-		writeList(b, args)
+		b.list(args)
 		b.WriteByte(')')
 	case name == operators.Conditional:
-		write(b, args[0], own+1)
+		b.write(args[0], own+1)
 		b.WriteString(" ? ")
-		write(b, args[1], own+1)
+		b.write(args[1], own+1)
 		b.WriteString(" : ")
-		write(b, args[2], own)
+		b.write(args[2], own)
 	case infix:
-		write(b, args[0], own)
+		b.write(args[0], own)
 		b.WriteString(" " + sign.text + " ")
 		// && and || are associative: CEL's parser balances their chains.
 		if name == operators.LogicalAnd || name == operators.LogicalOr {
-			write(b, args[1], own)
+			b.write(args[1], own)
 		} else {
-			write(b, args[1], own+1)
+			b.write(args[1], own+1)
 		}
 	case name == operators.LogicalNot:
 		b.WriteByte('!')
-		write(b, args[0], bindMember)
+		b.write(args[0], bindMember)
 	case name == operators.Negate:
 		b.WriteByte('-')
 		// -(5) is not the literal -5.
@@ -111,25 +121,25 @@ func writeCall(b *strings.Builder, call ast.CallExpr, own int) {
 			b.WriteByte('(')
 			defer b.WriteByte(')')
 		}
-		write(b, args[0], bindMember)
+		b.write(args[0], bindMember)
 	case name == operators.Index:
-		write(b, args[0], bindMember)
+		b.write(args[0], bindMember)
 		b.WriteByte('[')
-		write(b, args[1], 0)
+		b.write(args[1], 0)
 		b.WriteByte(']')
 	default:
 		b.WriteString(name + "(")
-		writeList(b, args)
+		b.list(args)
 		b.WriteByte(')')
 	}
 }
 
-func writeList(b *strings.Builder, list []ast.Expr) {
+func (b *writer) list(list []ast.Expr) {
 	for i, e := range list {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		write(b, e, 0)
+		b.write(e, 0)
 	}
 }
 
@@ -213,4 +223,16 @@ func quote(s string, isBytes bool) string {
 	}
 	b.WriteByte('"')
 	return b.String()
+}
+
+// Normalize returns the normal form of src with its fields renamed, unchecked
+// but for its syntax. The error is an Errors.
+func Normalize(src string, rename func(path string) string) (string, error) {
+	tree, errs := parse(src)
+	if len(errs) > 0 {
+		return "", errs
+	}
+	w := writer{rename: rename}
+	w.write(tree.Expr(), 0)
+	return w.String(), nil
 }
