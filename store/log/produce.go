@@ -57,6 +57,10 @@ func (c *Client) produce(ctx context.Context, rs []*kgo.Record) error {
 			continue
 		}
 		res.Record.Offset = -1
+		if errors.Is(res.Err, kerr.UnknownTopicID) || errors.Is(res.Err, kerr.UnknownTopicOrPartition) {
+			// The producer pins the topic's ID; let the next call find a new one.
+			c.kc.PurgeTopicsFromProducing(res.Record.Topic)
+		}
 		if first == nil {
 			first = fmt.Errorf("produce to partition %d: %w", res.Record.Partition, topicErr(res.Record.Topic, "Write", res.Err))
 		}
