@@ -1,0 +1,105 @@
+package schemas
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+)
+
+// Cut fixes, before reading, how far each partition is read (K1). It is a file
+// that train, replay and stream --until accept.
+type Cut struct {
+	Topics map[string]TopicCut `json:"topics"`
+}
+
+// TopicCut is the part of a cut that concerns one topic.
+type TopicCut struct {
+	TopicID string `json:"topic_id"`
+	// TimestampType is "LogAppendTime" or "CreateTime".
+	TimestampType string                 `json:"timestamp_type,omitempty"`
+	Partitions    map[int32]PartitionCut `json:"partitions"`
+}
+
+// PartitionCut bounds one partition: offsets [Start, End).
+type PartitionCut struct {
+	Start int64 `json:"start"`
+	End   int64 `json:"end"`
+	// Clock is the log clock at End, in µs; nil where it is not known yet or
+	// where the partition holds no record.
+	Clock *Micros `json:"clock,omitempty"`
+}
+
+// PartitionIDs returns the partitions of the topic in ascending order.
+func (t TopicCut) PartitionIDs() []int32 {
+	ids := make([]int32, 0, len(t.Partitions))
+	for p := range t.Partitions {
+		ids = append(ids, p)
+	}
+	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
+	return ids
+}
+
+// Validate reports every fault of the cut at once.
+func (c *Cut) Validate() error {
+	var errs []error
+	if len(c.Topics) == 0 {
+		errs = append(errs, errors.New("it names no topic"))
+	}
+	for name, t := range c.Topics {
+		if t.TopicID == "" {
+			errs = append(errs, fmt.Errorf("topic %s has no topic_id", name))
+		}
+		if len(t.Partitions) == 0 {
+			errs = append(errs, fmt.Errorf("topic %s has no partitions", name))
+		}
+		for p, pc := range t.Partitions {
+			if p < 0 || pc.Start < 0 || pc.End < pc.Start {
+				errs = append(errs, fmt.Errorf("topic %s partition %d: offsets %d to %d are not a range", name, p, pc.Start, pc.End))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// LoadCut reads a cut file.
+func LoadCut(path string) (*Cut, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cut file: %w", err)
+	}
+	var c Cut
+	if err := json.Unmarshal(b, &c); err != nil {
+		return nil, fmt.Errorf("cut file %s is not a cut: %w; write one with `tallystick cut`", path, err)
+	}
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("cut file %s: %w", path, err)
+	}
+	return &c, nil
+}
+
+// Save writes the cut to path, whole or not at all. Equal cuts give equal bytes.
+func (c *Cut) Save(path string) error {
+	b, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cut file: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".cut-*")
+	if err != nil {
+		return fmt.Errorf("cut file: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(append(b, '\n'))
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("cut file: %w", err)
+	}
+	return nil
+}

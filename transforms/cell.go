@@ -1,0 +1,322 @@
+package transforms
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+
+	"github.com/tallystick/tallystick/schemas"
+)
+
+// cell is one partial aggregate of a tile: what one (aggregation, input,
+// filter) has seen. Which fields mean something depends on its aggregator. The
+// zero cell has seen nothing.
+type cell struct {
+	n   int64 // inputs added that were not null
+	sum exactSum
+	x   *cellExtra // for aggregates that need more, else nil
+}
+
+// cellExtra is the part of a cell that most aggregates do without.
+type cellExtra struct {
+	squares exactSum
+	order   orderKey
+	value   schemas.Value
+	hashes  []uint64 // ascending
+}
+
+func (c *cell) extra() *cellExtra {
+	if c.x == nil {
+		c.x = &cellExtra{}
+	}
+	return c.x
+}
+
+// reset empties the cell for reuse.
+func (c *cell) reset() {
+	x := c.x
+	*c = cell{}
+	if x != nil {
+		*x = cellExtra{hashes: x.hashes[:0]}
+		c.x = x
+	}
+}
+
+// orderKey orders events for first and last (V5).
+type orderKey struct {
+	eventTime schemas.Micros
+	version   int64
+	partition int32
+	offset    int64
+}
+
+func (a *orderKey) less(b *orderKey) bool {
+	switch {
+	case a.eventTime != b.eventTime:
+		return a.eventTime < b.eventTime
+	case a.version != b.version:
+		return a.version < b.version
+	case a.partition != b.partition:
+		return a.partition < b.partition
+	}
+	return a.offset < b.offset
+}
+
+// aggregator is one row of the table of partial aggregates. Add and merge are
+// exact, associative and commutative (V2); append writes canonical bytes; parse
+// returns the length it took, 0 for anything that append would not write.
+type aggregator interface {
+	add(c *cell, v schemas.Value, at *orderKey)
+	merge(c, d *cell)
+	append(dst []byte, c *cell) []byte
+	parse(b []byte, c *cell) int
+}
+
+// partial returns the aggregator that keeps what aggregation a over inputs of
+// kind k needs. Aggregations that need the same share it: mean reads a sum.
+func partial(a Aggregation, k schemas.Kind) aggregator {
+	switch a {
+	case Count:
+		return counts{}
+	case Sum, Mean:
+		return sums{double: k == schemas.Double}
+	case VarPop, VarSamp, StddevPop, StddevSamp:
+		return moments{double: k == schemas.Double}
+	case Min:
+		return extremes{kind: k, sign: 1}
+	case Max:
+		return extremes{kind: k, sign: -1}
+	case First:
+		return ordered{kind: k}
+	case Last:
+		return ordered{kind: k, last: true}
+	}
+	return distinct{}
+}
+
+// counts counts.
+type counts struct{}
+
+func (counts) add(c *cell, _ schemas.Value, _ *orderKey) { c.n++ }
+func (counts) merge(c, d *cell)                          { c.n += d.n }
+func (counts) append(dst []byte, c *cell) []byte         { return binary.AppendUvarint(dst, uint64(c.n)) }
+func (counts) parse(b []byte, c *cell) int {
+	n, w := uvarint(b)
+	c.n = int64(n)
+	if n > math.MaxInt64 {
+		return 0
+	}
+	return w
+}
+
+// sums keeps n and Σx.
+type sums struct{ double bool }
+
+func (a sums) add(c *cell, v schemas.Value, _ *orderKey) {
+	c.n++
+	if a.double {
+		c.sum.addDouble(v.Double())
+	} else {
+		c.sum.addInt(v.Int())
+	}
+}
+
+func (sums) merge(c, d *cell) {
+	c.n += d.n
+	c.sum.merge(&d.sum)
+}
+
+func (sums) append(dst []byte, c *cell) []byte {
+	dst = binary.AppendUvarint(dst, uint64(c.n))
+	if c.n == 0 {
+		return dst
+	}
+	return c.sum.append(dst)
+}
+
+func (a sums) parse(b []byte, c *cell) int {
+	w := counts{}.parse(b, c)
+	if c.n == 0 || w == 0 {
+		c.sum = exactSum{}
+		return w
+	}
+	n := c.sum.parse(b[w:])
+	if n == 0 || !a.double && !c.sum.isZero() && c.sum.exp < 0 {
+		return 0
+	}
+	return w + n
+}
+
+// moments keeps n, Σx and Σx².
+type moments struct{ double bool }
+
+func (a moments) add(c *cell, v schemas.Value, at *orderKey) {
+	sums(a).add(c, v, at)
+	if a.double {
+		m, e, _ := decompose(v.Double())
+		c.extra().squares.addSquare(m, e)
+		return
+	}
+	i := v.Int()
+	m := uint64(i)
+	if i < 0 {
+		m = -m
+	}
+	c.extra().squares.addSquare(m, 0)
+}
+
+func (a moments) merge(c, d *cell) {
+	sums(a).merge(c, d)
+	if d.x != nil {
+		c.extra().squares.merge(&d.x.squares)
+	}
+}
+
+func (a moments) append(dst []byte, c *cell) []byte {
+	dst = sums(a).append(dst, c)
+	if c.n == 0 {
+		return dst
+	}
+	return c.x.squares.append(dst)
+}
+
+func (a moments) parse(b []byte, c *cell) int {
+	w := sums(a).parse(b, c)
+	if c.n == 0 || w == 0 {
+		return w
+	}
+	n := c.extra().squares.parse(b[w:])
+	q := &c.x.squares
+	if n == 0 || q.big == nil && q.hi < 0 || q.big != nil && q.big.Sign() < 0 || !a.double && !q.isZero() && q.exp < 0 {
+		return 0
+	}
+	return w + n
+}
+
+// extremes keeps the least (sign 1) or greatest (sign -1) value. n is 1 once
+// there is one, so that equal sets give equal bytes.
+type extremes struct {
+	kind schemas.Kind
+	sign int
+}
+
+func (a extremes) add(c *cell, v schemas.Value, _ *orderKey) {
+	switch {
+	case a.kind == schemas.String || a.kind == schemas.Bytes:
+		if x := c.extra(); c.n == 0 || v.Compare(x.value)*a.sign < 0 {
+			x.value = keep(v)
+		}
+	case c.n == 0 || v.Compare(a.value(c))*a.sign < 0:
+		c.sum.lo = scalarBits(v)
+	}
+	c.n = 1
+}
+
+func (a extremes) value(c *cell) schemas.Value {
+	if a.kind == schemas.String || a.kind == schemas.Bytes {
+		return c.x.value
+	}
+	return scalarValue(a.kind, c.sum.lo)
+}
+
+func (a extremes) merge(c, d *cell) {
+	if d.n != 0 {
+		a.add(c, a.value(d), nil)
+	}
+}
+
+func (a extremes) append(dst []byte, c *cell) []byte {
+	dst = append(dst, byte(c.n))
+	if c.n == 0 {
+		return dst
+	}
+	return appendScalar(dst, a.value(c))
+}
+
+func (a extremes) parse(b []byte, c *cell) int {
+	if len(b) == 0 || b[0] > 1 {
+		return 0
+	}
+	c.n = int64(b[0])
+	if c.n == 0 {
+		return 1
+	}
+	v, w := parseScalar(b[1:], a.kind)
+	if w == 0 {
+		return 0
+	}
+	if a.kind == schemas.String || a.kind == schemas.Bytes {
+		c.extra().value = v
+	} else {
+		c.sum.lo = scalarBits(v)
+	}
+	return 1 + w
+}
+
+// ordered keeps the first or last value by orderKey (V5).
+type ordered struct {
+	kind schemas.Kind
+	last bool
+}
+
+func (a ordered) add(c *cell, v schemas.Value, at *orderKey) {
+	x := c.extra()
+	if c.n == 0 || at.less(&x.order) != a.last {
+		x.order, x.value = *at, keep(v)
+	}
+	c.n = 1
+}
+
+func (a ordered) merge(c, d *cell) {
+	if d.n != 0 {
+		a.add(c, d.x.value, &d.x.order)
+	}
+}
+
+func (a ordered) append(dst []byte, c *cell) []byte {
+	dst = append(dst, byte(c.n))
+	if c.n == 0 {
+		return dst
+	}
+	k := &c.x.order
+	dst = binary.AppendVarint(dst, int64(k.eventTime))
+	dst = binary.AppendVarint(dst, k.version)
+	dst = binary.AppendUvarint(dst, uint64(k.partition))
+	dst = binary.AppendUvarint(dst, uint64(k.offset))
+	return appendScalar(dst, c.x.value)
+}
+
+func (a ordered) parse(b []byte, c *cell) int {
+	if len(b) == 0 || b[0] > 1 {
+		return 0
+	}
+	c.n = int64(b[0])
+	if c.n == 0 {
+		return 1
+	}
+	r := reader{b: b[1:]}
+	k := &c.extra().order
+	k.eventTime, k.version = schemas.Micros(r.varint()), r.varint()
+	p, o := r.uvarint(), r.uvarint()
+	if p > math.MaxInt32 || o > math.MaxInt64 {
+		return 0
+	}
+	k.partition, k.offset = int32(p), int64(o)
+	v, w := parseScalar(r.b, a.kind)
+	if r.bad || w == 0 {
+		return 0
+	}
+	c.x.value = v
+	return len(b) - len(r.b) + w
+}
+
+// keep returns v with text that does not alias a record.
+func keep(v schemas.Value) schemas.Value {
+	switch v.Kind() {
+	case schemas.String:
+		return schemas.StringValue(strings.Clone(v.Text()))
+	case schemas.Bytes:
+		return schemas.BytesValue(strings.Clone(v.Text()))
+	}
+	return v
+}

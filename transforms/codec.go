@@ -1,0 +1,345 @@
+package transforms
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+	"sort"
+
+	"github.com/tallystick/tallystick/schemas"
+)
+
+// A state is written in two parts (V11, O1). Served is all that a read needs:
+//
+//	byte     StateFormat
+//	uvarint  partition
+//	varint   last offset
+//	8 bytes  clock, little-endian
+//	8 bytes  boundary of the last Trim, little-endian
+//	level    for each level of the view, the finest first: uvarint number of
+//	         tiles; unless 0 the first index as a varint; then the tiles, sealed
+//	         and open parts merged: uvarint distance to the index before (not for
+//	         the first), uvarint length, body
+//	byte     1 when a base follows: uvarint events, the cells of lifetime features
+//	uvarint  number of pending events, each: varint event time, varint version,
+//	         uvarint offset, uvarint length and row
+//	uvarint  number of ids in the open part
+//	4 bytes  CRC32C of all before, little-endian
+//
+// A body is a uvarint event count and the cells in the order of their canonical
+// text. Open is what Step needs beside it, one field per hour of event time:
+//
+//	uvarint  number of ids, each: uvarint length and id, varint version, varint
+//	         event time, varint memory minus event time, uvarint offset,
+//	         byte: 1 accepted, 2 open; when open uvarint length and row
+//	uvarint  number of sealed tiles that also have open events, each: uvarint
+//	         level, varint index, uvarint length, body
+//	4 bytes  CRC32C, little-endian
+//
+// Equal states have equal bytes, and no others parse.
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func appendCRC(dst []byte, from int) []byte {
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[from:], castagnoli))
+}
+
+// Open is one field of the open part.
+type Open struct {
+	Hour int64 // event time / 1 h, floored
+	Data []byte
+}
+
+// AppendServed appends the served part of the state.
+func (v *View) AppendServed(dst []byte, s *State) []byte {
+	from := len(dst)
+	dst = append(dst, StateFormat)
+	dst = binary.AppendUvarint(dst, uint64(s.partition))
+	dst = binary.AppendVarint(dst, s.last)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.clock))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.trimmed))
+	for li := range v.levels {
+		if open := v.openTiles(s, li); len(open) > 0 {
+			dst = v.levels[li].appendMerged(dst, &s.levels[li], open)
+		} else {
+			dst = v.levels[li].appendSealed(dst, &s.levels[li])
+		}
+	}
+	dst = v.appendBase(dst, s)
+	dst = binary.AppendUvarint(dst, uint64(len(s.pending)))
+	for i := range s.pending {
+		dst = appendHeld(dst, &s.pending[i])
+	}
+	dst = binary.AppendUvarint(dst, uint64(s.ids.len()))
+	return appendCRC(dst, from)
+}
+
+func appendHeld(dst []byte, h *held) []byte {
+	dst = binary.AppendVarint(dst, int64(h.eventTime))
+	dst = binary.AppendVarint(dst, h.version)
+	dst = binary.AppendUvarint(dst, uint64(h.offset))
+	dst = binary.AppendUvarint(dst, uint64(len(h.row)))
+	return append(dst, h.row...)
+}
+
+func (v *View) appendBase(dst []byte, s *State) []byte {
+	if s.base == nil {
+		return append(dst, 0)
+	}
+	dst = binary.AppendUvarint(append(dst, 1), uint64(s.base.events))
+	l := &v.levels[len(v.levels)-1]
+	for _, i := range l.base {
+		dst = l.cells[i].agg.append(dst, &s.base.cells[i])
+	}
+	return dst
+}
+
+// appendSealed appends a level without open events: the frozen prefix as it
+// is, and the tail.
+func (l *level) appendSealed(dst []byte, x *tileList) []byte {
+	n := x.len()
+	dst = binary.AppendUvarint(dst, uint64(n))
+	if n == 0 {
+		return dst
+	}
+	dst = binary.AppendVarint(dst, x.firstIndex())
+	dst = append(dst, x.frozen[x.head:]...)
+	last := x.last
+	for i := range x.tail {
+		t := &x.tail[i]
+		if x.count > 0 || i > 0 {
+			dst = binary.AppendUvarint(dst, uint64(t.index-last))
+		}
+		dst = l.appendTile(dst, t)
+		last = t.index
+	}
+	return dst
+}
+
+// openTiles returns what the open events of the state make of the tiles of a
+// level, ascending by index.
+func (v *View) openTiles(s *State, li int) []*tile {
+	if s.ids == nil || v.spec.Identity != ByVersion {
+		return nil
+	}
+	l := &v.levels[li]
+	e := v.scratch.Get().(*evaluation)
+	defer v.scratch.Put(e)
+	tiles := map[int64]*tile{}
+	for _, m := range s.ids.opens {
+		if m.stale(m.d.open) {
+			continue
+		}
+		d := m.d
+		in := v.readHeld(s, &held{d.eventTime, d.version, d.offset, d.row, nil}, e.in)
+		i := int64(d.eventTime.Floor(l.hop) / l.hop)
+		if tiles[i] == nil {
+			tiles[i] = l.newTile()
+			tiles[i].index = i
+		}
+		l.add(tiles[i], in)
+	}
+	list := make([]*tile, 0, len(tiles))
+	for _, t := range tiles {
+		list = append(list, t)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].index < list[j].index })
+	return list
+}
+
+// appendMerged appends a level whose open events are merged into its tiles.
+func (l *level) appendMerged(dst []byte, x *tileList, open []*tile) []byte {
+	at := len(dst)
+	var n int
+	var first, last int64
+	put := func(index int64, body []byte, t *tile) {
+		if n++; n == 1 {
+			first = index
+		} else {
+			dst = binary.AppendUvarint(dst, uint64(index-last))
+		}
+		if last = index; t != nil {
+			dst = l.appendTile(dst, t)
+		} else {
+			dst = appendUvarintBytes(dst, body)
+		}
+	}
+	l.eachSealed(x, func(index int64, body []byte, t *tile) {
+		for len(open) > 0 && open[0].index < index {
+			put(open[0].index, nil, open[0])
+			open = open[1:]
+		}
+		if len(open) == 0 || open[0].index > index {
+			put(index, body, t)
+			return
+		}
+		if t == nil {
+			t = l.newTile()
+			l.mustParse(body, t)
+		}
+		l.merge(open[0], t)
+		put(index, nil, open[0])
+		open = open[1:]
+	})
+	for _, t := range open {
+		put(t.index, nil, t)
+	}
+	head := binary.AppendVarint(binary.AppendUvarint(nil, uint64(n)), first)
+	return slices.Insert(dst, at, head...)
+}
+
+// eachSealed calls fn with every sealed tile in ascending order, encoded
+// (t nil) or decoded.
+func (l *level) eachSealed(x *tileList, fn func(index int64, body []byte, t *tile)) {
+	for c := x.walk(); c.next(); {
+		fn(c.index, c.body, nil)
+	}
+	for i := range x.tail {
+		fn(x.tail[i].index, nil, &x.tail[i])
+	}
+}
+
+// OpenHours returns the fields of the open part that the state has, ascending.
+func (v *View) OpenHours(s *State) []int64 {
+	if s.ids == nil {
+		return nil
+	}
+	hours := map[int64]bool{}
+	for b := range s.ids.buckets {
+		hours[b] = true
+	}
+	for li := range v.levels {
+		for _, t := range v.mixedTiles(s, li) {
+			hours[v.hourOf(li, t.index)] = true
+		}
+	}
+	list := make([]int64, 0, len(hours))
+	for b := range hours {
+		list = append(list, b)
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (v *View) hourOf(li int, index int64) int64 {
+	return bucketOf(schemas.Micros(index) * v.levels[li].hop)
+}
+
+// TakeChanged returns the hours whose field of the open part may have changed
+// since the last call, ascending, and takes note that they are written.
+func (s *State) TakeChanged() []int64 {
+	if s.ids == nil {
+		return nil
+	}
+	list := make([]int64, 0, len(s.ids.dirty))
+	for b := range s.ids.dirty {
+		list = append(list, b)
+	}
+	clear(s.ids.dirty)
+	slices.Sort(list)
+	return list
+}
+
+// AppendOpen appends the open part's field for that hour; nothing when the
+// state has none.
+func (v *View) AppendOpen(dst []byte, s *State, hour int64) []byte {
+	if s.ids == nil {
+		return dst
+	}
+	ids := slices.Clone(s.ids.buckets[hour])
+	sort.Slice(ids, func(i, j int) bool { return ids[i].id < ids[j].id })
+	var tiles []byte
+	n := 0
+	for li := range v.levels {
+		for _, t := range v.mixedTiles(s, li) {
+			if v.hourOf(li, t.index) != hour {
+				continue
+			}
+			n++
+			tiles = binary.AppendUvarint(tiles, uint64(li))
+			tiles = binary.AppendVarint(tiles, t.index)
+			tiles = v.levels[li].appendTile(tiles, t)
+		}
+	}
+	if len(ids) == 0 && n == 0 {
+		return dst
+	}
+	from := len(dst)
+	dst = binary.AppendUvarint(dst, uint64(len(ids)))
+	for _, d := range ids {
+		dst = appendIdentity(dst, d)
+	}
+	dst = binary.AppendUvarint(dst, uint64(n))
+	return appendCRC(append(dst, tiles...), from)
+}
+
+func appendIdentity(dst []byte, d *identity) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(d.id)))
+	dst = append(dst, d.id...)
+	dst = binary.AppendVarint(dst, d.version)
+	dst = binary.AppendVarint(dst, int64(d.eventTime))
+	dst = binary.AppendVarint(dst, int64(d.memory-d.eventTime))
+	dst = binary.AppendUvarint(dst, uint64(d.offset))
+	var flags byte
+	if d.accepted {
+		flags |= 1
+	}
+	if !d.open {
+		return append(dst, flags)
+	}
+	dst = binary.AppendUvarint(append(dst, flags|2), uint64(len(d.row)))
+	return append(dst, d.row...)
+}
+
+// mixedTiles returns the sealed part of the tiles that also have open events.
+func (v *View) mixedTiles(s *State, li int) []*tile {
+	open := v.openTiles(s, li)
+	var mixed []*tile
+	l := &v.levels[li]
+	l.eachSealed(&s.levels[li], func(index int64, body []byte, t *tile) {
+		for len(open) > 0 && open[0].index < index {
+			open = open[1:]
+		}
+		if len(open) == 0 || open[0].index != index {
+			return
+		}
+		if t == nil {
+			t = l.newTile()
+			t.index = index
+			l.mustParse(body, t)
+		}
+		mixed = append(mixed, t)
+	})
+	return mixed
+}
+
+// Encode returns the whole state: the served part and every field of the open
+// part, ascending by hour.
+func (v *View) Encode(s *State) (served []byte, open []Open) {
+	for _, h := range v.OpenHours(s) {
+		open = append(open, Open{Hour: h, Data: v.AppendOpen(nil, s, h)})
+	}
+	return v.AppendServed(nil, s), open
+}
+
+// Tiles returns the sealed tiles of the state that end at or before the closed
+// boundary b of their level, the finest level first, ascending by start.
+func (v *View) Tiles(s *State, b schemas.Micros) []Tile {
+	var tiles []Tile
+	for li := range v.levels {
+		l := &v.levels[li]
+		end := b.Floor(l.hop)
+		l.eachSealed(&s.levels[li], func(index int64, body []byte, t *tile) {
+			start := schemas.Micros(index) * l.hop
+			if start+l.hop > end {
+				return
+			}
+			if t != nil {
+				body = l.appendBody(nil, t)
+			}
+			n, _ := uvarint(body)
+			tiles = append(tiles, Tile{Hop: l.hop, Start: start, Events: int64(n), Cells: string(body)})
+		})
+	}
+	return tiles
+}

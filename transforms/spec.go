@@ -1,0 +1,141 @@
+package transforms
+
+import (
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms/expr"
+)
+
+// Aggregation names what a feature computes over the events of its window (V2).
+type Aggregation uint8
+
+// The aggregations. Their numbers are part of the state format.
+const (
+	Count Aggregation = iota + 1
+	Sum
+	Mean
+	Min
+	Max
+	First
+	Last
+	CountDistinct
+	VarPop
+	VarSamp
+	StddevPop
+	StddevSamp
+)
+
+var aggregationNames = [...]string{"", "count", "sum", "mean", "min", "max", "first", "last",
+	"count_distinct", "var_pop", "var_samp", "stddev_pop", "stddev_samp"}
+
+func (a Aggregation) String() string { return aggregationNames[a] }
+
+// ParseAggregation returns the aggregation of that name, 0 when there is none.
+func ParseAggregation(name string) Aggregation {
+	for i, n := range aggregationNames[1:] {
+		if n == name {
+			return Aggregation(i + 1)
+		}
+	}
+	return 0
+}
+
+// AggregationNames lists the names that a definition may use.
+func AggregationNames() []string { return append([]string(nil), aggregationNames[1:]...) }
+
+// OutputKind returns the type of the aggregation's result over inputs of kind
+// in, and whether it takes such inputs.
+func (a Aggregation) OutputKind(in schemas.Kind) (schemas.Kind, bool) {
+	numeric := in == schemas.Int || in == schemas.Double
+	switch a {
+	case Count, CountDistinct:
+		return schemas.Int, true
+	case Sum:
+		return in, numeric
+	case Mean, VarPop, VarSamp, StddevPop, StddevSamp:
+		return schemas.Double, numeric
+	case Min, Max:
+		return in, in != schemas.Bool && in != schemas.Null
+	}
+	return in, in != schemas.Null
+}
+
+// WindowKind is the shape of a window (V3).
+type WindowKind uint8
+
+// The window shapes.
+const (
+	Sliding  WindowKind = iota + 1 // [floor(t-Length, Hop), t)
+	Days                           // N UTC days
+	Weeks                          // N ISO weeks, from Monday
+	Months                         // N UTC months
+	Lifetime                       // everything before t
+)
+
+// Window is the interval of event time that a feature looks at, as of t (V3).
+type Window struct {
+	Kind   WindowKind
+	Length schemas.Micros // Sliding only
+	N      int            // Days, Weeks, Months: how many, at least 1
+	// ExcludeCurrent leaves out the unit that t lies in: N whole units before it.
+	ExcludeCurrent bool
+	// Hop is the grid of the window's tail and so its level; 1 day for all
+	// kinds but Sliding.
+	Hop schemas.Micros
+}
+
+// Identity says how a source's records are told apart (V7).
+type Identity uint8
+
+// The identities of records.
+const (
+	Anonymous Identity = iota // no id: every record is an event of its own
+	ByID                      // id: the first copy counts
+	ByVersion                 // id and version: the highest version counts
+)
+
+// KeyField is one part of a view's entity.
+type KeyField struct {
+	Name string
+	Kind schemas.Kind // Bool, Int, String, Bytes or Timestamp
+	Expr *expr.Program
+}
+
+// Rule is an expectation of the source: a record for which it is not true is
+// invalid (V6).
+type Rule struct {
+	Text string // as written
+	Expr *expr.Program
+}
+
+// Feature is one output column of a view: an aggregation over a window, or an
+// expression over features that stand before it.
+type Feature struct {
+	Name        string
+	Aggregation Aggregation // 0 for a derived feature
+	Input       int         // index into Spec.Inputs; -1 = "*" (Count only)
+	Filter      int         // index into Spec.Filters; -1 = none
+	Window      Window
+	Default     schemas.Value // Null = none declared (V9)
+	Kind        schemas.Kind  // of the value
+	// Derived, over the values of the view's features: its fields are their indexes.
+	Derived *expr.Program
+}
+
+// Spec is a view, checked and typed, ready to be compiled by NewView. Programs
+// other than Feature.Derived are evaluated over the fields of a schemas.Event.
+type Spec struct {
+	Name      string
+	Lateness  schemas.Micros
+	MaxFuture schemas.Micros
+	Identity  Identity
+	ID        *expr.Program // nil when Anonymous
+	Version   *expr.Program // Int, or String holding a PostgreSQL LSN; nil unless ByVersion
+	MaxOpen   int           // remembered ids per (entity, partition)
+	Expect    []Rule
+	Key       []KeyField
+	Where     *expr.Program // nil = every event
+	Filters   []*expr.Program
+	Inputs    []*expr.Program
+	Features  []Feature
+	Shards    int // of the online store, at least 1
+}

@@ -1,0 +1,160 @@
+package transforms
+
+import (
+	"slices"
+
+	"github.com/tallystick/tallystick/schemas"
+)
+
+// State is the fold of one (view, entity, source partition): everything that
+// its records so far determine, and nothing else. Only View.Step and View.Trim
+// change it. It is not safe for concurrent use.
+type State struct {
+	partition int32
+	last      int64          // offset of the last record that changed it; -1 = none
+	clock     schemas.Micros // and that record's log clock
+	trimmed   schemas.Micros // boundary of the last Trim, Never = none
+	levels    []tileList     // sealed tiles, as View.levels
+	base      *tile          // what left the coarsest level, for lifetime; nil = nothing
+	pending   []held         // ahead of the clock, ascending by offset
+	ids       *identities    // nil until an id is remembered
+	idCount   int            // ids that the open part holds, as the served part says
+
+	// KeepEvicted makes tiles that leave the state be kept for Evicted.
+	KeepEvicted bool
+	evicted     []Tile
+	// strict holds events at the clock itself back as pending, so that Value may
+	// be asked at the clock: for training only.
+	strict bool
+}
+
+// held is an event that is kept raw.
+type held struct {
+	eventTime schemas.Micros
+	version   int64
+	offset    int64
+	row       string
+	id        *identity // ByVersion and ByID: whose event it is; nil when the open part was not parsed
+}
+
+// Tile is a sealed tile in its canonical form.
+type Tile struct {
+	Hop    schemas.Micros
+	Start  schemas.Micros
+	Events int64
+	Cells  string // canonical bytes, as in the online store
+}
+
+// NewState returns the state of an entity before its first record.
+func (v *View) NewState(partition int32) *State {
+	return &State{partition: partition, last: -1, clock: schemas.Never, trimmed: schemas.Never, levels: make([]tileList, len(v.levels))}
+}
+
+// NewTrainingState returns a state of which Value may be asked at the clock
+// itself, not only beyond it. Its encoding is not comparable with others.
+func (v *View) NewTrainingState(partition int32) *State {
+	s := v.NewState(partition)
+	s.strict = true
+	return s
+}
+
+// LastOffset returns the offset of the last record that changed the state, -1
+// for none.
+func (s *State) LastOffset() int64 { return s.last }
+
+// Clock returns the log clock of the last record that changed the state.
+func (s *State) Clock() schemas.Micros { return s.clock }
+
+// Empty tells whether the state holds nothing: it then equals a missing one.
+func (s *State) Empty() bool {
+	for i := range s.levels {
+		if s.levels[i].len() > 0 {
+			return false
+		}
+	}
+	return s.base == nil && len(s.pending) == 0 && s.ids.len() == 0
+}
+
+// Evicted returns the tiles that left the state since the last call, in the
+// order in which they left. It needs KeepEvicted.
+func (s *State) Evicted() []Tile {
+	t := s.evicted
+	s.evicted = nil
+	return t
+}
+
+// seal enters a raw event into the tiles of every level for good.
+func (v *View) seal(s *State, in *Input) {
+	for li := range v.levels {
+		l := &v.levels[li]
+		l.with(&s.levels[li], int64(in.order.eventTime.Floor(l.hop)/l.hop), func(t *tile) { l.add(t, in) })
+	}
+}
+
+// sealHeld seals an event that was kept raw.
+func (v *View) sealHeld(s *State, h *held) {
+	e := v.scratch.Get().(*evaluation)
+	v.seal(s, v.readHeld(s, h, e.in))
+	v.scratch.Put(e)
+}
+
+// readHeld reads the row of an event that is kept raw into in.
+func (v *View) readHeld(s *State, h *held, in *Input) *Input {
+	if !v.parseRow(h.row, in) {
+		panic("transforms: a row in memory does not decode")
+	}
+	in.order = orderKey{h.eventTime, h.version, s.partition, h.offset}
+	return in
+}
+
+// drop removes the tiles of every level that end at or before clock - retention.
+func (v *View) drop(s *State, clock schemas.Micros) {
+	for li := range v.levels {
+		l, x := &v.levels[li], &s.levels[li]
+		limit := clock.SubSat(l.retention)
+		for x.len() > 0 && schemas.Micros(x.firstIndex()+1)*l.hop <= limit {
+			v.dropOldest(s, li)
+		}
+	}
+}
+
+func (v *View) dropOldest(s *State, li int) {
+	l, x := &v.levels[li], &s.levels[li]
+	toBase := v.lifetime && li == len(v.levels)-1
+	if !toBase && !s.KeepEvicted {
+		l.dropFirst(x, nil)
+		return
+	}
+	l.dropFirst(x, func(t *tile) {
+		if s.KeepEvicted {
+			s.evicted = append(s.evicted, Tile{Hop: l.hop, Start: schemas.Micros(t.index) * l.hop,
+				Events: t.events, Cells: string(l.appendBody(nil, t))})
+		}
+		if toBase {
+			if s.base == nil {
+				s.base = l.newTile()
+			}
+			l.mergeBase(s.base, t)
+		}
+	})
+}
+
+// mergeBase merges the cells that lifetime features read.
+func (l *level) mergeBase(base, t *tile) {
+	base.events += t.events
+	for _, i := range l.base {
+		l.cells[i].agg.merge(&base.cells[i], &t.cells[i])
+	}
+}
+
+// takePending removes the pending event at that offset.
+func (s *State) takePending(offset int64) {
+	if i := s.pendingAt(offset); i >= 0 {
+		s.pending = slices.Delete(s.pending, i, i+1)
+	}
+}
+
+// pendingAt returns the index of the pending event at that offset, -1 for none.
+func (s *State) pendingAt(offset int64) int {
+	return slices.IndexFunc(s.pending, func(h held) bool { return h.offset == offset })
+}

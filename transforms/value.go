@@ -1,0 +1,381 @@
+package transforms
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/tallystick/tallystick/schemas"
+)
+
+// Status says what a feature's value, or its lack, means (V9).
+type Status uint8
+
+// The statuses. Their numbers stand in tables and in the online store.
+const (
+	Present Status = iota + 1
+	IsNull
+	Absent      // every window of the view is empty
+	Approximate // an estimate: count_distinct at or beyond 1024
+	Overflow    // the result lies outside its type
+	Incomplete  // the window reaches back before the fold's start (K8)
+)
+
+var statusNames = [...]string{"", "PRESENT", "NULL", "ABSENT", "APPROXIMATE", "OVERFLOW", "INCOMPLETE"}
+
+func (s Status) String() string { return statusNames[s] }
+
+// Result is the value of one feature as of some t.
+type Result struct {
+	Value  schemas.Value
+	Status Status
+}
+
+// NotDefinedError says that a value was asked of states that do not determine it.
+type NotDefinedError struct {
+	T, Clock, Trimmed schemas.Micros
+}
+
+func (e *NotDefinedError) Error() string {
+	return fmt.Sprintf("no value is defined as of %v: the state stands at clock %v, trimmed at %v; ask the log (train, replay)", e.T, e.Clock, e.Trimmed)
+}
+
+// evaluation is the working memory of one Value call.
+type evaluation struct {
+	accs    [][]cell // per level and probe
+	spans   [][]interval
+	some    bool // an event lies in some window
+	used    cell
+	in      *Input
+	values  []schemas.Value
+	results []Result
+}
+
+// interval is [lo, hi) in event time.
+type interval struct{ lo, hi schemas.Micros }
+
+func (i interval) has(t schemas.Micros) bool { return i.lo <= t && t < i.hi }
+
+func newEvaluation(v *View) *evaluation {
+	e := &evaluation{in: v.NewInput(), values: make([]schemas.Value, len(v.spec.Features))}
+	for _, l := range v.levels {
+		e.accs = append(e.accs, make([]cell, len(l.probes)))
+		e.spans = append(e.spans, make([]interval, len(l.windows)))
+	}
+	return e
+}
+
+// Value returns the features of one entity as of t from the states of all its
+// partitions, in the order of the definition (V3, V9). It is defined for t
+// beyond every state's clock and not before any Trim (V4); anything else is a
+// *NotDefinedError. A closed boundary is asked with BoundaryValue.
+func (v *View) Value(dst []Result, t schemas.Micros, parts ...*State) ([]Result, error) {
+	for _, s := range parts {
+		if t < s.clock || t == s.clock && !s.strict || t < s.trimmed {
+			return dst, &NotDefinedError{T: t, Clock: s.clock, Trimmed: s.trimmed}
+		}
+	}
+	e := v.scratch.Get().(*evaluation)
+	defer v.scratch.Put(e)
+	e.reset(v, t, false)
+	for _, s := range parts {
+		v.collect(e, s)
+	}
+	return v.results(dst, e), nil
+}
+
+// BoundaryValue returns the features as of t, a closed boundary of every level
+// whose hop divides it, also where the states stand beyond t (V4). Features on
+// levels whose hop does not divide t get the zero Result. Two states agree on it
+// as soon as they agree on the tiles before t.
+func (v *View) BoundaryValue(dst []Result, t schemas.Micros, parts ...*State) []Result {
+	e := v.scratch.Get().(*evaluation)
+	defer v.scratch.Put(e)
+	e.reset(v, t, true)
+	for _, s := range parts {
+		v.collect(e, s)
+	}
+	from := len(dst)
+	dst = v.results(dst, e)
+	for i := range v.spec.Features {
+		if t%v.levels[v.Level(i)].hop != 0 {
+			dst[from+i] = Result{}
+		}
+	}
+	return dst
+}
+
+// reset empties the probes and sets their windows as of t; with aligned, those
+// of levels whose hop does not divide t look at nothing.
+func (e *evaluation) reset(v *View, t schemas.Micros, aligned bool) {
+	e.some = false
+	for li := range v.levels {
+		for i := range e.accs[li] {
+			e.accs[li][i].reset()
+		}
+		for i, w := range v.levels[li].windows {
+			e.spans[li][i].lo, e.spans[li][i].hi = w.span(t)
+			if aligned && t%v.levels[li].hop != 0 {
+				e.spans[li][i] = interval{schemas.Forever, schemas.Forever}
+			}
+		}
+	}
+}
+
+// collect adds what one state holds to every probe.
+func (v *View) collect(e *evaluation, s *State) {
+	for li := range v.levels {
+		v.collectLevel(e, s, li)
+	}
+	for i := range s.pending {
+		v.collectRaw(e, s, &s.pending[i])
+	}
+	if s.ids == nil {
+		return
+	}
+	for _, m := range s.ids.opens {
+		if !m.stale(m.d.open) {
+			v.collectRaw(e, s, &held{m.d.eventTime, m.d.version, m.d.offset, m.d.row, nil})
+		}
+	}
+}
+
+func (v *View) collectLevel(e *evaluation, s *State, li int) {
+	l, x := &v.levels[li], &s.levels[li]
+	lo, hi := schemas.Forever, schemas.Never
+	for _, w := range e.spans[li] {
+		lo, hi = min(lo, w.lo), max(hi, w.hi)
+	}
+	if s.base != nil && lo == schemas.Never {
+		e.addBase(l, li, s.base)
+	}
+	first := int64(lo / l.hop)
+	if lo == schemas.Never {
+		first = math.MinInt64
+	}
+	for c := x.walk(); c.next(); {
+		if c.index < first {
+			continue
+		}
+		start := schemas.Micros(c.index) * l.hop
+		if start >= hi {
+			return
+		}
+		e.addBody(l, li, start, c.body)
+	}
+	for i := range x.tail {
+		if start := schemas.Micros(x.tail[i].index) * l.hop; start >= lo && start < hi {
+			e.addTile(l, li, start, &x.tail[i])
+		}
+	}
+}
+
+// addBody adds an encoded tile, decoding only as far as its cells are looked at.
+func (e *evaluation) addBody(l *level, li int, start schemas.Micros, body []byte) {
+	n, w := uvarint(body)
+	body = body[w:]
+	for i := -1; i < len(l.cells); i++ {
+		c := &e.used
+		if i < 0 {
+			c.n = int64(n)
+		} else {
+			c.reset()
+			body = body[l.cells[i].agg.parse(body, c):]
+		}
+		e.addCell(l, li, start, i, c)
+	}
+}
+
+func (e *evaluation) addTile(l *level, li int, start schemas.Micros, t *tile) {
+	e.used.n = t.events
+	e.addCell(l, li, start, -1, &e.used)
+	for i := range t.cells {
+		e.addCell(l, li, start, i, &t.cells[i])
+	}
+}
+
+// addCell merges cell i of the tile at start (-1: its event count) into the
+// probes whose window holds it.
+func (e *evaluation) addCell(l *level, li int, start schemas.Micros, i int, c *cell) {
+	for pi := range l.probes {
+		p := &l.probes[pi]
+		if p.cell != i || !e.spans[li][p.window].has(start) {
+			continue
+		}
+		e.merge(l, p, &e.accs[li][pi], c)
+	}
+	if i < 0 && !e.some {
+		for _, w := range e.spans[li] {
+			e.some = e.some || w.has(start)
+		}
+	}
+}
+
+func (e *evaluation) merge(l *level, p *probe, acc, c *cell) {
+	if p.cell < 0 {
+		acc.n += c.n
+		return
+	}
+	l.cells[p.cell].agg.merge(acc, c)
+}
+
+// addBase adds what left the coarsest level to the lifetime features.
+func (e *evaluation) addBase(l *level, li int, base *tile) {
+	e.some = true
+	e.used.n = base.events
+	for pi := range l.probes {
+		p := &l.probes[pi]
+		if e.spans[li][p.window].lo != schemas.Never {
+			continue
+		}
+		c := &e.used
+		if p.cell >= 0 {
+			c = &base.cells[p.cell]
+		}
+		e.merge(l, p, &e.accs[li][pi], c)
+	}
+}
+
+// collectRaw adds an event that is kept raw.
+func (v *View) collectRaw(e *evaluation, s *State, h *held) {
+	in := v.readHeld(s, h, e.in)
+	for li := range v.levels {
+		l := &v.levels[li]
+		for pi := range l.probes {
+			p := &l.probes[pi]
+			if !e.spans[li][p.window].has(h.eventTime) {
+				continue
+			}
+			e.some = true
+			if p.cell < 0 {
+				e.accs[li][pi].n++
+			} else {
+				l.cells[p.cell].addInput(&e.accs[li][pi], in)
+			}
+		}
+	}
+}
+
+// results reads the features off the probes.
+func (v *View) results(dst []Result, e *evaluation) []Result {
+	from := len(dst)
+	for i := range v.spec.Features {
+		f := &v.spec.Features[i]
+		if !e.some {
+			dst = append(dst, Result{Status: Absent})
+			continue
+		}
+		if f.Derived != nil {
+			dst = append(dst, f.derive(e.values, dst[from:]))
+		} else {
+			dst = append(dst, f.finish(&e.accs[v.plans[i].level][v.plans[i].probe]))
+		}
+		e.values[i] = dst[len(dst)-1].Value
+	}
+	return dst
+}
+
+// derive evaluates a derived feature over the results before it.
+func (f *Feature) derive(values []schemas.Value, before []Result) Result {
+	x, err := f.Derived.Eval(values)
+	r := Result{Value: x, Status: Present}
+	if err != nil || x.IsNull() {
+		r = Result{Value: f.Default, Status: Present}
+		if f.Default.IsNull() {
+			r.Status = IsNull
+		}
+	}
+	for _, i := range f.Derived.Slots() {
+		switch in := before[i].Status; {
+		case in == Overflow && r.Value.IsNull(), in == Approximate && r.Status == Present:
+			r.Status = in
+		}
+	}
+	return r
+}
+
+// MarkIncomplete sets the status of the features whose window as of t begins at
+// or before validFrom to Incomplete (K8): the fold began there, and what came
+// before it is missing. schemas.Never marks nothing.
+func (v *View) MarkIncomplete(results []Result, t, validFrom schemas.Micros) {
+	if validFrom == schemas.Never {
+		return
+	}
+	for i := range v.spec.Features {
+		f := &v.spec.Features[i]
+		if f.Derived == nil {
+			if lo, _ := f.Window.span(t); lo <= validFrom {
+				results[i].Status = Incomplete
+			}
+			continue
+		}
+		for _, in := range f.Derived.Slots() {
+			if results[in].Status == Incomplete {
+				results[i].Status = Incomplete
+			}
+		}
+	}
+}
+
+// finish reads a feature off its accumulated cell.
+func (f *Feature) finish(c *cell) Result {
+	if c.n == 0 {
+		switch {
+		case !f.Default.IsNull():
+			return Result{f.Default, Present}
+		case f.Aggregation == Count || f.Aggregation == CountDistinct || f.Aggregation == Sum && f.Kind == schemas.Int:
+			return Result{schemas.IntValue(0), Present}
+		case f.Aggregation == Sum:
+			return Result{schemas.DoubleValue(0), Present}
+		}
+		return Result{Status: IsNull}
+	}
+	switch f.Aggregation {
+	case Count:
+		return Result{schemas.IntValue(c.n), Present}
+	case CountDistinct:
+		n, exact := c.estimate()
+		if !exact {
+			return Result{schemas.IntValue(n), Approximate}
+		}
+		return Result{schemas.IntValue(n), Present}
+	case Sum:
+		if f.Kind == schemas.Int {
+			n, ok := c.sum.int64()
+			return finite(schemas.IntValue(n), ok)
+		}
+		x, ok := c.sum.double()
+		return finite(schemas.DoubleValue(x), ok)
+	case Mean:
+		x, ok := c.sum.quotient(c.n)
+		return finite(schemas.DoubleValue(x), ok)
+	case Min, Max:
+		return Result{extremes{kind: f.Kind}.value(c), Present}
+	case First, Last:
+		return Result{c.x.value, Present}
+	}
+	return f.spread(c)
+}
+
+// spread returns a variance or standard deviation: exact moments, rounded once,
+// then the root.
+func (f *Feature) spread(c *cell) Result {
+	div := c.n
+	if f.Aggregation == VarSamp || f.Aggregation == StddevSamp {
+		div--
+	}
+	if div == 0 {
+		return Result{Status: IsNull}
+	}
+	x, ok := variance(&c.sum, &c.x.squares, c.n, div)
+	if ok && (f.Aggregation == StddevPop || f.Aggregation == StddevSamp) {
+		x = math.Sqrt(x)
+	}
+	return finite(schemas.DoubleValue(x), ok)
+}
+
+func finite(v schemas.Value, ok bool) Result {
+	if !ok {
+		return Result{Status: Overflow}
+	}
+	return Result{v, Present}
+}
