@@ -2,6 +2,7 @@ package avro
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/linkedin/goavro/v2"
@@ -66,7 +67,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("\x00\x03\x0c\x00\x02\x00\x00\x00\x00\x00\x01\x00\x00"))
 	f.Add([]byte("\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if sameVerdict(t, s, s.Paths(), b) {
+		if !sameVerdict(t, s, s.Paths(), b) {
+			return
+		}
+		// Avro does not forbid a map key to come twice; goavro alone does.
+		if _, _, err := codec.NativeFromBinary(b); err == nil || !strings.Contains(err.Error(), "duplicate key") {
 			compareWithOracle(t, s, codec, s.Paths(), b)
 		}
 	})
