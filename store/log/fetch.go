@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -188,7 +189,9 @@ func (f *fetcher) request(id [16]byte, l leader, p int32, from int64, wait time.
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis = int32(wait.Milliseconds())
 	req.MinBytes = 1
-	req.MaxBytes = f.c.o.FetchBytes
+	// One partition per request: its own bound is the one that counts. (kfake,
+	// stopped by this one, forgets to list the aborted transactions.)
+	req.MaxBytes = math.MaxInt32
 	req.IsolationLevel = 1 // read_committed (K2)
 	req.SessionEpoch = -1  // no fetch session: each request stands alone
 	rp := kmsg.NewFetchRequestTopicPartition()

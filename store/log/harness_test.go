@@ -71,6 +71,7 @@ func newRig(t *testing.T, opts ...kfake.Opt) *rig {
 func (r *rig) open(o Options) *Client {
 	r.Helper()
 	o.Brokers = r.k.ListenAddrs()
+	o.Extra = append(o.Extra, kgo.MetadataMinAge(50*time.Millisecond)) // retries of producing wait for it
 	c, err := Open(r.ctx, o)
 	r.must(err)
 	r.Cleanup(c.Close)

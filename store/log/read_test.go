@@ -210,15 +210,18 @@ func TestReadRecreated(t *testing.T) {
 		}
 		return nil
 	})
-	e := wantErr[*RecreatedError](t, err)
-	if e.Expected != old || e.Have == old || calls == 10 {
-		t.Errorf("%v after %d calls", e, calls)
+	// What was fetched ahead may have met the moment without any topic.
+	if !isType[*RecreatedError](err) && !isType[*MissingTopicError](err) || calls == 10 {
+		t.Errorf("%v after %d calls", err, calls)
 	}
 	err = r.c.ReadCut(r.ctx, "t", cut.Topics["t"], 1, func(int32, []schemas.Record) error {
 		t.Error("a record of the new topic was delivered")
 		return nil
 	})
-	wantErr[*RecreatedError](t, err)
+	e := wantErr[*RecreatedError](t, err)
+	if e.Expected != old || e.Have == old {
+		t.Error(e)
+	}
 	r.must(r.k.DeleteTopic("t"))
 	wantErr[*MissingTopicError](t, r.c.ReadCut(r.ctx, "t", cut.Topics["t"], 1, nil))
 }

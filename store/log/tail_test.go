@@ -16,8 +16,7 @@ import (
 func (r *rig) tail(topic string, at map[int32]int64) *Tailer {
 	r.Helper()
 	tl, err := r.c.Tail(r.ctx, Ref{Name: topic}, "",
-		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
-		kgo.MetadataMinAge(50*time.Millisecond))
+		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
 	r.must(err)
 	r.Cleanup(tl.Close)
 	r.must(tl.Assign(r.ctx, at))

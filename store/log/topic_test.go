@@ -91,10 +91,10 @@ func TestDescribe(t *testing.T) {
 // those, so the topic is made up.
 func TestCheckEventSource(t *testing.T) {
 	for _, c := range []struct {
-		name      string
-		t         Topic
-		refusal   string // part of it, "" = accepted
-		warning   string // part of it, "" = none
+		name    string
+		t       Topic
+		refusal string // part of it, "" = accepted
+		warning string // part of it, "" = none
 	}{
 		{name: "compacted", t: Topic{CleanupPolicy: "compact", TimestampType: LogAppendTime}, refusal: "kind: table"},
 		{name: "both", t: Topic{CleanupPolicy: "compact,delete", TimestampType: LogAppendTime}, refusal: "kind: table"},
