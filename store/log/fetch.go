@@ -26,6 +26,7 @@ const (
 type fetcher struct {
 	c *Client
 	t Ref // with the ID set
+	d kgo.Decompressor
 
 	mu sync.Mutex
 	m  *meta
@@ -45,7 +46,7 @@ func (c *Client) newFetcher(ctx context.Context, t Ref) (*fetcher, error) {
 		return nil, err
 	}
 	t.ID = m.id()
-	return &fetcher{c: c, t: t, m: m}, nil
+	return &fetcher{c: c, t: t, m: m, d: kgo.DefaultDecompressor()}, nil
 }
 
 // leader returns the partition's leader as last known.
@@ -178,7 +179,7 @@ func (f *fetcher) once(ctx context.Context, p int32, from int64, wait time.Durat
 		IsolationLevel: kgo.ReadCommitted(),
 		Topic:          f.t.Name,
 		Partition:      p,
-	}, rp, kgo.DefaultDecompressor(), nil)
+	}, rp, f.d, nil)
 	if fp.Err != nil {
 		return page{}, &CorruptError{f.t.Name, p, next, fp.Err}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -192,7 +193,7 @@ func (c *Client) lookup(ctx context.Context, t Ref) (*meta, error) {
 // callErr gives a failed request a type where it never reached a broker.
 func (c *Client) callErr(ctx context.Context, what string, err error) error {
 	var ke *kerr.Error
-	if ctx.Err() != nil || errors.As(err, &ke) {
+	if ctx.Err() != nil || errors.As(err, &ke) || errors.Is(err, kgo.ErrClientClosed) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, &UnreachableError{Brokers: c.o.Brokers, Waited: c.o.RetryFor, Err: err})
