@@ -1,0 +1,160 @@
+package definition
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/expr"
+)
+
+// fingerprint hashes what values depend on besides the records (§3): not names
+// and descriptions, not the order of features, not writer schemas, not the
+// origin of schemas, nor what the log records itself (close_idle).
+func (v *View) fingerprint() string {
+	lines := []string{fmt.Sprintf("tallystick state format %d", transforms.StateFormat)}
+	add := func(format string, a ...any) { lines = append(lines, fmt.Sprintf(format, a...)) }
+	v.Source.rules(add, v.projection())
+	for _, k := range v.Spec.Key {
+		add("key %s %q", k.Kind, k.Expr.Canonical())
+	}
+	add("where %q", canonicalOf(v.Spec.Where))
+	add("snapshots %d shards %d", v.Snapshots, v.Spec.Shards)
+	lines = append(lines, v.featureLines()...)
+	return digest(strings.Join(lines, "\n"))
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
+func canonicalOf(p *expr.Program) string {
+	if p == nil {
+		return ""
+	}
+	return p.Canonical()
+}
+
+// projection returns the slots that the view and its source's rules read.
+func (v *View) projection() []int {
+	slots := []int{v.Source.EventTime.Slot}
+	programs := []*expr.Program{v.Spec.ID, v.Spec.Version, v.Spec.Where}
+	for _, r := range v.Spec.Expect {
+		programs = append(programs, r.Expr)
+	}
+	for _, k := range v.Spec.Key {
+		programs = append(programs, k.Expr)
+	}
+	programs = append(append(programs, v.Spec.Filters...), v.Spec.Inputs...)
+	for _, p := range programs {
+		if p != nil {
+			slots = append(slots, p.Slots()...)
+		}
+	}
+	slices.Sort(slots)
+	return slices.Compact(slots)
+}
+
+// rules adds what makes records of the source into events of the projection.
+func (s *Source) rules(add func(string, ...any), projection []int) {
+	paths := make([]string, len(projection))
+	types := map[string]string{}
+	for i, slot := range projection {
+		t := s.types[slot]
+		paths[i] = s.Paths[slot]
+		types[paths[i]] = fmt.Sprintf("%s nullable=%t %s %s", t.Kind, t.Nullable, t.Avro, t.Logical)
+	}
+	sort.Strings(paths)
+	for _, p := range paths {
+		add("field %q %s", p, types[p])
+	}
+	used := func(path string) bool {
+		return slices.ContainsFunc(paths, func(p string) bool { return p == path || strings.HasPrefix(p, path+".") })
+	}
+	for _, m := range s.Migrations {
+		for _, r := range m.Rules {
+			if used(r.Field) {
+				add("migrate %q %q %q", m.Writer, r.Field, r.canonical)
+			}
+		}
+	}
+	for _, p := range s.AcceptDefaults {
+		if used(p) {
+			add("accept default %q", p)
+		}
+	}
+	e := s.EventTime
+	add("event time %q %s unit=%d", e.Field, e.Kind, e.Unit)
+	if e.Parser != nil {
+		add("local time %q %s %s %s", e.Layout, e.Fold, e.Gap, e.Rules)
+	}
+	add("id %q version %q", canonicalOf(s.ID), canonicalOf(s.Version))
+	add("incompatible %s", s.Incompatible)
+	add("lateness %d max_future %d max_open %d", s.Lateness, s.MaxFuture, s.MaxOpen)
+	for _, r := range s.Expect {
+		add("expect %q", r.Expr.Canonical())
+	}
+	for _, p := range sortedKeys(s.History) {
+		add("history %d %d", p, s.History[p])
+	}
+}
+
+func sortedKeys[V any](m map[int32]V) []int32 {
+	keys := make([]int32, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// featureLines describes the features without their names, sorted. A derived
+// one names its inputs by the digests of their lines.
+func (v *View) featureLines() []string {
+	byName := map[string]string{}
+	var lines []string
+	for i := range v.Spec.Features {
+		f := &v.Spec.Features[i]
+		line := v.featureLine(f)
+		if f.Derived != nil {
+			text, err := expr.Normalize(f.Derived.Canonical(), func(name string) string { return byName[name] })
+			if err != nil {
+				text = f.Derived.Canonical() // cannot be: it was compiled
+			}
+			line = fmt.Sprintf("derived %s %s", text, defaultOf(f.Default))
+		}
+		byName[f.Name] = "f" + digest(line)
+		lines = append(lines, "feature "+line)
+	}
+	sort.Strings(lines)
+	return lines
+}
+
+func (v *View) featureLine(f *transforms.Feature) string {
+	if f.Derived != nil {
+		return ""
+	}
+	input, filter := "*", ""
+	if f.Input >= 0 {
+		input = v.Spec.Inputs[f.Input].Canonical()
+	}
+	if f.Filter >= 0 {
+		filter = v.Spec.Filters[f.Filter].Canonical()
+	}
+	w := f.Window
+	return fmt.Sprintf("%s(%q) where %q over %d/%d/%d/%t hop %d %s", f.Aggregation, input, filter,
+		w.Kind, w.Length, w.N, w.ExcludeCurrent, w.Hop, defaultOf(f.Default))
+}
+
+func defaultOf(v schemas.Value) string {
+	if v.IsNull() {
+		return "no default"
+	}
+	return fmt.Sprintf("default %x", v.Append(nil))
+}

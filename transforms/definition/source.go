@@ -1,0 +1,290 @@
+package definition
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/schemas/avro"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/expr"
+	"gopkg.in/yaml.v3"
+)
+
+// Defaults of a source.
+const (
+	defaultLateness  = 72 * schemas.Hour
+	defaultMaxFuture = 5 * schemas.Minute
+	defaultMaxOpen   = 65_536
+)
+
+func (p *parser) parse(text []byte) {
+	root := p.root(text)
+	if root == nil {
+		return
+	}
+	top := p.object(root, "the definition", "sources", "views", "services")
+	if n := top.get("sources"); n != nil {
+		for _, e := range p.mapping(n, "`sources`") {
+			p.name(e.at, "source")
+			p.def.Sources = append(p.def.Sources, p.source(e))
+		}
+	}
+	if len(p.def.Sources) == 0 {
+		p.fail(root, "declare at least one under `sources:`", "the definition has no sources")
+	}
+	if n := top.get("views"); n != nil {
+		for _, e := range p.mapping(n, "`views`") {
+			p.name(e.at, "view")
+			p.def.Views = append(p.def.Views, p.view(e))
+		}
+	}
+	if n := top.get("services"); n != nil {
+		for _, e := range p.mapping(n, "`services`") {
+			p.name(e.at, "service")
+			p.def.Services = append(p.def.Services, p.service(e))
+		}
+	}
+	if len(p.errs) > 0 {
+		return
+	}
+	for _, v := range p.def.Views {
+		v.Canonical = v.canonical()
+		v.Fingerprint = v.fingerprint()
+	}
+}
+
+func (p *parser) source(e entry) *Source {
+	s := &Source{Name: e.key, Topic: e.key, Incompatible: Stop, Lateness: defaultLateness, MaxFuture: defaultMaxFuture,
+		MaxOpen: defaultMaxOpen, slots: map[string]int{}}
+	o := p.object(e.value, "source "+e.key, "topic", "schema", "writers", "migrate", "accept_defaults", "incompatible",
+		"event_time", "id", "version", "lateness", "max_future", "max_open", "expect", "history", "close_idle", "kind", "description")
+	p.sourceScalars(s, o)
+	p.schema(s, e, o)
+	p.writers(s, o)
+	// The order of what follows is the order of the projection.
+	p.eventTime(s, e, o.get("event_time"))
+	p.identity(s, o)
+	if n := o.get("expect"); n != nil {
+		for _, x := range p.list(n) {
+			if prog := p.condition(x, s, "expect"); prog != nil {
+				s.Expect = append(s.Expect, transforms.Rule{Text: x.Value, Expr: prog})
+			}
+		}
+	}
+	if n := o.get("migrate"); n != nil {
+		p.migrations(s, n)
+	}
+	if n := o.get("accept_defaults"); n != nil {
+		p.acceptDefaults(s, n)
+	}
+	return s
+}
+
+func (p *parser) sourceScalars(s *Source, o object) {
+	if n := o.get("topic"); n != nil {
+		if t, ok := p.text(n, "topic"); ok {
+			s.Topic = t
+			if len(t) > 249 || strings.Trim(t, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" || t == "." || t == ".." {
+				p.fail(n, "use letters, digits, . _ and -, at most 249 of them", "`%s` cannot name a Kafka topic", t)
+			}
+		}
+	}
+	if n := o.get("kind"); n != nil {
+		if k, ok := p.oneOf(n, "kind", "events", "table"); ok && k == "table" {
+			p.fail(n, "leave out `kind` or write events", "kind: table is not supported yet")
+		}
+	}
+	if n := o.get("incompatible"); n != nil {
+		if w, ok := p.oneOf(n, "incompatible", string(Stop), string(Quarantine)); ok {
+			s.Incompatible = Policy(w)
+		}
+	}
+	for _, d := range []struct {
+		key string
+		to  *schemas.Micros
+	}{{"lateness", &s.Lateness}, {"max_future", &s.MaxFuture}, {"close_idle", &s.CloseIdle}} {
+		if n := o.get(d.key); n != nil {
+			if v, ok := p.duration(n, d.key, schemas.Second); ok {
+				*d.to = v
+			}
+		}
+	}
+	if n := o.get("max_open"); n != nil {
+		if v, ok := p.integer(n, "max_open", 1); ok {
+			s.MaxOpen = int(min(v, 1<<30))
+		}
+	}
+	if n := o.get("history"); n != nil {
+		p.history(s, n)
+	}
+}
+
+func (p *parser) history(s *Source, n *yaml.Node) {
+	s.History = map[int32]int64{}
+	for _, e := range p.mapping(n, "history") {
+		part, ok := p.integer(e.at, "a partition", 0)
+		off, ok2 := p.integer(e.value, "the offset at which the load of old events ends", 0)
+		if ok && part > 1<<31-1 {
+			p.fail(e.at, "", "partition %d is out of range", part)
+			continue
+		}
+		if ok && ok2 {
+			s.History[int32(part)] = off
+		}
+	}
+}
+
+// resolve makes a path of the file one that readFile takes.
+func (p *parser) resolve(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(filepath.Dir(p.file), path)
+}
+
+// readSchema reads and parses a schema file named by n.
+func (p *parser) readSchema(n *yaml.Node, ref string) *avro.Schema {
+	text, err := p.readFile(p.resolve(ref))
+	if errors.Is(err, fs.ErrNotExist) {
+		p.fail(n, "paths are relative to the definition file", "there is no schema file `%s`", ref)
+		return nil
+	}
+	if err != nil {
+		// The system's text names the path once more: keep the cause only.
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		p.fail(n, "", "schema file `%s` cannot be read: %v", ref, err)
+		return nil
+	}
+	schema, err := avro.Parse(ref, text)
+	if err != nil {
+		p.fail(n, "", "%v", err)
+		return nil
+	}
+	return schema
+}
+
+func (p *parser) schema(s *Source, e entry, o object) {
+	n := o.get("schema")
+	if n == nil {
+		p.fail(e.at, "add `schema: path/to/reader.avsc`", "source %s has no schema", s.Name)
+		return
+	}
+	ref, ok := p.text(n, "schema")
+	if !ok {
+		return
+	}
+	s.schemaRef, s.ReaderPath = ref, p.resolve(ref)
+	s.Reader = p.readSchema(n, ref)
+}
+
+func (p *parser) writers(s *Source, o object) {
+	s.writers = WritersSpec{Directory: filepath.ToSlash(filepath.Dir(s.schemaRef))}
+	n := o.get("writers")
+	if n != nil {
+		w := p.object(n, "writers", "registry", "directory", "files")
+		if len(w.entries) != 1 {
+			p.fail(n, "write one of registry, directory, files", "writers must name one place that schemas come from")
+			return
+		}
+		s.writers = WritersSpec{}
+		switch e := w.entries[0]; e.key {
+		case "registry":
+			url, ok := p.text(e.value, "registry")
+			if ok && !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
+				p.fail(e.value, "begin with http:// or https://", "`%s` is not the URL of a Schema Registry", url)
+			}
+			s.writers.Registry = url
+		case "directory":
+			s.writers.Directory, _ = p.text(e.value, "directory")
+		case "files":
+			p.writerFiles(s, e.value)
+		}
+	}
+	s.Writers = s.writers
+	if s.writers.Directory != "" {
+		s.Writers.Directory = p.resolve(s.writers.Directory)
+	}
+	if s.writers.Files != nil {
+		s.Writers.Files = map[int32]string{}
+		for id, f := range s.writers.Files {
+			s.Writers.Files[id] = p.resolve(f)
+		}
+	}
+}
+
+func (p *parser) writerFiles(s *Source, n *yaml.Node) {
+	s.writers.Files = map[int32]string{}
+	for _, e := range p.mapping(n, "files") {
+		id, ok := p.integer(e.at, "a schema id", 0)
+		ref, ok2 := p.text(e.value, "the schema file")
+		if ok && id > 1<<31-1 {
+			p.fail(e.at, "", "schema id %d is out of range", id)
+			continue
+		}
+		if ok && ok2 && p.readSchema(e.value, ref) != nil {
+			s.writers.Files[int32(id)] = ref
+		}
+	}
+	if len(n.Content) == 0 {
+		p.fail(n, "write `1: schemas/x.v1.avsc` below it", "files names no schema")
+	}
+}
+
+func (p *parser) identity(s *Source, o object) {
+	id, version := o.get("id"), o.get("version")
+	if id != nil {
+		s.Identity = transforms.ByID
+		if s.ID = p.expression(id, s, "id"); s.ID != nil {
+			if k := s.ID.Type().Kind; k == schemas.Double || k == schemas.Bool {
+				p.fail(id, "name a string, int, bytes or timestamp field", "an id cannot be a %s", k)
+			}
+		}
+	}
+	if version == nil {
+		return
+	}
+	if id == nil {
+		p.fail(version, "add `id:`", "version without id means nothing")
+		return
+	}
+	s.Identity = transforms.ByVersion
+	if s.Version = p.expression(version, s, "version"); s.Version != nil {
+		if k := s.Version.Type().Kind; k != schemas.Int && k != schemas.String {
+			p.fail(version, "name an int or long field, or a string holding a PostgreSQL LSN", "a version cannot be a %s", k)
+		}
+	}
+}
+
+func (p *parser) acceptDefaults(s *Source, n *yaml.Node) {
+	for _, x := range p.list(n) {
+		path, ok := p.text(x, "a field of accept_defaults")
+		if !ok || s.Reader == nil {
+			continue
+		}
+		if slices.Contains(s.AcceptDefaults, path) {
+			p.fail(x, "remove one of them", "`%s` is listed twice", path)
+			continue
+		}
+		if !s.hasPath(path) {
+			p.exprErrors(x, expr.Errors{s.unknown(path)})
+			continue
+		}
+		s.AcceptDefaults = append(s.AcceptDefaults, path)
+	}
+	slices.Sort(s.AcceptDefaults)
+}
+
+// hasPath tells whether path names a scalar or a record of the reader schema.
+func (s *Source) hasPath(path string) bool {
+	if _, err := s.Reader.Lookup(path); err == nil {
+		return true
+	}
+	return slices.ContainsFunc(s.Reader.Paths(), func(q string) bool { return strings.HasPrefix(q, path+".") })
+}
