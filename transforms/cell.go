@@ -10,7 +10,7 @@ import (
 
 // cell is one partial aggregate of a tile: what one (aggregation, input,
 // filter) has seen. Which fields mean something depends on its aggregator. The
-// zero cell has seen nothing.
+// zero cell has seen nothing. Text in a cell aliases what it was read from.
 type cell struct {
 	n   int64 // inputs added that were not null
 	sum exactSum
@@ -204,7 +204,7 @@ func (a extremes) add(c *cell, v schemas.Value, _ *orderKey) {
 	switch {
 	case a.kind == schemas.String || a.kind == schemas.Bytes:
 		if x := c.extra(); c.n == 0 || v.Compare(x.value)*a.sign < 0 {
-			x.value = keep(v)
+			x.value = v
 		}
 	case c.n == 0 || v.Compare(a.value(c))*a.sign < 0:
 		c.sum.lo = scalarBits(v)
@@ -262,7 +262,7 @@ type ordered struct {
 func (a ordered) add(c *cell, v schemas.Value, at *orderKey) {
 	x := c.extra()
 	if c.n == 0 || at.less(&x.order) != a.last {
-		x.order, x.value = *at, keep(v)
+		x.order, x.value = *at, v
 	}
 	c.n = 1
 }
@@ -310,7 +310,7 @@ func (a ordered) parse(b []byte, c *cell) int {
 	return len(b) - len(r.b) + w
 }
 
-// keep returns v with text that does not alias a record.
+// keep returns v with text of its own: that of a cell aliases what it was read from.
 func keep(v schemas.Value) schemas.Value {
 	switch v.Kind() {
 	case schemas.String:

@@ -20,7 +20,8 @@ import (
 //	         tiles; unless 0 the first index as a varint; then the tiles, sealed
 //	         and open parts merged: uvarint distance to the index before (not for
 //	         the first), uvarint length, body
-//	byte     1 when a base follows: uvarint events, the cells of lifetime features
+//	uvarint  length of the base, 0 = none, and the base: uvarint events, the
+//	         cells that lifetime features read
 //	uvarint  number of pending events, each: varint event time, varint version,
 //	         uvarint offset, uvarint length and row
 //	uvarint  number of ids in the open part
@@ -62,10 +63,10 @@ func (v *View) AppendServed(dst []byte, s *State) []byte {
 		if open := v.openTiles(s, li); len(open) > 0 {
 			dst = v.levels[li].appendMerged(dst, &s.levels[li], open)
 		} else {
-			dst = v.levels[li].appendSealed(dst, &s.levels[li])
+			dst = s.levels[li].appendTo(dst)
 		}
 	}
-	dst = v.appendBase(dst, s)
+	dst = appendUvarintBytes(dst, s.base)
 	dst = binary.AppendUvarint(dst, uint64(len(s.pending)))
 	for i := range s.pending {
 		dst = appendHeld(dst, &s.pending[i])
@@ -82,38 +83,14 @@ func appendHeld(dst []byte, h *held) []byte {
 	return append(dst, h.row...)
 }
 
-func (v *View) appendBase(dst []byte, s *State) []byte {
-	if s.base == nil {
-		return append(dst, 0)
-	}
-	dst = binary.AppendUvarint(append(dst, 1), uint64(s.base.events))
-	l := &v.levels[len(v.levels)-1]
-	for _, i := range l.base {
-		dst = l.cells[i].agg.append(dst, &s.base.cells[i])
-	}
-	return dst
-}
-
-// appendSealed appends a level without open events: the frozen prefix as it
-// is, and the tail.
-func (l *level) appendSealed(dst []byte, x *tileList) []byte {
-	n := x.len()
-	dst = binary.AppendUvarint(dst, uint64(n))
-	if n == 0 {
+// appendTo appends a level without open events: its bytes as they are.
+func (x *tileList) appendTo(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(x.count))
+	if x.count == 0 {
 		return dst
 	}
-	dst = binary.AppendVarint(dst, x.firstIndex())
-	dst = append(dst, x.frozen[x.head:]...)
-	last := x.last
-	for i := range x.tail {
-		t := &x.tail[i]
-		if x.count > 0 || i > 0 {
-			dst = binary.AppendUvarint(dst, uint64(t.index-last))
-		}
-		dst = l.appendTile(dst, t)
-		last = t.index
-	}
-	return dst
+	dst = binary.AppendVarint(dst, x.first)
+	return append(dst, x.data[x.head:]...)
 }
 
 // openTiles returns what the open events of the state make of the tiles of a
@@ -149,54 +126,31 @@ func (v *View) openTiles(s *State, li int) []*tile {
 
 // appendMerged appends a level whose open events are merged into its tiles.
 func (l *level) appendMerged(dst []byte, x *tileList, open []*tile) []byte {
-	at := len(dst)
-	var n int
-	var first, last int64
-	put := func(index int64, body []byte, t *tile) {
-		if n++; n == 1 {
-			first = index
-		} else {
-			dst = binary.AppendUvarint(dst, uint64(index-last))
-		}
-		if last = index; t != nil {
-			dst = l.appendTile(dst, t)
-		} else {
-			dst = appendUvarintBytes(dst, body)
-		}
+	merged := tileList{data: make([]byte, 0, len(x.data)+64*len(open))}
+	var enc []byte
+	put := func(t *tile) {
+		enc = l.appendTile(enc[:0], t)
+		merged.put(t.index, enc)
 	}
-	l.eachSealed(x, func(index int64, body []byte, t *tile) {
-		for len(open) > 0 && open[0].index < index {
-			put(open[0].index, nil, open[0])
+	for c := x.walk(); c.next(); {
+		for len(open) > 0 && open[0].index < c.index {
+			put(open[0])
 			open = open[1:]
 		}
-		if len(open) == 0 || open[0].index > index {
-			put(index, body, t)
-			return
+		if len(open) == 0 || open[0].index > c.index {
+			merged.put(c.index, x.data[c.from+c.dist:c.to])
+			continue
 		}
-		if t == nil {
-			t = l.newTile()
-			l.mustParse(body, t)
-		}
+		t := l.newTile()
+		l.mustParse(c.body, t)
 		l.merge(open[0], t)
-		put(index, nil, open[0])
+		put(open[0])
 		open = open[1:]
-	})
+	}
 	for _, t := range open {
-		put(t.index, nil, t)
+		put(t)
 	}
-	head := binary.AppendVarint(binary.AppendUvarint(nil, uint64(n)), first)
-	return slices.Insert(dst, at, head...)
-}
-
-// eachSealed calls fn with every sealed tile in ascending order, encoded
-// (t nil) or decoded.
-func (l *level) eachSealed(x *tileList, fn func(index int64, body []byte, t *tile)) {
-	for c := x.walk(); c.next(); {
-		fn(c.index, c.body, nil)
-	}
-	for i := range x.tail {
-		fn(x.tail[i].index, nil, &x.tail[i])
-	}
+	return merged.appendTo(dst)
 }
 
 // OpenHours returns the fields of the open part that the state has, ascending.
@@ -258,7 +212,7 @@ func (v *View) AppendOpen(dst []byte, s *State, hour int64) []byte {
 			n++
 			tiles = binary.AppendUvarint(tiles, uint64(li))
 			tiles = binary.AppendVarint(tiles, t.index)
-			tiles = v.levels[li].appendTile(tiles, t)
+			tiles = appendUvarintBytes(tiles, t.body)
 		}
 	}
 	if len(ids) == 0 && n == 0 {
@@ -292,24 +246,15 @@ func appendIdentity(dst []byte, d *identity) []byte {
 }
 
 // mixedTiles returns the sealed part of the tiles that also have open events.
-func (v *View) mixedTiles(s *State, li int) []*tile {
-	open := v.openTiles(s, li)
-	var mixed []*tile
-	l := &v.levels[li]
-	l.eachSealed(&s.levels[li], func(index int64, body []byte, t *tile) {
-		for len(open) > 0 && open[0].index < index {
-			open = open[1:]
+func (v *View) mixedTiles(s *State, li int) []slot {
+	var mixed []slot
+	for _, t := range v.openTiles(s, li) {
+		if x := &s.levels[li]; x.count > 0 && x.first <= t.index && t.index <= x.last {
+			if at := x.find(t.index); at.index == t.index {
+				mixed = append(mixed, at)
+			}
 		}
-		if len(open) == 0 || open[0].index != index {
-			return
-		}
-		if t == nil {
-			t = l.newTile()
-			t.index = index
-			l.mustParse(body, t)
-		}
-		mixed = append(mixed, t)
-	})
+	}
 	return mixed
 }
 
@@ -329,17 +274,9 @@ func (v *View) Tiles(s *State, b schemas.Micros) []Tile {
 	for li := range v.levels {
 		l := &v.levels[li]
 		end := b.Floor(l.hop)
-		l.eachSealed(&s.levels[li], func(index int64, body []byte, t *tile) {
-			start := schemas.Micros(index) * l.hop
-			if start+l.hop > end {
-				return
-			}
-			if t != nil {
-				body = l.appendBody(nil, t)
-			}
-			n, _ := uvarint(body)
-			tiles = append(tiles, Tile{Hop: l.hop, Start: start, Events: int64(n), Cells: string(body)})
-		})
+		for c := s.levels[li].walk(); c.next() && schemas.Micros(c.index+1)*l.hop <= end; {
+			tiles = append(tiles, l.tile(c.index, c.body))
+		}
 	}
 	return tiles
 }

@@ -30,11 +30,17 @@ type Input struct {
 	values  []schemas.Value
 	row     []byte
 	order   orderKey // set when the event is placed
+	tiles   []*tile  // working memory, per level
+	enc     []byte   // working memory
 }
 
 // NewInput returns an Input for Prepare.
 func (v *View) NewInput() *Input {
-	return &Input{filters: make([]bool, len(v.spec.Filters)), values: make([]schemas.Value, len(v.spec.Inputs))}
+	in := &Input{filters: make([]bool, len(v.spec.Filters)), values: make([]schemas.Value, len(v.spec.Inputs))}
+	for li := range v.levels {
+		in.tiles = append(in.tiles, v.levels[li].newTile())
+	}
+	return in
 }
 
 // bindFields finds which fields the view's own programs read, and which

@@ -97,61 +97,50 @@ func (v *View) ParseServed(b []byte) (*State, error) {
 
 func (l *level) parse(r *reader, x *tileList) error {
 	n := r.count(2)
-	x.lastAt = -1
 	if n == 0 {
 		return nil
 	}
 	first := r.varint()
 	lo, hi := int64(schemas.Never/l.hop), int64(schemas.Forever/l.hop)
-	if r.bad || first < lo || first >= hi {
+	if r.bad || first < lo || first >= hi || len(r.b) > math.MaxInt32 {
 		return corrupt("served", "first tile out of range")
 	}
-	start := len(r.b)
-	all := r.b
-	x.first, x.last, x.count = first, first, n
+	x.data, x.first, x.last, x.count = slices.Clone(r.b), first, first, int32(n)
 	t := l.newTile()
 	for i := range n {
-		at := start - len(r.b)
+		at := len(x.data) - len(r.b)
 		if i > 0 {
-			x.before = x.last
 			d := r.uvarint()
 			if d == 0 || d > uint64(hi-x.last) {
 				return corrupt("served", "tiles are not ascending")
 			}
 			x.last += int64(d)
 		}
-		x.lastAt = at
+		copy(x.at[1:], x.at[:])
+		x.at[0] = int32(at)
 		t.reset(x.last)
 		if body := r.bytes(); r.bad || !l.parseBody(body, t) {
 			return corrupt("served", "tile %d of the %d µs level does not decode", i, int64(l.hop))
 		}
 	}
-	x.frozen = slices.Clone(all[:start-len(r.b)])
+	x.marks = min(x.count, recent)
+	x.data = slices.Clone(x.data[:len(x.data)-len(r.b)])
 	return nil
 }
 
 func (v *View) parseBase(r *reader, s *State) error {
-	switch r.byte() {
-	case 0:
+	b := r.bytes()
+	if len(b) == 0 {
 		return nil
-	case 1:
-	default:
-		return corrupt("served", "base flag out of range")
 	}
-	n := r.uvarint()
-	if !v.lifetime || n == 0 || n > 1<<62 {
+	if !v.lifetime {
 		return corrupt("served", "a base that the view has no use for")
 	}
 	l := &v.levels[len(v.levels)-1]
-	s.base = l.newTile()
-	s.base.events = int64(n)
-	for _, i := range l.base {
-		w := l.cells[i].agg.parse(r.b, &s.base.cells[i])
-		if w == 0 {
-			return corrupt("served", "the base does not decode")
-		}
-		r.b = r.b[w:]
+	if !l.parseBase(b, l.newTile()) {
+		return corrupt("served", "the base does not decode")
 	}
+	s.base = slices.Clone(b)
 	return nil
 }
 
@@ -249,12 +238,10 @@ func (v *View) parseMixed(r *reader, s *State, hour int64) error {
 		if r.bad || li >= uint64(len(v.levels)) || v.hourOf(int(li), index) != hour {
 			return corrupt("open", "a sealed tile out of place")
 		}
-		l := &v.levels[li]
-		t := l.newTile()
-		if t.index = index; !l.parseBody(body, t) {
+		if l := &v.levels[li]; !l.parseBody(body, l.newTile()) {
 			return corrupt("open", "a sealed tile does not decode")
 		}
-		s.ids.sealed = append(s.ids.sealed, sealedTile{int(li), t})
+		s.ids.sealed = append(s.ids.sealed, sealedTile{int(li), index, slices.Clone(body)})
 	}
 	return nil
 }
@@ -262,7 +249,8 @@ func (v *View) parseMixed(r *reader, s *State, hour int64) error {
 // sealedTile is the sealed part of a tile that has open events too.
 type sealedTile struct {
 	level int
-	tile  *tile
+	index int64
+	body  []byte
 }
 
 // link finishes a state read from both parts: tiles with open events get back
@@ -295,29 +283,25 @@ func (v *View) link(s *State) error {
 
 // unmerge replaces the merged tiles of a level that open events cover.
 func (v *View) unmerge(s *State, li int, open []*tile, sealed []sealedTile) {
-	l := &v.levels[li]
-	parts := map[int64]*tile{}
+	parts := map[int64][]byte{}
 	for _, t := range sealed {
 		if t.level == li {
-			parts[t.tile.index] = t.tile
+			parts[t.index] = appendUvarintBytes(nil, t.body)
 		}
 	}
-	old := s.levels[li]
 	var fresh tileList
-	fresh.lastAt = -1
-	l.eachSealed(&old, func(index int64, body []byte, _ *tile) {
-		for len(open) > 0 && open[0].index < index {
+	x := &s.levels[li]
+	for c := x.walk(); c.next(); {
+		for len(open) > 0 && open[0].index < c.index {
 			open = open[1:]
 		}
-		t := parts[index]
-		if len(open) == 0 || open[0].index != index {
-			t = l.newTile()
-			t.index = index
-			l.mustParse(body, t)
+		enc := parts[c.index]
+		if len(open) == 0 || open[0].index != c.index {
+			enc = x.data[c.from+c.dist : c.to]
 		}
-		if t != nil {
-			l.freezeTile(&fresh, t)
+		if enc != nil {
+			fresh.put(c.index, enc)
 		}
-	})
-	s.levels[li] = fresh
+	}
+	*x = fresh
 }

@@ -3,6 +3,7 @@ package transforms
 import (
 	"encoding/binary"
 	"math"
+	"unsafe"
 
 	"github.com/tallystick/tallystick/schemas"
 )
@@ -43,14 +44,15 @@ func appendScalar(dst []byte, v schemas.Value) []byte {
 	return binary.LittleEndian.AppendUint64(dst, scalarBits(v))
 }
 
-// parseScalar reads what appendScalar wrote for kind k; 0 = it did not.
+// parseScalar reads what appendScalar wrote for kind k; 0 = it did not. Text
+// aliases b.
 func parseScalar(b []byte, k schemas.Kind) (schemas.Value, int) {
 	if k == schemas.String || k == schemas.Bytes {
 		n, w := uvarint(b)
 		if w == 0 || n > uint64(len(b)-w) {
 			return schemas.Value{}, 0
 		}
-		t := string(b[w : w+int(n)])
+		t := unsafe.String(unsafe.SliceData(b[w:]), n) // see cell
 		if k == schemas.String {
 			return schemas.StringValue(t), w + int(n)
 		}

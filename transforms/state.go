@@ -1,6 +1,7 @@
 package transforms
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -15,7 +16,7 @@ type State struct {
 	clock     schemas.Micros // and that record's log clock
 	trimmed   schemas.Micros // boundary of the last Trim, Never = none
 	levels    []tileList     // sealed tiles, as View.levels
-	base      *tile          // what left the coarsest level, for lifetime; nil = nothing
+	base      []byte         // what left the coarsest level, for lifetime, encoded; empty = nothing
 	pending   []held         // ahead of the clock, ascending by offset
 	ids       *identities    // nil until an id is remembered
 	idCount   int            // ids that the open part holds, as the served part says
@@ -68,11 +69,11 @@ func (s *State) Clock() schemas.Micros { return s.clock }
 // Empty tells whether the state holds nothing: it then equals a missing one.
 func (s *State) Empty() bool {
 	for i := range s.levels {
-		if s.levels[i].len() > 0 {
+		if s.levels[i].count > 0 {
 			return false
 		}
 	}
-	return s.base == nil && len(s.pending) == 0 && s.ids.len() == 0
+	return len(s.base) == 0 && len(s.pending) == 0 && s.ids.len() == 0
 }
 
 // Evicted returns the tiles that left the state since the last call, in the
@@ -87,7 +88,7 @@ func (s *State) Evicted() []Tile {
 func (v *View) seal(s *State, in *Input) {
 	for li := range v.levels {
 		l := &v.levels[li]
-		l.with(&s.levels[li], int64(in.order.eventTime.Floor(l.hop)/l.hop), func(t *tile) { l.add(t, in) })
+		l.enter(&s.levels[li], int64(in.order.eventTime.Floor(l.hop)/l.hop), in.tiles[li], in)
 	}
 }
 
@@ -112,39 +113,67 @@ func (v *View) drop(s *State, clock schemas.Micros) {
 	for li := range v.levels {
 		l, x := &v.levels[li], &s.levels[li]
 		limit := clock.SubSat(l.retention)
-		for x.len() > 0 && schemas.Micros(x.firstIndex()+1)*l.hop <= limit {
-			v.dropOldest(s, li)
+		for x.count > 0 && schemas.Micros(x.first+1)*l.hop <= limit {
+			v.evict(s, li)
+			x.dropFirst()
 		}
 	}
 }
 
-func (v *View) dropOldest(s *State, li int) {
+// evict hands on the oldest tile of a level before it is dropped.
+func (v *View) evict(s *State, li int) {
 	l, x := &v.levels[li], &s.levels[li]
-	toBase := v.lifetime && li == len(v.levels)-1
-	if !toBase && !s.KeepEvicted {
-		l.dropFirst(x, nil)
-		return
+	body, _ := tileBody(x.data[x.head:])
+	if s.KeepEvicted {
+		s.evicted = append(s.evicted, l.tile(x.first, body))
 	}
-	l.dropFirst(x, func(t *tile) {
-		if s.KeepEvicted {
-			s.evicted = append(s.evicted, Tile{Hop: l.hop, Start: schemas.Micros(t.index) * l.hop,
-				Events: t.events, Cells: string(l.appendBody(nil, t))})
-		}
-		if toBase {
-			if s.base == nil {
-				s.base = l.newTile()
-			}
-			l.mergeBase(s.base, t)
-		}
-	})
+	if v.lifetime && li == len(v.levels)-1 {
+		v.absorb(s, body)
+	}
 }
 
-// mergeBase merges the cells that lifetime features read.
-func (l *level) mergeBase(base, t *tile) {
-	base.events += t.events
-	for _, i := range l.base {
-		l.cells[i].agg.merge(&base.cells[i], &t.cells[i])
+// tile returns an encoded tile in its canonical form.
+func (l *level) tile(index int64, body []byte) Tile {
+	n, _ := uvarint(body)
+	return Tile{Hop: l.hop, Start: schemas.Micros(index) * l.hop, Events: int64(n), Cells: string(body)}
+}
+
+// absorb merges a tile of the coarsest level into the base.
+func (v *View) absorb(s *State, body []byte) {
+	l := &v.levels[len(v.levels)-1]
+	t, base := l.newTile(), l.newTile()
+	l.mustParse(body, t)
+	if len(s.base) > 0 && !l.parseBase(s.base, base) {
+		panic("transforms: a base in memory does not decode")
 	}
+	l.merge(base, t)
+	s.base = l.appendBase(nil, base)
+}
+
+// A base is a uvarint event count and the cells that lifetime features read.
+
+func (l *level) appendBase(dst []byte, base *tile) []byte {
+	dst = binary.AppendUvarint(dst, uint64(base.events))
+	for _, i := range l.base {
+		dst = l.cells[i].agg.append(dst, &base.cells[i])
+	}
+	return dst
+}
+
+func (l *level) parseBase(b []byte, base *tile) bool {
+	n, w := uvarint(b)
+	if n == 0 || n > 1<<62 {
+		return false
+	}
+	base.events, b = int64(n), b[w:]
+	for _, i := range l.base {
+		w := l.cells[i].agg.parse(b, &base.cells[i])
+		if w == 0 {
+			return false
+		}
+		b = b[w:]
+	}
+	return len(b) == 0
 }
 
 // takePending removes the pending event at that offset.

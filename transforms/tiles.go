@@ -8,12 +8,15 @@ import (
 )
 
 // tile is what one entity did in one interval of a level: how many events, and
-// one partial aggregate per cell of the level.
+// one partial aggregate per cell of the level. Decoded tiles are working memory;
+// text in them aliases what they were read from.
 type tile struct {
 	index  int64 // start / hop
 	events int64
 	cells  []cell
 }
+
+func (l *level) newTile() *tile { return &tile{cells: make([]cell, len(l.cells))} }
 
 func (t *tile) reset(index int64) {
 	t.index, t.events = index, 0
@@ -22,231 +25,200 @@ func (t *tile) reset(index int64) {
 	}
 }
 
-// tailSize is how many of a level's newest tiles are kept decoded. Events come
-// roughly in order of event time, so nearly all of them land there.
-const tailSize = 2
+// recent is how many of a level's newest tiles are found without a walk. Events
+// come roughly in order of event time, so nearly all of them land there.
+const recent = 4
 
-// tileList holds the sealed tiles of one level in ascending order: an encoded,
-// frozen prefix, and a short decoded tail whose indexes are all greater. A
-// flush copies the prefix as it is.
-//
-// frozen[head:] is, per tile, an unsigned varint of the distance to the index
-// before (not written for the first), an unsigned varint length, and the body.
+// tileList holds the sealed tiles of one level, ascending and encoded as a flush
+// writes them. data[head:] is, per tile, an unsigned varint of the distance to
+// the index before (not written for the first), an unsigned varint length, and
+// the body. A state costs its bytes and little more, and a flush copies them.
 type tileList struct {
-	frozen []byte
-	head   int
-	first  int64 // index of the first frozen tile
-	last   int64 // index of the last frozen tile
-	count  int   // frozen tiles
-	// Where the last frozen tile starts in frozen (at its distance), and the
-	// index before it: known after a freeze or a parse; -1 = not known.
-	lastAt int
-	before int64
-	tail   []tile
-	spare  []tile // for reuse: tiles that were frozen
+	data  []byte
+	first int64 // index of the first tile
+	last  int64 // index of the last tile
+	count int32
+	head  int32
+	// at[:marks] is where the newest tiles start in data, the newest first.
+	at    [recent]int32
+	marks int32
 }
 
-func (l *level) newTile() *tile { return &tile{cells: make([]cell, len(l.cells))} }
+// slot is a place in a tileList: that of a tile, or one between tiles.
+type slot struct {
+	index  int64 // of the tile there
+	before int64 // index of the tile before, when there is one
+	from   int   // where the tile starts, at its distance
+	dist   int   // length of its distance
+	body   []byte
+	to     int // where it ends
+}
 
-// len returns the number of tiles.
-func (x *tileList) len() int { return x.count + len(x.tail) }
-
-// firstIndex returns the least index; meaningless when len is 0.
-func (x *tileList) firstIndex() int64 {
-	if x.count > 0 {
-		return x.first
+// slotAt reads the tile that starts at from and has that index.
+func (x *tileList) slotAt(from int, index int64) slot {
+	s := slot{index: index, before: index, from: from}
+	if from > int(x.head) {
+		d, w := uvarint(x.data[from:])
+		s.before, s.dist = index-int64(d), w
 	}
-	return x.tail[0].index
+	body, n := tileBody(x.data[from+s.dist:])
+	s.body, s.to = body, from+s.dist+n
+	return s
 }
 
-// with calls fn with the decoded tile of that index, which is made when there
-// is none.
-func (l *level) with(x *tileList, index int64, fn func(*tile)) {
-	if x.count > 0 && index <= x.last {
-		if index < x.last || x.lastAt < 0 {
-			l.splice(x, index, fn)
-			return
+// find returns the first tile at or after index, which is at most x.last.
+func (x *tileList) find(index int64) slot {
+	s := x.slotAt(int(x.at[0]), x.last)
+	for m := 1; s.index > index; m++ {
+		if s.from == int(x.head) || s.before < index {
+			return s
 		}
-		l.thaw(x)
+		if m == int(x.marks) {
+			break
+		}
+		s = x.slotAt(int(x.at[m]), s.before)
 	}
-	at := len(x.tail)
-	for at > 0 && x.tail[at-1].index > index {
-		at--
+	if s.index == index {
+		return s
 	}
-	if at == 0 || x.tail[at-1].index != index {
-		x.tail = slices.Insert(x.tail, at, l.take(x, index))
-		at++
-	}
-	fn(&x.tail[at-1])
-	for len(x.tail) > tailSize {
-		l.freeze(x)
-	}
-}
-
-// take returns an empty tile, reused where possible.
-func (l *level) take(x *tileList, index int64) tile {
-	var t tile
-	if n := len(x.spare); n > 0 {
-		t, x.spare = x.spare[n-1], x.spare[:n-1]
-	} else {
-		t.cells = make([]cell, len(l.cells))
-	}
-	t.reset(index)
-	return t
-}
-
-// freeze encodes the oldest tile of the tail into the frozen prefix.
-func (l *level) freeze(x *tileList) {
-	t := x.tail[0]
-	l.freezeTile(x, &t)
-	copy(x.tail, x.tail[1:])
-	x.tail = x.tail[:len(x.tail)-1]
-	x.spare = append(x.spare, t)
-}
-
-func (l *level) freezeTile(x *tileList, t *tile) {
-	if x.count == 0 {
-		x.frozen, x.head = x.frozen[:0], 0
-		x.first = t.index
-		x.lastAt, x.before = 0, t.index
-	} else {
-		x.lastAt, x.before = len(x.frozen), x.last
-		x.frozen = binary.AppendUvarint(x.frozen, uint64(t.index-x.last))
-	}
-	x.frozen = l.appendTile(x.frozen, t)
-	x.last = t.index
-	x.count++
-}
-
-// thaw moves the last frozen tile to the front of the tail, which may then be
-// longer than tailSize.
-func (l *level) thaw(x *tileList) {
-	t := l.take(x, x.last)
-	at := x.lastAt
-	if x.count > 1 {
-		_, n := uvarint(x.frozen[at:])
-		at += n
-	}
-	body, _ := tileBody(x.frozen[at:])
-	l.mustParse(body, &t)
-	x.frozen = x.frozen[:x.lastAt]
-	x.last, x.lastAt = x.before, -1
-	x.count--
-	x.tail = slices.Insert(x.tail, 0, t)
-}
-
-// splice changes or makes a tile within the frozen prefix.
-func (l *level) splice(x *tileList, index int64, fn func(*tile)) {
-	t := l.take(x, index)
 	c := x.walk()
 	for c.next() && c.index < index {
 	}
-	// c stands at the first tile at or after index; there is one.
-	from, to := c.from, c.from
-	if c.index == index {
-		l.mustParse(c.body, &t)
-		to = c.to
-	}
-	fn(&t)
-	var buf [256]byte
-	repl := buf[:0]
-	if from > x.head {
-		repl = binary.AppendUvarint(repl, uint64(index-c.before))
-	}
-	repl = l.appendTile(repl, &t)
-	if c.index > index { // a new tile: the distance of the one behind it changes
-		repl = binary.AppendUvarint(repl, uint64(c.index-index))
-		if to += c.distLen; from == x.head {
-			x.first = index
-		}
-		x.count++
-	}
-	x.frozen = slices.Replace(x.frozen, from, to, repl...)
-	x.lastAt = -1
-	x.spare = append(x.spare, t)
+	return c.slot
 }
 
-// dropFirst removes the oldest tile. fn, if not nil, is given it decoded before.
-func (l *level) dropFirst(x *tileList, fn func(*tile)) {
+// put writes a tile's encoding (length and body) at its index, in the place of
+// the tile there or between two.
+func (x *tileList) put(index int64, enc []byte) {
 	if x.count == 0 {
-		t := x.tail[0]
-		if fn != nil {
-			fn(&t)
+		x.data, x.head, x.marks = x.data[:0], 0, 0
+		x.first = index
+		x.append(index, enc)
+		return
+	}
+	if index > x.last {
+		x.append(index, enc)
+		return
+	}
+	s := x.find(index)
+	if s.index == index {
+		x.replace(s.from+s.dist, s.to, enc)
+		return
+	}
+	x.insert(s, index, enc)
+}
+
+func (x *tileList) append(index int64, enc []byte) {
+	at := int32(len(x.data))
+	if x.count > 0 {
+		x.data = binary.AppendUvarint(x.data, uint64(index-x.last))
+	}
+	x.data = append(x.data, enc...)
+	copy(x.at[1:], x.at[:])
+	x.at[0] = at
+	x.marks = min(x.marks+1, recent)
+	x.last = index
+	x.count++
+}
+
+// replace puts b in the place of data[from:to] and moves the marks behind it.
+func (x *tileList) replace(from, to int, b []byte) {
+	if grow := len(b) - (to - from); grow == 0 {
+		copy(x.data[from:], b)
+		return
+	} else {
+		for m := range x.at[:x.marks] {
+			if int(x.at[m]) >= to {
+				x.at[m] += int32(grow)
+			}
 		}
-		copy(x.tail, x.tail[1:])
-		x.tail = x.tail[:len(x.tail)-1]
-		x.spare = append(x.spare, t)
-		return
 	}
-	body, n := tileBody(x.frozen[x.head:])
-	if fn != nil {
-		t := l.take(x, x.first)
-		l.mustParse(body, &t)
-		fn(&t)
-		x.spare = append(x.spare, t)
+	x.data = slices.Replace(x.data, from, to, b...)
+}
+
+// insert puts a new tile in front of the one at s.
+func (x *tileList) insert(s slot, index int64, enc []byte) {
+	var buf [2 * binary.MaxVarintLen64]byte
+	b := buf[:0]
+	if s.from > int(x.head) {
+		b = binary.AppendUvarint(b, uint64(index-s.before))
+	} else {
+		x.first = index
 	}
-	x.head += n
+	b = append(b, enc...)
+	n := len(b)
+	b = binary.AppendUvarint(b, uint64(s.index-index))
+	m := slices.Index(x.at[:x.marks], int32(s.from))
+	x.replace(s.from, s.from+s.dist, b)
+	x.count++
+	if m >= 0 { // the new tile is marked too; the one behind it starts later
+		x.marks = min(x.marks+1, recent)
+		copy(x.at[m+1:], x.at[m:])
+		if x.at[m] = int32(s.from + n); m+1 < recent {
+			x.at[m+1] = int32(s.from)
+		}
+	}
+}
+
+// dropFirst removes the oldest tile.
+func (x *tileList) dropFirst() {
+	_, n := tileBody(x.data[x.head:])
 	if x.count--; x.count == 0 {
-		x.frozen, x.head, x.lastAt = x.frozen[:0], 0, -1
+		x.data, x.head, x.marks = x.data[:0], 0, 0
 		return
 	}
-	d, w := uvarint(x.frozen[x.head:])
-	if x.lastAt == x.head {
-		x.lastAt += w // its distance is not kept any more: it is the first
-	}
-	x.head += w
+	x.head += int32(n)
+	d, w := uvarint(x.data[x.head:])
 	x.first += int64(d)
-	if x.head > 64 && x.head > len(x.frozen)/2 {
+	if x.marks > x.count {
+		x.marks = x.count
+	}
+	if x.at[x.marks-1] == x.head {
+		x.at[x.marks-1] += int32(w)
+	}
+	x.head += int32(w)
+	if x.head > 64 && int(x.head) > len(x.data)/2 {
 		x.compact()
 	}
 }
 
 // compact gives back the room of dropped tiles.
 func (x *tileList) compact() {
-	n := copy(x.frozen, x.frozen[x.head:])
-	x.frozen = x.frozen[:n]
-	if x.lastAt >= 0 {
-		x.lastAt -= x.head
+	x.data = x.data[:copy(x.data, x.data[x.head:])]
+	for m := range x.at[:x.marks] {
+		x.at[m] -= x.head
 	}
 	x.head = 0
 }
 
-// walker steps through the frozen tiles.
+// walker steps through the tiles, the oldest first.
 type walker struct {
-	b       []byte
-	at      int // where the next tile starts
-	left    int
-	started bool
-	// The current tile: its index, the one before, its body, the range of its
-	// bytes (distance included) and the length of its distance.
-	index, before int64
-	body          []byte
-	from, to      int
-	distLen       int
+	slot
+	x    *tileList
+	left int32
 }
 
 func (x *tileList) walk() walker {
-	return walker{b: x.frozen, at: x.head, left: x.count, index: x.first}
+	return walker{x: x, left: x.count, slot: slot{index: x.first, to: int(x.head)}}
 }
 
 func (c *walker) next() bool {
 	if c.left == 0 {
 		return false
 	}
-	c.left--
-	c.from, c.before, c.distLen = c.at, c.index, 0
-	at := c.at
-	if c.started {
-		d, w := uvarint(c.b[at:])
+	b, at := c.x.data, c.to
+	c.from, c.dist, c.before = at, 0, c.index
+	if c.left != c.x.count {
+		d, w := uvarint(b[at:])
 		c.index += int64(d)
-		c.distLen = w
+		c.dist = w
 		at += w
 	}
-	c.started = true
-	var n int
-	c.body, n = tileBody(c.b[at:])
-	c.at = at + n
-	c.to = c.at
+	c.left--
+	size, w := uvarint(b[at:])
+	at += w
+	c.to = at + int(size)
+	c.body = b[at:c.to]
 	return true
 }
 
@@ -258,6 +230,24 @@ func tileBody(b []byte) (body []byte, n int) {
 		return nil, 0
 	}
 	return b[w : w+int(size)], w + int(size)
+}
+
+// enter adds an event to the tile of that index, which is made when there is
+// none. t and in.enc are working memory.
+func (l *level) enter(x *tileList, index int64, t *tile, in *Input) {
+	t.reset(index)
+	if x.count > 0 && index <= x.last {
+		if s := x.find(index); s.index == index {
+			l.mustParse(s.body, t)
+			l.add(t, in)
+			in.enc = l.appendTile(in.enc[:0], t)
+			x.replace(s.from+s.dist, s.to, in.enc)
+			return
+		}
+	}
+	l.add(t, in)
+	in.enc = l.appendTile(in.enc[:0], t)
+	x.put(index, in.enc)
 }
 
 // appendTile appends a tile's length and body.

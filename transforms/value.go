@@ -145,7 +145,7 @@ func (v *View) collectLevel(e *evaluation, s *State, li int) {
 	for _, w := range e.spans[li] {
 		lo, hi = min(lo, w.lo), max(hi, w.hi)
 	}
-	if s.base != nil && lo == schemas.Never {
+	if len(s.base) > 0 && lo == schemas.Never {
 		e.addBase(l, li, s.base)
 	}
 	first := int64(lo / l.hop)
@@ -162,11 +162,6 @@ func (v *View) collectLevel(e *evaluation, s *State, li int) {
 		}
 		e.addBody(l, li, start, c.body)
 	}
-	for i := range x.tail {
-		if start := schemas.Micros(x.tail[i].index) * l.hop; start >= lo && start < hi {
-			e.addTile(l, li, start, &x.tail[i])
-		}
-	}
 }
 
 // addBody adds an encoded tile, decoding only as far as its cells are looked at.
@@ -182,14 +177,6 @@ func (e *evaluation) addBody(l *level, li int, start schemas.Micros, body []byte
 			body = body[l.cells[i].agg.parse(body, c):]
 		}
 		e.addCell(l, li, start, i, c)
-	}
-}
-
-func (e *evaluation) addTile(l *level, li int, start schemas.Micros, t *tile) {
-	e.used.n = t.events
-	e.addCell(l, li, start, -1, &e.used)
-	for i := range t.cells {
-		e.addCell(l, li, start, i, &t.cells[i])
 	}
 }
 
@@ -219,19 +206,22 @@ func (e *evaluation) merge(l *level, p *probe, acc, c *cell) {
 }
 
 // addBase adds what left the coarsest level to the lifetime features.
-func (e *evaluation) addBase(l *level, li int, base *tile) {
+func (e *evaluation) addBase(l *level, li int, base []byte) {
+	t := e.in.tiles[li]
+	t.reset(0)
+	if !l.parseBase(base, t) {
+		panic("transforms: a base in memory does not decode")
+	}
 	e.some = true
-	e.used.n = base.events
 	for pi := range l.probes {
 		p := &l.probes[pi]
-		if e.spans[li][p.window].lo != schemas.Never {
-			continue
+		switch {
+		case e.spans[li][p.window].lo != schemas.Never:
+		case p.cell < 0:
+			e.accs[li][pi].n += t.events
+		default:
+			l.cells[p.cell].agg.merge(&e.accs[li][pi], &t.cells[p.cell])
 		}
-		c := &e.used
-		if p.cell >= 0 {
-			c = &base.cells[p.cell]
-		}
-		e.merge(l, p, &e.accs[li][pi], c)
 	}
 }
 
@@ -349,9 +339,9 @@ func (f *Feature) finish(c *cell) Result {
 		x, ok := c.sum.quotient(c.n)
 		return finite(schemas.DoubleValue(x), ok)
 	case Min, Max:
-		return Result{extremes{kind: f.Kind}.value(c), Present}
+		return Result{keep(extremes{kind: f.Kind}.value(c)), Present}
 	case First, Last:
-		return Result{c.x.value, Present}
+		return Result{keep(c.x.value), Present}
 	}
 	return f.spread(c)
 }
