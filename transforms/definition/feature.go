@@ -77,6 +77,7 @@ func (f *feature) names() []string {
 
 func (p *parser) feature(v *View, e entry) *feature {
 	keys := append(append(transforms.AggregationNames(), "expr", "over", "where", "default", "hop", "description"), notYet...)
+	before := len(p.errs)
 	o := p.object(e.value, "feature "+e.key, keys...)
 	f := &feature{name: e.key, at: e.at, deflt: o.get("default")}
 	f.spec.Input, f.spec.Filter = -1, -1
@@ -95,7 +96,7 @@ func (p *parser) feature(v *View, e entry) *feature {
 	}
 	switch {
 	case len(whats) == 0:
-		if e.value.Kind == yaml.MappingNode {
+		if len(p.errs) == before { // else a misspelt key may have been it
 			p.fail(e.at, "add one of "+strings.Join(transforms.AggregationNames(), ", ")+", expr", "feature %s computes nothing", e.key)
 		}
 		return nil
@@ -139,7 +140,7 @@ func (p *parser) aggregate(v *View, f *feature, what entry, o object) *feature {
 	if sound {
 		kind, ok := agg.OutputKind(in)
 		if !ok {
-			p.fail(what.value, takes(agg, in), "%s does not take a %s", agg, in)
+			p.fail(what.value, takes(agg, in), "%s does not take %s", agg, expr.Article(in))
 			sound = false
 		}
 		f.spec.Kind = kind
@@ -198,7 +199,7 @@ func share(list *[]*expr.Program, prog *expr.Program) int {
 // literal reads the default of a feature of kind k (V9).
 func (p *parser) literal(n *yaml.Node, k schemas.Kind, name string) schemas.Value {
 	bad := func(hint string) schemas.Value {
-		p.fail(n, hint, "the default of feature %s must be a %s, this is %s", name, k, kindOf(n))
+		p.fail(n, hint, "the default of feature %s must be %s, this is %s", name, expr.Article(k), kindOf(n))
 		return schemas.Value{}
 	}
 	if n.Kind != yaml.ScalarNode {

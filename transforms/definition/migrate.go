@@ -104,7 +104,7 @@ func (m *Migration) bindRule(b *BoundMigration, r MigrationRule, writer *avro.Sc
 			hint = "write `double(…)` around it"
 		}
 		return nil, expr.Errors{{Line: 1, Col: 1, Hint: hint,
-			Message: "the reader field `" + r.Field + "` is a " + r.Type.Kind.String() + ", this is a " + got.String()}}
+			Message: "the reader field `" + r.Field + "` is " + expr.Article(r.Type.Kind) + ", this is " + expr.Article(got)}}
 	}
 	return prog, nil
 }

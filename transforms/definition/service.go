@@ -84,8 +84,8 @@ func (p *parser) serviceKey(s *Service, e entry) {
 					continue
 				}
 				if have.Kind != k.Kind {
-					p.fail(e.at, "rename the key field of one view", "key field `%s` is a %s in view %s and a %s in view %s",
-						k.Name, have.Kind, first[k.Name], k.Kind, v.Name)
+					p.fail(e.at, "rename the key field of one view", "key field `%s` is %s in view %s and %s in view %s",
+						k.Name, expr.Article(have.Kind), first[k.Name], expr.Article(k.Kind), v.Name)
 				}
 				continue fields
 			}

@@ -243,7 +243,7 @@ func (p *parser) identity(s *Source, o object) {
 		s.Identity = transforms.ByID
 		if s.ID = p.expression(id, s, "id"); s.ID != nil {
 			if k := s.ID.Type().Kind; k == schemas.Double || k == schemas.Bool {
-				p.fail(id, "name a string, int, bytes or timestamp field", "an id cannot be a %s", k)
+				p.fail(id, "name a string, int, bytes or timestamp field", "an id cannot be %s", expr.Article(k))
 			}
 		}
 	}
@@ -257,7 +257,7 @@ func (p *parser) identity(s *Source, o object) {
 	s.Identity = transforms.ByVersion
 	if s.Version = p.expression(version, s, "version"); s.Version != nil {
 		if k := s.Version.Type().Kind; k != schemas.Int && k != schemas.String {
-			p.fail(version, "name an int or long field, or a string holding a PostgreSQL LSN", "a version cannot be a %s", k)
+			p.fail(version, "name an int or long field, or a string holding a PostgreSQL LSN", "a version cannot be %s", expr.Article(k))
 		}
 	}
 }

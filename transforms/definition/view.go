@@ -135,7 +135,7 @@ func (p *parser) keyField(v *View, e entry) {
 		if !keyKind(got) {
 			hint = "choose another " + what
 		}
-		p.fail(typ, hint, "key field %s is declared as %s, but its %s is a %s", e.key, name, what, got)
+		p.fail(typ, hint, "key field %s is declared as %s, but its %s is %s", e.key, name, what, expr.Article(got))
 		return
 	}
 	v.Spec.Key = append(v.Spec.Key, transforms.KeyField{Name: e.key, Kind: kind, Expr: prog})

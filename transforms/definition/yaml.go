@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,17 +144,34 @@ func (p *parser) object(n *yaml.Node, what string, keys ...string) object {
 			known = known || k == e.key
 		}
 		if !known {
-			hint := expr.DidYouMean(e.key, keys)
-			if !strings.HasPrefix(hint, "did") {
-				hint = "known are " + strings.Join(keys, ", ")
-			}
-			p.fail(e.at, hint, "unknown key `%s` in %s", e.key, what)
+			p.fail(e.at, keyHint(e.key, keys), "unknown key `%s` in %s", e.key, what)
 			continue
 		}
 		o.entries = append(o.entries, e)
 		o.byKey[e.key] = e
 	}
 	return o
+}
+
+// synonyms are what other tools call a key.
+var synonyms = map[string]string{"avg": "mean", "average": "mean", "filter": "where", "window": "over", "windows": "over",
+	"key": "entity", "keys": "entity", "timestamp": "event_time", "count_unique": "count_distinct", "nunique": "count_distinct",
+	"stddev": "stddev_samp", "std": "stddev_samp", "variance": "var_samp", "var": "var_samp", "expression": "expr"}
+
+func keyHint(key string, keys []string) string {
+	known := make([]string, 0, len(keys))
+	for _, k := range keys {
+		if k == synonyms[key] {
+			return "did you mean `" + k + "`?"
+		}
+		if !slices.Contains(notYet, k) {
+			known = append(known, k)
+		}
+	}
+	if hint := expr.DidYouMean(key, known); strings.HasPrefix(hint, "did") {
+		return hint
+	}
+	return "known are " + strings.Join(known, ", ")
 }
 
 func kindOf(n *yaml.Node) string {

@@ -250,7 +250,7 @@ func (c *checker) wantBool(n node, what string) bool {
 	return false
 }
 
-func articleOf(n node) string { return article(n.typ.kind) }
+func articleOf(n node) string { return Article(n.typ.kind) }
 
 func (c *checker) not(e ast.Expr, arg ast.Expr) node {
 	a := c.check(arg)

@@ -75,12 +75,16 @@ func DidYouMean(name string, known []string) string {
 	case len(known) > 0 && len(known) <= 12:
 		list := append([]string(nil), known...)
 		sort.Strings(list)
-		return "there is " + strings.Join(list, ", ")
+		if len(list) == 1 {
+			return "there is only " + list[0]
+		}
+		return "there are " + strings.Join(list, ", ")
 	}
 	return ""
 }
 
-// affix tells whether one name continues the other at an underscore or dot.
+// affix tells whether one name continues the other, at an underscore or dot or
+// after four letters.
 func affix(a, b string) bool {
 	if len(a) > len(b) {
 		a, b = b, a
@@ -89,7 +93,7 @@ func affix(a, b string) bool {
 		return false
 	}
 	sep := func(c byte) bool { return c == '_' || c == '.' }
-	return strings.HasPrefix(b, a) && sep(b[len(a)]) || strings.HasSuffix(b, a) && sep(b[len(b)-len(a)-1])
+	return strings.HasPrefix(b, a) && (len(a) >= 4 || sep(b[len(a)])) || strings.HasSuffix(b, a) && sep(b[len(b)-len(a)-1])
 }
 
 // distance is Levenshtein's, in bytes; names longer than 64 are far from everything.

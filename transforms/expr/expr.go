@@ -115,7 +115,7 @@ func CompileBool(src string, scope Scope) (*Program, error) {
 		if k == schemas.String {
 			hint = `compare it with something: ` + p.text + ` == "…"`
 		}
-		return nil, Errors{{Line: 1, Col: 1, Message: "a condition must be true or false, this is " + article(k), Hint: hint}}
+		return nil, Errors{{Line: 1, Col: 1, Message: "a condition must be true or false, this is " + Article(k), Hint: hint}}
 	}
 	return p, nil
 }
@@ -129,7 +129,8 @@ func Constant(v schemas.Value) *Program {
 	}
 }
 
-func article(k schemas.Kind) string {
+// Article returns the name of a kind with its article: "an int".
+func Article(k schemas.Kind) string {
 	if k == schemas.Int {
 		return "an int"
 	}

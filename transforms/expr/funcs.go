@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -194,20 +193,11 @@ func buildTimestamp(c *checker, e ast.Expr, args []node) node {
 	if !a.konst || a.typ.kind != schemas.String {
 		return c.fail(e, "timestamp() takes a constant text", "write `timestamp(\"2024-01-31T00:00:00Z\")`")
 	}
-	m, err := parseInstant(a.value.Text())
+	m, err := schemas.ParseInstant(a.value.Text())
 	if err != nil {
 		return c.fail(e, err.Error(), "write `timestamp(\"2024-01-31T00:00:00Z\")`")
 	}
 	return constant(e, schemas.TimestampValue(m))
-}
-
-// parseInstant reads RFC 3339 with at most six digits of a second.
-func parseInstant(text string) (schemas.Micros, error) {
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || t.Nanosecond()%1000 != 0 || strings.Contains(text, ",") {
-		return 0, fmt.Errorf("%q is not an RFC 3339 instant with at most 6 digits of a second", text)
-	}
-	return schemas.Micros(t.UnixMicro()), nil
 }
 
 func buildDuration(c *checker, e ast.Expr, args []node) node {
