@@ -198,14 +198,17 @@ func (c *checker) in(e ast.Expr, args []ast.Expr) node {
 
 func inFunc(x node, elems []node) evalFunc {
 	list := make([]schemas.Value, len(elems))
-	var texts map[string]bool
-	if x.typ.kind == schemas.String && len(elems) > 8 {
-		texts = make(map[string]bool, len(elems))
+	var set map[schemas.Value]bool // for long lists of the operand's own kind
+	if len(elems) > 8 {
+		set = make(map[schemas.Value]bool, len(elems))
 	}
 	for i, n := range elems {
 		list[i] = n.value
-		if texts != nil {
-			texts[n.value.Text()] = true
+		if n.typ.kind != x.typ.kind {
+			set = nil
+		}
+		if set != nil {
+			set[n.value] = true
 		}
 	}
 	eval := x.eval
@@ -214,8 +217,8 @@ func inFunc(x node, elems []node) evalFunc {
 		if err != nil || v.IsNull() {
 			return schemas.Value{}, err
 		}
-		if texts != nil {
-			return boolOf(texts[v.Text()]), nil
+		if set != nil {
+			return boolOf(set[v]), nil
 		}
 		for _, k := range list {
 			if compareMixed(v, k) == 0 {

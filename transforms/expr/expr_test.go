@@ -38,7 +38,7 @@ func TestEval(t *testing.T) { // V12
 		{`t + "-" + s`, "JFK-héllo"}, {`t + t + t + t + t + t + t + t + t`, strings.Repeat("JFK", 9)},
 		{`t.startsWith("J")`, "true"}, {`t.endsWith("J")`, "false"}, {`s.contains("él")`, "true"},
 		{`t in ["JFK", "LGA"]`, "true"}, {`i in [1, 2.0, 7.0]`, "true"}, {`d in [1, 2]`, "false"},
-		{`t in ["a","b","c","d","e","f","g","h","JFK"]`, "true"}, {`n in [1]`, "null"},
+		{`t in ["a","b","c","d","e","f","g","h","JFK"]`, "true"}, {`n in [1]`, "null"}, {"i in [1,2,3,4,5,6,8,9,7]", "true"}, {"i in [1,2,3,4,5,6,8,9,7.0]", "true"}, {"d in [1,2,3,4,5,6,8,9,1.5]", "true"},
 		{"i == 7", "true"}, {"i != 7", "false"}, {"i < 7.5", "true"}, {"d > 1", "true"}, {"7.0 == i", "true"},
 		{"big == 9223372036854775807.0", "false"}, {"big < 9223372036854775808.0", "true"},
 		{"9007199254740993 == 9007199254740992.0", "false"}, {"9007199254740993 > 9007199254740992.0", "true"},
