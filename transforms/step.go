@@ -274,6 +274,16 @@ func (v *View) touch(s *State, t schemas.Micros) {
 	}
 }
 
+// Accept enters an event whose verdict is already known, in order of event
+// time: for training with complete knowledge. The state stands for all
+// partitions; Value may be asked at any t beyond the event times entered.
+func (v *View) Accept(s *State, in *Input) {
+	v.drop(s, in.EventTime)
+	in.order = orderKey{in.EventTime, in.Version, in.Partition, in.Offset}
+	v.seal(s, in)
+	s.last, s.clock = in.Offset, in.EventTime
+}
+
 // Trim settles the state at a closed boundary b, a closed clock minus lateness:
 // pending and open events before b are sealed, ids whose memory ends before b
 // forgotten, tiles that end at or before b + lateness - retention dropped. Two

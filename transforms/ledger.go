@@ -1,0 +1,68 @@
+package transforms
+
+import "fmt"
+
+// Ledger accounts for the records of one view and partition (V8): what was
+// read is the sum of the seven outcomes. Ticks are not read.
+type Ledger struct {
+	Applied     int64 `json:"applied"`
+	Filtered    int64 `json:"filtered"`
+	Duplicate   int64 `json:"duplicate"`
+	Superseded  int64 `json:"superseded"`
+	Late        int64 `json:"late"`
+	Future      int64 `json:"future"`
+	Invalid     int64 `json:"invalid"`
+	Conflicts   int64 `json:"conflicts"`    // of the duplicates, those with other content
+	SealedEarly int64 `json:"sealed_early"` // ids forgotten because of max_open
+}
+
+// Read returns how many records were read.
+func (l *Ledger) Read() int64 {
+	return l.Applied + l.Filtered + l.Duplicate + l.Superseded + l.Late + l.Future + l.Invalid
+}
+
+// Count returns the entry of an outcome.
+func (l *Ledger) Count(o Outcome) *int64 {
+	switch o {
+	case Applied:
+		return &l.Applied
+	case Filtered:
+		return &l.Filtered
+	case Duplicate:
+		return &l.Duplicate
+	case Superseded:
+		return &l.Superseded
+	case Late:
+		return &l.Late
+	case Future:
+		return &l.Future
+	}
+	return &l.Invalid
+}
+
+// Add books a verdict; a replaced event moves to superseded.
+func (l *Ledger) Add(r *Verdict) {
+	*l.Count(r.Outcome)++
+	if r.Replaced {
+		*l.Count(r.ReplacedOutcome)--
+		l.Superseded++
+	}
+	if r.Conflict {
+		l.Conflicts++
+	}
+	l.SealedEarly += int64(r.SealedEarly)
+}
+
+// Merge adds another ledger.
+func (l *Ledger) Merge(o *Ledger) {
+	for k := range Outcomes {
+		*l.Count(k) += *o.Count(k)
+	}
+	l.Conflicts += o.Conflicts
+	l.SealedEarly += o.SealedEarly
+}
+
+func (l *Ledger) String() string {
+	return fmt.Sprintf("read %d = applied %d + filtered %d + duplicate %d + superseded %d + late %d + future %d + invalid %d",
+		l.Read(), l.Applied, l.Filtered, l.Duplicate, l.Superseded, l.Late, l.Future, l.Invalid)
+}
