@@ -34,6 +34,7 @@ func Compile(writer, reader *Schema, paths []string, opt Options) (*Decoder, err
 	root := &want{}
 	for i, path := range paths {
 		if covered(opt.Supplied, path) {
+			c.d.partial = true
 			continue
 		}
 		if _, err := reader.Lookup(path); err != nil {

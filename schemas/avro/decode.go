@@ -50,9 +50,17 @@ func (w *walk) run(pc, pos, depth int) int {
 		case opReturn:
 			return pos
 		case opSkipLong:
-			_, end = varint(b, pos)
+			if pos < len(b) && b[pos] < 0x80 {
+				end = pos + 1
+			} else {
+				_, end = varint(b, pos)
+			}
 		case opSkipInt:
-			_, end = varint32(b, pos)
+			if pos < len(b) && b[pos] < 0x80 {
+				end = pos + 1
+			} else {
+				_, end = varint32(b, pos)
+			}
 		case opSkipString:
 			var start int
 			start, end = extent(b, pos)

@@ -76,6 +76,8 @@ type Decoder struct {
 	enums  [][]symbol
 	consts []schemas.Value
 	width  int // values in dst
+	// partial: a body may leave some of dst unset, which then reads null.
+	partial bool
 }
 
 // Decode reads one body into dst, which has one Value per path given to
@@ -86,7 +88,9 @@ func (d *Decoder) Decode(dst []schemas.Value, body []byte) error {
 	if len(dst) != d.width {
 		return &DecodeError{Reason: "internal: dst has the wrong length"}
 	}
-	clear(dst)
+	if d.partial {
+		clear(dst)
+	}
 	w := walk{d: d, dst: dst, body: body}
 	pos := w.run(0, 0, 0)
 	if pos == len(body) {

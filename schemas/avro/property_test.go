@@ -1,6 +1,7 @@
 package avro
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -236,6 +237,22 @@ func TestDecodeAgreesWithOracle(t *testing.T) {
 	})
 }
 
+// The reader without a loop gives what encoding/binary does, whatever follows.
+func TestVarint(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.Int64().Draw(t, "v") >> rapid.IntRange(0, 63).Draw(t, "shift")
+		b := binary.AppendVarint(nil, want)
+		n := len(b)
+		b = append(b, rapid.SliceOfN(rapid.Byte(), 0, 9).Draw(t, "tail")...)
+		if got, end := varint(b, 0); got != want || end != n {
+			t.Fatalf("read %d, %d bytes; want %d, %d", got, end, want, n)
+		}
+		if _, end := varint(b[:n-1], 0); end != failed(faultShort) {
+			t.Fatalf("cut short: %d", end)
+		}
+	})
+}
+
 type tester interface {
 	Helper()
 	Fatalf(string, ...any)
@@ -252,6 +269,9 @@ func compareWithOracle(t tester, s *Schema, codec *goavro.Codec, paths []string,
 		t.Fatalf("%v", err)
 	}
 	dst := make([]schemas.Value, len(paths))
+	for i := range dst {
+		dst[i] = schemas.StringValue("left from the record before")
+	}
 	if err := d.Decode(dst, body); err != nil {
 		t.Fatalf("%v", err)
 	}

@@ -1,5 +1,10 @@
 package avro
 
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
 // fault says why a body is malformed. It travels as a negative position, so that
 // reading allocates nothing.
 type fault int
@@ -47,6 +52,11 @@ func failed(f fault) int { return -int(f) }
 // varint reads a zig-zag number at pos and returns it with the position behind
 // it, negative for a fault.
 func varint(b []byte, pos int) (int64, int) {
+	if pos+8 <= len(b) {
+		if v, n := shortVarint(binary.LittleEndian.Uint64(b[pos:])); n > 0 {
+			return v, pos + n
+		}
+	}
 	var u uint64
 	for shift := uint(0); pos < len(b); shift += 7 {
 		c := b[pos]
@@ -64,6 +74,21 @@ func varint(b []byte, pos int) (int64, int) {
 		u |= uint64(c&0x7f) << shift
 	}
 	return 0, failed(faultShort)
+}
+
+// shortVarint reads a zig-zag number of up to 8 bytes out of the 8 bytes in x,
+// the first lowest, without a loop: an instant in µs takes 8. It returns how many
+// bytes it took, 0 for a longer one.
+func shortVarint(x uint64) (v int64, n int) {
+	last := ^x & 0x8080808080808080 // the sign bits of bytes that may end it
+	if last == 0 {
+		return 0, 0
+	}
+	x &= last ^ (last - 1)                             // up to the first such sign bit
+	x = x&0x007f007f007f007f | x&0x7f007f007f007f00>>1 // 7 bits each → 14
+	x = x&0x00003fff00003fff | x&0x3fff00003fff0000>>2 // → 28
+	x = x&0x000000000fffffff | x&0x0fffffff00000000>>4 // → 56
+	return int64(x>>1) ^ -int64(x&1), bits.TrailingZeros64(last)/8 + 1
 }
 
 // varint32 is varint for an int.

@@ -62,6 +62,7 @@ func (c *compiler) field(w *node, rf *field, wanted *want, path, at string) {
 	if inner.kind == kRecord {
 		read = c.nested
 	}
+	c.d.partial = c.d.partial || w.kind == kUnion || w.kind == kNull
 	if w.kind != kUnion {
 		if refusal, _ := fits(w, inner, nullable); refusal != nil {
 			c.refuse(*refusal, w, rf.typ, path)
