@@ -100,3 +100,14 @@ func FuzzParse(f *testing.F) {
 		_ = d.Decode(make([]schemas.Value, len(paths)), text)
 	})
 }
+
+// A1: depth counts alike whether the records around a value are projected or not.
+func TestDepthDoesNotDependOnProjection(t *testing.T) {
+	s := mustParse(t, rec("R", fld("l", `["null",`+rec("L", fld("v", `"int"`)+","+fld("next", `["null","L"]`))+`]`)))
+	for n := 60; n < 70; n++ {
+		body := []byte(strings.Repeat("\x02\x02", n) + "\x00")
+		if valid := sameVerdict(t, s, []string{"l.v", "l.next.v", "l.next.next.next.v"}, body); valid != (n <= MaxDepth) {
+			t.Errorf("%d deep: valid is %v", n, valid)
+		}
+	}
+}
