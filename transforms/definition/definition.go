@@ -59,7 +59,8 @@ type Source struct {
 
 	types     []avro.FieldType // of Paths
 	slots     map[string]int
-	schemaRef string // the schema file as written
+	fields    map[string]rawField // of the reader schema, by name
+	schemaRef string              // the schema file as written
 	writers   WritersSpec
 }
 

@@ -91,8 +91,8 @@ func TestMigrationBinds(t *testing.T) { // S2
 	}
 	p := &parser{readFile: os.ReadFile, file: "testdata/x.yaml"}
 	m := d.Sources[0].Migrations[0]
-	writer, _ := p.writerOf(d.Sources[0], m)
-	b, err := m.Bind(writer)
+	writers, _ := p.writersOf(d.Sources[0], m)
+	b, err := m.Bind(writers[0])
 	if err != nil || len(b.Rules) != 1 || b.Fields[0] != "dep_delay_min" || b.Paths[0] != "dep_delay_s" {
 		t.Fatalf("%+v, %v", b, err)
 	}

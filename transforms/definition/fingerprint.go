@@ -1,8 +1,10 @@
 package definition
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sort"
@@ -19,7 +21,7 @@ import (
 func (v *View) fingerprint() string {
 	lines := []string{fmt.Sprintf("tallystick state format %d", transforms.StateFormat)}
 	add := func(format string, a ...any) { lines = append(lines, fmt.Sprintf(format, a...)) }
-	v.Source.rules(add, v.projection())
+	v.Source.rules(add, v.Slots())
 	for _, k := range v.Spec.Key {
 		add("key %s %q", k.Kind, k.Expr.Canonical())
 	}
@@ -41,8 +43,9 @@ func canonicalOf(p *expr.Program) string {
 	return p.Canonical()
 }
 
-// projection returns the slots that the view and its source's rules read.
-func (v *View) projection() []int {
+// Slots returns the fields that the view and its source's own rules read, as
+// ascending indexes into Source.Paths.
+func (v *View) Slots() []int {
 	slots := []int{v.Source.EventTime.Slot}
 	programs := []*expr.Program{v.Spec.ID, v.Spec.Version, v.Spec.Where}
 	for _, r := range v.Spec.Expect {
@@ -74,14 +77,15 @@ func (s *Source) rules(add func(string, ...any), projection []int) {
 	for _, p := range paths {
 		add("field %q %s", p, types[p])
 	}
+	s.fieldRules(add, paths)
 	used := func(path string) bool {
 		return slices.ContainsFunc(paths, func(p string) bool { return p == path || strings.HasPrefix(p, path+".") })
 	}
 	for _, m := range s.Migrations {
 		for _, r := range m.Rules {
-			if used(r.Field) {
-				add("migrate %q %q %q", m.Writer, r.Field, r.canonical)
-			}
+			// Also rules for fields that the view does not read: a rule that fails
+			// makes the record invalid.
+			add("migrate %q %q %v %q", m.Writer, r.Field, r.Type, r.canonical)
 		}
 	}
 	for _, p := range s.AcceptDefaults {
@@ -102,6 +106,83 @@ func (s *Source) rules(add func(string, ...any), projection []int) {
 	}
 	for _, p := range sortedKeys(s.History) {
 		add("history %d %d", p, s.History[p])
+	}
+}
+
+// rawField is a field of an .avsc file: what resolution reads besides types.
+type rawField struct {
+	Name    string          `json:"name"`
+	Aliases []string        `json:"aliases"`
+	Default json.RawMessage `json:"default"`
+	Type    json.RawMessage `json:"type"`
+}
+
+// rawFields reads the fields of a schema that is known to be sound.
+func rawFields(readFile func(string) ([]byte, error), path string) map[string]rawField {
+	out := map[string]rawField{}
+	var schema struct{ Fields []rawField }
+	text, err := readFile(path)
+	if err != nil || json.Unmarshal(text, &schema) != nil {
+		return out
+	}
+	for _, f := range schema.Fields {
+		out[f.Name] = f
+	}
+	return out
+}
+
+// fieldRules adds what the reader schema says of the fields around the paths
+// besides their types: aliases, an accepted default, and, for a path into a
+// record, that record.
+func (s *Source) fieldRules(add func(string, ...any), paths []string) {
+	done := map[string]bool{}
+	for _, p := range paths {
+		name, _, nested := strings.Cut(p, ".")
+		if done[name] {
+			continue
+		}
+		done[name] = true
+		f := s.fields[name]
+		if len(f.Aliases) > 0 {
+			add("aliases %q %q", name, f.Aliases)
+		}
+		accepted := slices.ContainsFunc(s.AcceptDefaults, func(a string) bool { return a == name || strings.HasPrefix(a, name+".") })
+		if accepted && f.Default != nil {
+			add("default %q %s", name, compactJSON(f.Default))
+		}
+		if nested {
+			add("record %q %s", name, compactJSON(f.Type))
+		}
+	}
+}
+
+// compactJSON writes v without blanks and docs, keys sorted, numbers as written.
+func compactJSON(v json.RawMessage) string {
+	var x any
+	dec := json.NewDecoder(bytes.NewReader(v))
+	dec.UseNumber()
+	if dec.Decode(&x) != nil {
+		return string(v)
+	}
+	stripDocs(x)
+	b, err := json.Marshal(x)
+	if err != nil {
+		return string(v)
+	}
+	return string(b)
+}
+
+func stripDocs(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		delete(v, "doc")
+		for _, x := range v {
+			stripDocs(x)
+		}
+	case []any:
+		for _, x := range v {
+			stripDocs(x)
+		}
 	}
 }
 

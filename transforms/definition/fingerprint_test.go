@@ -13,7 +13,7 @@ import (
 func TestFingerprintIsStable(t *testing.T) { // §3
 	d := mustParse(t, example(t))
 	for i, want := range []string{
-		"350654d784481d2d19e1ec1e4852a8fd", "ab77978241931e12ac4090d670ff8688", "f96eabd8193bfdc9cd468c95becb3081",
+		"67fee1054706383e957c1f31b0a4fb01", "0cb72b121bcf60cd9586a47669e4780e", "f96eabd8193bfdc9cd468c95becb3081",
 	} {
 		if got := d.Views[i].Fingerprint; got != want {
 			t.Errorf("view %s: %s, want %s", d.Views[i].Name, got, want)
@@ -99,6 +99,45 @@ func TestFingerprintSensitivity(t *testing.T) { // §3
 	same := mustParse(t, strings.Replace(text, "zone: America/New_York", "zone: US/Eastern", 1))
 	if d.Views[2].Fingerprint != same.Views[2].Fingerprint {
 		t.Error("the name of the zone counts, though its rules are the same")
+	}
+}
+
+// TestFingerprintOfReaderSchema: docs, fields that nobody reads and the order
+// of fields do not count; aliases, accepted defaults and types do.
+func TestFingerprintOfReaderSchema(t *testing.T) { // §3, S2
+	def := strings.Replace(base, "    event_time: event_time\n", "    event_time: event_time\n    accept_defaults: [gate]\n    id: meta.lsn\n", 1)
+	def = strings.Replace(def, "count: \"*\"", "count: gate", 1)
+	of := func(old, with string) string {
+		d, err := Parse("f.yaml", []byte(def), func(path string) ([]byte, error) {
+			text, err := read(path)
+			changed := strings.Replace(string(text), old, with, 1)
+			if changed == string(text) && old != "" {
+				t.Errorf("nothing changed: %s", old)
+			}
+			return []byte(changed), err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Views[0].Fingerprint
+	}
+	want := of("", "")
+	for _, c := range []struct {
+		old, with string
+		same      bool
+	}{
+		{`"name": "dest",`, `"doc": "where to", "name": "dest",`, true},
+		{`{"name": "ontime", "type": "boolean", "default": false},`, ``, true},
+		{`"name": "ontime", "type": "boolean", "default": false`, `"name": "ontime", "type": "boolean", "default": true`, true},
+		{`"name": "dest",`, `"aliases": ["destination"], "name": "dest",`, false},
+		{`"name": "gate", "type": "string", "default": "?"`, `"name": "gate", "type": "string", "default": "-"`, false},
+		{`"name": "dest", "type": "string"`, `"name": "dest", "type": ["null", "string"]`, false},
+		{`"name": "lsn", "type": "string", "default": "0/0"`, `"name": "lsn", "type": "string", "default": "0/1"`, false},
+		{`timestamp-micros`, `timestamp-millis`, false},
+	} {
+		if got := of(c.old, c.with); (got == want) != c.same {
+			t.Errorf("%s → %s: same fingerprint = %t", c.old, c.with, got == want)
+		}
 	}
 }
 

@@ -88,6 +88,9 @@ func (m *Migration) bindRule(b *BoundMigration, r MigrationRule, writer *avro.Sc
 		if err != nil {
 			return 0, expr.Type{}, unknownPath(writer, path, "writer "+m.Writer)
 		}
+		if t.Local {
+			return 0, expr.Type{}, localField(path)
+		}
 		i := slices.Index(b.Paths, path)
 		if i < 0 {
 			i = len(b.Paths)
@@ -141,6 +144,10 @@ func (p *parser) rule(s *Source, e entry) (MigrationRule, bool) {
 			p.exprErrors(e.at, expr.Errors{s.unknown(e.key)})
 			return r, false
 		}
+		if t.Local {
+			p.fail(e.at, "let the writer send it, or use a field that holds an instant", "a rule cannot compute `%s`, a local timestamp", e.key)
+			return r, false
+		}
 		r.Type = expr.Type{Kind: t.Kind, Nullable: t.Nullable}
 	}
 	text, ok := p.text(e.value, "a migration rule")
@@ -156,49 +163,54 @@ func (p *parser) rule(s *Source, e entry) (MigrationRule, bool) {
 	return r, true
 }
 
-// bindNow checks a migration against its writer schema where that is at hand.
+// bindNow checks a migration against the writer schemas that it names, where
+// they are at hand. Several may bear a record's name: one that fits is enough.
 func (p *parser) bindNow(s *Source, m *Migration, at *yaml.Node, nodes map[string]*yaml.Node) {
-	writer, known := p.writerOf(s, m)
-	if writer == nil {
-		if !known {
-			p.fail(at, "name one of the ids, file names or records of `writers`", "`%s` is none of the writer schemas of source %s", m.Writer, s.Name)
-		}
+	writers, complete := p.writersOf(s, m)
+	if len(writers) == 0 && complete {
+		p.fail(at, "name one of the ids, file names or records of `writers`", "`%s` is none of the writer schemas of source %s", m.Writer, s.Name)
+	}
+	if len(writers) == 0 || s.Reader == nil {
 		return
 	}
-	if s.Reader == nil {
-		return
+	for _, w := range writers[1:] {
+		if _, err := m.Bind(w); err == nil {
+			return
+		}
 	}
 	b := &BoundMigration{}
 	for _, r := range m.Rules {
-		if _, err := m.bindRule(b, r, writer); err != nil {
+		if _, err := m.bindRule(b, r, writers[0]); err != nil {
 			p.exprErrors(nodes[r.Field], err)
 		}
 	}
 }
 
-// writerOf finds the writer schema that a migration names. Where the schemas
-// cannot be listed (a registry, ids of a directory), it may be found later.
-func (p *parser) writerOf(s *Source, m *Migration) (schema *avro.Schema, known bool) {
+// writersOf finds the writer schemas that a migration names; complete tells
+// whether there can be no others. A registry and the ids of a directory cannot
+// be asked here: what they hold is checked when it is first seen.
+func (p *parser) writersOf(s *Source, m *Migration) (list []*avro.Schema, complete bool) {
 	w := s.writers
-	if w.Files != nil {
-		for id, ref := range w.Files {
-			text, err := p.readFile(p.resolve(ref))
-			if err != nil {
-				continue
-			}
-			if sch, err := avro.Parse(ref, text); err == nil && m.Matches(id, ref, sch.FullName()) {
-				return sch, true
-			}
+	parse := func(ref string) *avro.Schema {
+		text, err := p.readFile(p.resolve(ref))
+		if err != nil {
+			return nil
 		}
-		return nil, len(w.Files) == 0
+		sch, err := avro.Parse(ref, text)
+		if err != nil {
+			return nil
+		}
+		return sch
+	}
+	for _, id := range sortedKeys(w.Files) {
+		if sch := parse(w.Files[id]); sch != nil && m.Matches(id, w.Files[id], sch.FullName()) {
+			list = append(list, sch)
+		}
 	}
 	if w.Directory != "" {
-		ref := path.Join(w.Directory, m.Writer+".avsc")
-		if text, err := p.readFile(p.resolve(ref)); err == nil {
-			if sch, err := avro.Parse(ref, text); err == nil {
-				return sch, true
-			}
+		if sch := parse(path.Join(w.Directory, m.Writer+".avsc")); sch != nil {
+			list = append(list, sch)
 		}
 	}
-	return nil, true
+	return list, len(w.Files) > 0
 }

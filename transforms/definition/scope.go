@@ -19,10 +19,15 @@ func (s *Source) resolve(path string) (int, expr.Type, error) {
 		return 0, expr.Type{}, s.unknown(path)
 	}
 	if t.Local {
-		return 0, expr.Type{}, &expr.Error{Message: "`" + path + "` is a local timestamp without a zone, which is no instant",
-			Hint: "only event_time can give it a zone"}
+		return 0, expr.Type{}, localField(path)
 	}
 	return s.slot(path, t), expr.Type{Kind: t.Kind, Nullable: t.Nullable}, nil
+}
+
+// localField refuses what is no instant in an expression (V10).
+func localField(path string) *expr.Error {
+	return &expr.Error{Message: "`" + path + "` is a local timestamp without a zone, which is no instant",
+		Hint: "only event_time can give it a zone"}
 }
 
 // slot returns the index of path in the projection.

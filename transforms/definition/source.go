@@ -181,7 +181,9 @@ func (p *parser) schema(s *Source, e entry, o object) {
 		return
 	}
 	s.schemaRef, s.ReaderPath = ref, p.resolve(ref)
-	s.Reader = p.readSchema(n, ref)
+	if s.Reader = p.readSchema(n, ref); s.Reader != nil {
+		s.fields = rawFields(p.readFile, s.ReaderPath)
+	}
 }
 
 func (p *parser) writers(s *Source, o object) {
