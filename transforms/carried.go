@@ -2,19 +2,20 @@ package transforms
 
 import (
 	"encoding/binary"
-	"math"
 
 	"github.com/tallystick/tallystick/schemas"
 )
 
-// AppendInput appends a valid prepared event in a form that ParseInput reads:
-// what replay spills and carries. It is no format to keep: only this build reads it.
+// AppendInput appends a valid prepared event in the form that replay sorts and
+// carries. Rows of one entity compare bytewise by RowKey in the order of their
+// clocks, and within a partition by offset. It is no format to keep: only this
+// build reads it.
 func (in *Input) AppendInput(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(in.Partition))
-	dst = binary.AppendUvarint(dst, uint64(in.Offset))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(in.Clock))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(in.EventTime))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(in.Clock)^1<<63)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(in.Partition))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(in.Offset))
 	dst = appendUvarintBytes(dst, in.Entity)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(in.EventTime))
 	dst = appendUvarintBytes(dst, in.ID)
 	dst = binary.AppendVarint(dst, in.Version)
 	if !in.Accept {
@@ -23,19 +24,33 @@ func (in *Input) AppendInput(dst []byte) []byte {
 	return in.appendRow(append(dst, 1))
 }
 
-// ParseInput reads what AppendInput wrote into in; false when it did not.
-func (v *View) ParseInput(b []byte, in *Input) bool {
-	r := &reader{b: b}
-	p, off := r.uvarint(), r.uvarint()
-	if p > math.MaxInt32 || off > math.MaxInt64 || len(r.b) < 16 {
+// rowKeySize is the length of clock, partition and offset in front of a row.
+const rowKeySize = 8 + 4 + 8
+
+// RowKey splits a row of AppendInput into its entity and the key that orders
+// the rows of that entity. Both alias it.
+func RowKey(row []byte) (entity, key []byte) {
+	r := &reader{b: row[rowKeySize:]}
+	return r.bytes(), row[:rowKeySize]
+}
+
+// ParseInput reads what AppendInput wrote into in; false when it did not. Text
+// in it does not alias the row.
+func (v *View) ParseInput(row []byte, in *Input) bool {
+	if len(row) < rowKeySize {
 		return false
 	}
-	in.Partition, in.Offset = int32(p), int64(off)
-	in.Clock = schemas.Micros(binary.LittleEndian.Uint64(r.b))
-	in.EventTime = schemas.Micros(binary.LittleEndian.Uint64(r.b[8:]))
-	r.b = r.b[16:]
+	in.Clock = schemas.Micros(binary.BigEndian.Uint64(row) ^ 1<<63)
+	in.Partition = int32(binary.BigEndian.Uint32(row[8:]))
+	in.Offset = int64(binary.BigEndian.Uint64(row[12:]))
+	r := &reader{b: row[rowKeySize:]}
 	in.Fault = nil
 	in.Entity = append(in.Entity[:0], r.bytes()...)
+	if len(r.b) < 8 {
+		return false
+	}
+	in.EventTime = schemas.Micros(binary.LittleEndian.Uint64(r.b))
+	r.b = r.b[8:]
 	in.ID = append(in.ID[:0], r.bytes()...)
 	in.Version = r.varint()
 	in.Accept = r.byte() == 1

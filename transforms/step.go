@@ -30,9 +30,10 @@ type Verdict struct {
 	Reason   string // for late, future, invalid and conflicts
 	// Replaced: the event at ReplacedOffset, whose outcome was ReplacedOutcome,
 	// is now superseded.
-	Replaced        bool
-	ReplacedOutcome Outcome
-	ReplacedOffset  int64
+	Replaced          bool
+	ReplacedOutcome   Outcome
+	ReplacedOffset    int64
+	ReplacedEventTime schemas.Micros
 	// SealedEarly counts the ids that max_open made the state forget.
 	SealedEarly int
 }
@@ -46,26 +47,33 @@ func (r *Verdict) Quarantined() bool {
 // way a state changes (V6, V7, V11). Records come in offset order. s may be nil
 // when the record has no entity, as it then cannot change anything.
 func (v *View) Step(s *State, in *Input) Verdict {
-	if in.Fault != nil {
-		return Verdict{Outcome: Invalid, Reason: in.Fault.Error()}
+	if r, out := v.Screen(in); out {
+		return r
 	}
-	clock, horizon := in.Clock, in.Clock.SubSat(v.spec.Lateness)
-	if in.EventTime > clock.AddSat(v.spec.MaxFuture) {
-		return Verdict{Outcome: Future, Reason: futureReason}
+	if v.spec.Identity != Anonymous {
+		return v.stepID(s, in, in.Clock.SubSat(v.spec.Lateness))
 	}
-	if in.EventTime < horizon {
-		return Verdict{Outcome: Late, Reason: lateReason}
+	if !in.Accept {
+		return Verdict{Outcome: Filtered}
 	}
-	if v.spec.Identity == Anonymous {
-		if !in.Accept {
-			return Verdict{Outcome: Filtered}
-		}
-		v.advance(s, clock)
-		v.place(s, in, nil)
-		s.last, s.clock = in.Offset, clock
-		return Verdict{Outcome: Applied}
+	v.advance(s, in.Clock)
+	v.place(s, in, nil)
+	s.last, s.clock = in.Offset, in.Clock
+	return Verdict{Outcome: Applied}
+}
+
+// Screen returns the verdict on a record that its own clock and content decide:
+// invalid, future or late. Such a record changes no state.
+func (v *View) Screen(in *Input) (r Verdict, out bool) {
+	switch {
+	case in.Fault != nil:
+		return Verdict{Outcome: Invalid, Reason: in.Fault.Error()}, true
+	case in.EventTime > in.Clock.AddSat(v.spec.MaxFuture):
+		return Verdict{Outcome: Future, Reason: futureReason}, true
+	case in.EventTime < in.Clock.SubSat(v.spec.Lateness):
+		return Verdict{Outcome: Late, Reason: lateReason}, true
 	}
-	return v.stepID(s, in, horizon)
+	return Verdict{}, false
 }
 
 const (
@@ -101,7 +109,7 @@ func (v *View) stepID(s *State, in *Input, horizon schemas.Micros) Verdict {
 	if d == nil {
 		d = &identity{id: string(in.ID), memory: in.EventTime}
 	} else {
-		r.Replaced, r.ReplacedOffset, r.ReplacedOutcome = true, cur.offset, Filtered
+		r.Replaced, r.ReplacedOffset, r.ReplacedEventTime, r.ReplacedOutcome = true, cur.offset, cur.eventTime, Filtered
 		if cur.accepted {
 			r.ReplacedOutcome = Applied
 		}

@@ -1,0 +1,306 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/reading"
+)
+
+// Knowledge says which records a label may draw on (§10).
+type Knowledge string
+
+const (
+	// Complete: the verdicts of the whole cut first, then the accepted events by
+	// event time. What is true.
+	Complete Knowledge = "complete"
+	// Arrival: the records whose log clock is at or before t, with their verdicts
+	// by then. What the stream knew.
+	Arrival Knowledge = "arrival"
+)
+
+// Train answers labels from the log.
+type Train struct {
+	View      *definition.View
+	Source    *reading.Source
+	Log       Log
+	Knowledge Knowledge
+	Cut       schemas.TopicCut
+	Parallel  int
+	Memory    int    // bytes that the rows to be sorted may take
+	SpillDir  string // for what does not fit
+	// ValidFrom: windows that begin at or before it are Incomplete; Never = none (K8).
+	ValidFrom schemas.Micros
+	Progress  *atomic.Int64 // records read; may be nil
+}
+
+// Label asks for the features of an entity as of T.
+type Label struct {
+	Entity string // canonical encoding
+	T      schemas.Micros
+}
+
+// Answers are what Train found.
+type Answers struct {
+	// Results has one row of features per label, in the order of the labels.
+	Results [][]transforms.Result
+	// Clock is the least log clock at the cut's end; Never when a partition is
+	// empty. Labels beyond it may miss records that are still to come.
+	Clock schemas.Micros
+}
+
+// Run answers every label.
+func (t *Train) Run(ctx context.Context, labels []Label) (*Answers, error) {
+	engine, err := transforms.NewView(t.View.Spec)
+	if err != nil {
+		return nil, err
+	}
+	r := &trainRun{Train: t, engine: engine, asked: map[string][]int{}, results: make([][]transforms.Result, len(labels)), labels: labels}
+	for i, l := range labels {
+		r.asked[l.Entity] = append(r.asked[l.Entity], i)
+	}
+	for _, rows := range r.asked {
+		sort.SliceStable(rows, func(i, j int) bool { return labels[rows[i]].T < labels[rows[j]].T })
+	}
+	s := newSorter(t.SpillDir, max(t.Memory, 1<<20), 0)
+	defer s.close()
+	done, err := r.read(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.fold(ctx, s); err != nil {
+		return nil, err
+	}
+	a := &Answers{Results: r.results, Clock: schemas.Forever}
+	for _, p := range done {
+		a.Clock = min(a.Clock, p.Clock)
+	}
+	return a, nil
+}
+
+// trainShards is how many parts the entities are divided into for folding.
+const trainShards = 64
+
+type trainRun struct {
+	*Train
+	engine  *transforms.View
+	labels  []Label
+	asked   map[string][]int // entity → its labels, by T
+	results [][]transforms.Result
+}
+
+// read sorts the rows of the entities asked for.
+func (r *trainRun) read(ctx context.Context, s *sorter) (map[int32]*partitionScan, error) {
+	sc := &scan{view: r.View, engine: r.engine, source: r.Source, log: r.Log, parallel: r.Parallel, progress: r.Progress}
+	var rows sync.Pool
+	done, err := sc.run(ctx, r.Cut, func(in *transforms.Input, _ *schemas.Event) error {
+		if in.Fault != nil || r.asked[string(in.Entity)] == nil {
+			return nil
+		}
+		buf, _ := rows.Get().(*[]byte)
+		if buf == nil {
+			buf = new([]byte)
+		}
+		*buf = in.AppendInput((*buf)[:0])
+		err := s.add(transforms.EntityShard(in.Entity, trainShards), *buf)
+		rows.Put(buf)
+		return err
+	})
+	s.finish()
+	return done, err
+}
+
+func (r *trainRun) fold(ctx context.Context, s *sorter) error {
+	for entity, rows := range r.asked { // those without records are answered too
+		if r.results[rows[0]] == nil {
+			if err := r.answerAll(rows, nil); err != nil {
+				return fmt.Errorf("entity %x: %w", entity, err)
+			}
+		}
+	}
+	return eachShard(ctx, trainShards, r.Parallel, func(shard int) error {
+		f := &trainFold{r: r, in: r.engine.NewInput()}
+		if err := s.shard(shard, f.row); err != nil {
+			return err
+		}
+		return f.end()
+	})
+}
+
+// eachShard calls fn for every shard, several at once, until one fails.
+func eachShard(ctx context.Context, shards, parallel int, fn func(shard int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int32
+	var wg sync.WaitGroup
+	for range max(1, min(parallel, shards)) {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				shard := int(next.Add(1)) - 1
+				if shard >= shards {
+					return
+				}
+				if err := fn(shard); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// trainFold folds the rows of one entity after the other.
+type trainFold struct {
+	r       *trainRun
+	in      *transforms.Input
+	entity  []byte
+	begun   bool
+	left    []int // labels of the entity not answered yet, by T
+	states  map[int32]*transforms.State
+	applied map[place][]byte // Complete: rows in force
+}
+
+type place struct {
+	partition int32
+	offset    int64
+}
+
+func (f *trainFold) row(row []byte) error {
+	if entity, _ := transforms.RowKey(row); !f.begun || string(entity) != string(f.entity) {
+		if err := f.end(); err != nil {
+			return err
+		}
+		f.begin(entity)
+	}
+	if !f.r.engine.ParseInput(row, f.in) {
+		return fmt.Errorf("a spilled row of partition %d does not decode", f.in.Partition)
+	}
+	if f.r.Knowledge == Arrival {
+		return f.arrive()
+	}
+	v := f.r.engine.Step(f.state(f.in.Partition), f.in)
+	if v.Replaced {
+		delete(f.applied, place{f.in.Partition, v.ReplacedOffset})
+	}
+	if v.Outcome == transforms.Applied {
+		f.applied[place{f.in.Partition, f.in.Offset}] = slices.Clone(row)
+	}
+	return nil
+}
+
+func (f *trainFold) begin(entity []byte) {
+	f.entity, f.begun = append(f.entity[:0], entity...), true
+	f.left = f.r.asked[string(entity)]
+	f.states, f.applied = map[int32]*transforms.State{}, map[place][]byte{}
+}
+
+func (f *trainFold) state(p int32) *transforms.State {
+	s := f.states[p]
+	if s == nil {
+		if f.r.Knowledge == Arrival {
+			s = f.r.engine.NewTrainingState(p)
+		} else {
+			s = f.r.engine.NewState(p)
+		}
+		f.states[p] = s
+	}
+	return s
+}
+
+// arrive answers the labels before the record's clock, then folds it.
+func (f *trainFold) arrive() error {
+	if err := f.answerBefore(f.in.Clock); err != nil {
+		return err
+	}
+	f.r.engine.Step(f.state(f.in.Partition), f.in)
+	return nil
+}
+
+// answerBefore answers the labels with T < t from the states as they stand.
+func (f *trainFold) answerBefore(t schemas.Micros) error {
+	n := 0
+	for n < len(f.left) && f.r.labels[f.left[n]].T < t {
+		n++
+	}
+	rows := f.left[:n]
+	f.left = f.left[n:]
+	return f.r.answerAll(rows, f.parts())
+}
+
+func (f *trainFold) parts() []*transforms.State {
+	parts := make([]*transforms.State, 0, len(f.states))
+	for _, s := range f.states {
+		parts = append(parts, s)
+	}
+	return parts
+}
+
+// end answers what is left of the entity.
+func (f *trainFold) end() error {
+	if !f.begun {
+		return nil
+	}
+	if f.r.Knowledge == Complete {
+		if err := f.byEventTime(); err != nil {
+			return err
+		}
+	}
+	rows := f.left
+	f.left, f.begun = nil, false
+	return f.r.answerAll(rows, f.parts())
+}
+
+// byEventTime enters the events in force in order of event time and answers
+// each label between those before and those at or after its T.
+func (f *trainFold) byEventTime() error {
+	s := f.r.engine.NewState(0)
+	f.states = map[int32]*transforms.State{0: s}
+	events := make([]*transforms.Input, 0, len(f.applied))
+	for _, row := range f.applied {
+		in := f.r.engine.NewInput()
+		if !f.r.engine.ParseInput(row, in) {
+			return fmt.Errorf("a spilled row does not decode")
+		}
+		events = append(events, in)
+	}
+	clear(f.applied)
+	sort.Slice(events, func(i, j int) bool {
+		a, b := events[i], events[j]
+		if a.EventTime != b.EventTime {
+			return a.EventTime < b.EventTime
+		}
+		if a.Partition != b.Partition {
+			return a.Partition < b.Partition
+		}
+		return a.Offset < b.Offset
+	})
+	for _, in := range events {
+		if err := f.answerBefore(in.EventTime.AddSat(1)); err != nil {
+			return err
+		}
+		f.r.engine.Accept(s, in)
+	}
+	return nil
+}
+
+// answerAll fills in the results of labels from states.
+func (r *trainRun) answerAll(rows []int, parts []*transforms.State) error {
+	for _, i := range rows {
+		t := r.labels[i].T
+		res, err := r.engine.Value(make([]transforms.Result, 0, len(r.View.Spec.Features)), t, parts...)
+		if err != nil {
+			return err
+		}
+		r.engine.MarkIncomplete(res, t, r.ValidFrom)
+		r.results[i] = res
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package transforms
+
+import (
+	"github.com/tallystick/tallystick/schemas"
+)
+
+// A state at a cut is kept in two places (B5): its closed tiles in one table,
+// the remainder in another. TakeClosed parts them, Restore joins them.
+
+// TakeClosed removes the sealed tiles that end at or before the closed boundary
+// b of their level and returns them, the finest level first, ascending. The
+// state was trimmed at b, so that no open event belongs to one of them.
+func (v *View) TakeClosed(s *State, b schemas.Micros) []Tile {
+	tiles := v.Tiles(s, b)
+	for li := range v.levels {
+		l, x := &v.levels[li], &s.levels[li]
+		end := b.Floor(l.hop)
+		for x.count > 0 && schemas.Micros(x.first+1)*l.hop <= end {
+			x.dropFirst()
+		}
+	}
+	return tiles
+}
+
+// Restore puts closed tiles of one level back, ascending by start; those that
+// have left retention at the state's clock, or at the last Trim's boundary plus
+// lateness, are passed over. They must end before every tile of the level.
+func (v *View) Restore(s *State, tiles []Tile) error {
+	for li := range v.levels {
+		l, x := &v.levels[li], &s.levels[li]
+		clock := s.clock
+		if s.trimmed != schemas.Never {
+			clock = max(clock, s.trimmed.AddSat(v.spec.Lateness))
+		}
+		limit := clock.SubSat(l.retention)
+		var joined tileList
+		for _, t := range tiles {
+			if t.Hop != l.hop || t.Start+l.hop <= limit {
+				continue
+			}
+			body := []byte(t.Cells)
+			if t.Start%l.hop != 0 || !l.parseBody(body, l.newTile()) {
+				return corrupt("tile", "the tile of the %d µs level at %v does not decode", int64(l.hop), t.Start)
+			}
+			index := int64(t.Start / l.hop)
+			if joined.count > 0 && index <= joined.last {
+				return corrupt("tile", "tiles are not ascending at %v", t.Start)
+			}
+			joined.put(index, appendUvarintBytes(nil, body))
+		}
+		if x.count > 0 && joined.count > 0 && joined.last >= x.first {
+			return corrupt("tile", "a closed tile at %v overlaps the remainder", schemas.Micros(joined.last)*l.hop)
+		}
+		for c := x.walk(); c.next(); {
+			joined.put(c.index, x.data[c.from+c.dist:c.to])
+		}
+		*x = joined
+	}
+	return nil
+}
