@@ -112,7 +112,7 @@ func (m *Migration) bindRule(b *BoundMigration, r MigrationRule, writer *avro.Sc
 	return prog, nil
 }
 
-var writerKey = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+var writerKey = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*$`)
 
 func (p *parser) migrations(s *Source, n *yaml.Node) {
 	for _, e := range p.mapping(n, "migrate") {

@@ -61,7 +61,7 @@ func (p *parser) source(e entry) *Source {
 	s := &Source{Name: e.key, Topic: e.key, Incompatible: Stop, Lateness: defaultLateness, MaxFuture: defaultMaxFuture,
 		MaxOpen: defaultMaxOpen, slots: map[string]int{}}
 	o := p.object(e.value, "source "+e.key, "topic", "schema", "writers", "migrate", "accept_defaults", "incompatible",
-		"event_time", "id", "version", "lateness", "max_future", "max_open", "expect", "history", "close_idle", "kind", "description")
+		"event_time", "id", "version", "lateness", "max_future", "max_open", "expect", "history", "history_lateness", "close_idle", "kind", "description")
 	p.sourceScalars(s, o)
 	p.schema(s, e, o)
 	p.writers(s, o)
@@ -97,6 +97,9 @@ func (p *parser) sourceScalars(s *Source, o object) {
 		if k, ok := p.oneOf(n, "kind", "events", "table"); ok && k == "table" {
 			p.fail(n, "leave out `kind` or write events", "kind: table is not supported yet")
 		}
+	}
+	if x := o.byKey["history_lateness"]; x.at != nil {
+		p.fail(x.at, "sort the load by event time", "history_lateness is not supported yet")
 	}
 	if n := o.get("incompatible"); n != nil {
 		if w, ok := p.oneOf(n, "incompatible", string(Stop), string(Quarantine)); ok {
