@@ -28,9 +28,12 @@ type partitionScan struct {
 	Records int64
 }
 
+// sink takes a prepared record; what it is given is valid during the call only.
+type sink func(in *transforms.Input, e *schemas.Event, rec *schemas.Record) error
+
 // run calls sink with every prepared record: concurrently for different
-// partitions, in offset order for one. in is valid during the call only.
-func (s *scan) run(ctx context.Context, cut schemas.TopicCut, sink func(in *transforms.Input, e *schemas.Event) error) (map[int32]*partitionScan, error) {
+// partitions, in offset order for one.
+func (s *scan) run(ctx context.Context, cut schemas.TopicCut, sink sink) (map[int32]*partitionScan, error) {
 	workers := map[int32]*scanWorker{}
 	for p := range cut.Partitions {
 		workers[p] = s.worker(p)
@@ -68,7 +71,7 @@ func (s *scan) worker(p int32) *scanWorker {
 		clock: schemas.ClockAt(schemas.Never, src.History[p], src.MaxFuture)}
 }
 
-func (w *scanWorker) take(ctx context.Context, rs []schemas.Record, sink func(*transforms.Input, *schemas.Event) error) error {
+func (w *scanWorker) take(ctx context.Context, rs []schemas.Record, sink sink) error {
 	for i := range rs {
 		if rs[i].Tick {
 			w.clock.Tick(&rs[i])
@@ -81,7 +84,7 @@ func (w *scanWorker) take(ctx context.Context, rs []schemas.Record, sink func(*t
 		}
 		w.clock.Stamp(w.event)
 		w.s.engine.Prepare(w.input, w.event)
-		if err := sink(w.input, w.event); err != nil {
+		if err := sink(w.input, w.event, &rs[i]); err != nil {
 			return err
 		}
 	}

@@ -100,7 +100,7 @@ type trainRun struct {
 func (r *trainRun) read(ctx context.Context, s *sorter) (map[int32]*partitionScan, error) {
 	sc := &scan{view: r.View, engine: r.engine, source: r.Source, log: r.Log, parallel: r.Parallel, progress: r.Progress}
 	var rows sync.Pool
-	done, err := sc.run(ctx, r.Cut, func(in *transforms.Input, _ *schemas.Event) error {
+	done, err := sc.run(ctx, r.Cut, func(in *transforms.Input, _ *schemas.Event, _ *schemas.Record) error {
 		if in.Fault != nil || r.asked[string(in.Entity)] == nil {
 			return nil
 		}

@@ -1,0 +1,460 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/reading"
+)
+
+// Tables takes what a replay finds. Its methods are called by several
+// goroutines, for one shard by one at a time, entities and boundaries ascending.
+type Tables interface {
+	// Feature takes the features of an entity as of a boundary. Absent entities
+	// are left out.
+	Feature(shard int, row FeatureRow) error
+	// Tile takes a closed tile.
+	Tile(shard int, partition int32, entity []byte, t transforms.Tile) error
+	// Open takes the remainder of a state at the cut.
+	Open(shard int, row OpenRow) error
+	// Quarantine takes a record that is not counted, or a conflict.
+	Quarantine(q Quarantined) error
+}
+
+// FeatureRow is an entity's features as of a boundary. Final: the boundary is
+// closed in every partition, the row can never change.
+type FeatureRow struct {
+	Entity   []byte
+	Boundary schemas.Micros
+	Final    bool
+	Results  []transforms.Result
+}
+
+// OpenRow is what a state holds besides its closed tiles: the bootstrap of the
+// online store and the carry of the next run. Waiting are tiles that have left
+// the state but are not closed in every partition yet.
+type OpenRow struct {
+	Partition int32
+	Entity    []byte
+	Served    []byte
+	Open      []transforms.Open
+	Waiting   []transforms.Tile
+}
+
+// Quarantined is a record that the ledger counts as late, future or invalid, or
+// a duplicate in conflict. Key and Value are nil where only the fold could tell:
+// the record stands in the log at its position.
+type Quarantined struct {
+	Partition int32
+	Offset    int64
+	Timestamp schemas.Micros // of the record; Never where only the fold could tell
+	Clock     schemas.Micros
+	EventTime schemas.Micros // Never when it has none
+	Outcome   transforms.Outcome
+	Stage     schemas.Stage // of an invalid record
+	Reason    string
+	Key       []byte
+	Value     []byte
+}
+
+// Replay folds a cut of one view's source.
+type Replay struct {
+	View      *definition.View
+	Source    *reading.Source
+	Log       Log
+	Cut       schemas.TopicCut
+	Parallel  int
+	Memory    int   // bytes that the rows to be sorted may take
+	Disk      int64 // bytes that the spill may take; 0 = unbounded
+	SpillDir  string
+	ValidFrom schemas.Micros // see Train
+	Tables    Tables
+	Progress  *atomic.Int64 // records read; may be nil
+	Folded    *atomic.Int64 // rows folded; may be nil
+}
+
+// Report says what a replay found: the ledgers and where the log stands.
+type Report struct {
+	// Ledgers per shard and partition; a record without an entity counts in shard 0.
+	Ledgers map[ShardPartition]*transforms.Ledger
+	// Days has the ledger by partition and UTC day of event time; records without
+	// an event time stand under NoDay.
+	Days   map[PartitionDay]*transforms.Ledger
+	Clocks map[int32]schemas.Micros // at the cut's end; Never = the partition is empty
+	Ticks  map[int32]int64
+	// Boundary is the closed boundary of the view's finest level at which the
+	// states were trimmed; Never while a partition is empty.
+	Boundary schemas.Micros
+	Entities int64
+	Features int64 // rows
+	Tiles    int64
+	States   int64 // (entity, partition) with a remainder
+	Spilled  int64 // bytes
+}
+
+// ShardPartition names one part of the online store.
+type ShardPartition struct {
+	Shard     int
+	Partition int32
+}
+
+// PartitionDay names one UTC day of event time in one partition.
+type PartitionDay struct {
+	Partition int32
+	Day       int64 // days since the epoch
+}
+
+// NoDay is the day of records that have no event time.
+const NoDay = int64(-1) << 62
+
+// Partitions sums the ledgers per partition.
+func (r *Report) Partitions() map[int32]*transforms.Ledger {
+	sum := map[int32]*transforms.Ledger{}
+	for p := range r.Clocks {
+		sum[p] = &transforms.Ledger{}
+	}
+	for k, l := range r.Ledgers {
+		sum[k.Partition].Merge(l)
+	}
+	return sum
+}
+
+// Run reads the cut once, folds it and hands the rows to the tables.
+func (r *Replay) Run(ctx context.Context) (*Report, error) {
+	engine, err := transforms.NewView(r.View.Spec)
+	if err != nil {
+		return nil, err
+	}
+	run := &replayRun{Replay: r, engine: engine, books: newBooks()}
+	s := newSorter(r.SpillDir, max(r.Memory, 1<<20), r.Disk)
+	defer s.close()
+	if err := run.read(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := eachShard(ctx, engine.Spec().Shards, r.Parallel, func(shard int) error {
+		f := &replayFold{run: run, shard: shard, in: engine.NewInput(), books: newBooks()}
+		if err := s.shard(shard, f.row); err != nil {
+			return err
+		}
+		if err := f.end(); err != nil {
+			return err
+		}
+		run.collect(f)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return run.report(s), nil
+}
+
+type replayRun struct {
+	*Replay
+	engine *transforms.View
+	done   map[int32]*partitionScan
+	// closed is the least clock minus lateness; Never while a partition is empty.
+	closed schemas.Micros
+	now    schemas.Micros // the least clock
+
+	mu     sync.Mutex
+	books  *books
+	counts Report
+}
+
+// books are ledgers by shard and by day.
+type books struct {
+	ledgers map[ShardPartition]*transforms.Ledger
+	days    map[PartitionDay]*transforms.Ledger
+}
+
+func newBooks() *books {
+	return &books{map[ShardPartition]*transforms.Ledger{}, map[PartitionDay]*transforms.Ledger{}}
+}
+
+// book enters a verdict; the event that it replaced moves on its own day.
+func (b *books) book(shard int, in *transforms.Input, v *transforms.Verdict) {
+	at(b.ledgers, ShardPartition{shard, in.Partition}).Add(v)
+	day := NoDay
+	if in.EventTime != schemas.Never {
+		day = dayOf(in.EventTime)
+	}
+	own := *v
+	own.Replaced = false
+	at(b.days, PartitionDay{in.Partition, day}).Add(&own)
+	if v.Replaced {
+		l := at(b.days, PartitionDay{in.Partition, dayOf(v.ReplacedEventTime)})
+		*l.Count(v.ReplacedOutcome)--
+		l.Superseded++
+	}
+}
+
+func dayOf(t schemas.Micros) int64 { return int64(t.Floor(schemas.Day) / schemas.Day) }
+
+func at[K comparable](m map[K]*transforms.Ledger, k K) *transforms.Ledger {
+	if m[k] == nil {
+		m[k] = &transforms.Ledger{}
+	}
+	return m[k]
+}
+
+func (b *books) merge(o *books) {
+	for k, l := range o.ledgers {
+		at(b.ledgers, k).Merge(l)
+	}
+	for k, l := range o.days {
+		at(b.days, k).Merge(l)
+	}
+}
+
+// read sorts what may count and quarantines what its own clock decides.
+func (r *replayRun) read(ctx context.Context, s *sorter) error {
+	sc := &scan{view: r.View, engine: r.engine, source: r.Source, log: r.Log, parallel: r.Parallel, progress: r.Progress}
+	shards := r.engine.Spec().Shards
+	books := map[int32]*books{}
+	rows := map[int32]*[]byte{}
+	for p := range r.Cut.Partitions {
+		books[p], rows[p] = newBooks(), new([]byte)
+	}
+	var err error
+	r.done, err = sc.run(ctx, r.Cut, func(in *transforms.Input, e *schemas.Event, rec *schemas.Record) error {
+		shard := transforms.EntityShard(in.Entity, shards)
+		if v, out := r.engine.Screen(in); out {
+			books[in.Partition].book(shard, in, &v)
+			return r.Tables.Quarantine(quarantined(in, rec, &v))
+		}
+		row := rows[in.Partition]
+		*row = in.AppendInput((*row)[:0])
+		return s.add(shard, *row)
+	})
+	if err != nil {
+		return err
+	}
+	s.finish()
+	for _, b := range books {
+		r.books.merge(b)
+	}
+	r.now = schemas.Forever
+	for _, d := range r.done {
+		r.now = min(r.now, d.Clock)
+	}
+	if r.closed = r.now; r.now != schemas.Never {
+		r.closed = r.now.SubSat(r.engine.Spec().Lateness)
+	}
+	return nil
+}
+
+func quarantined(in *transforms.Input, rec *schemas.Record, v *transforms.Verdict) Quarantined {
+	q := Quarantined{Partition: in.Partition, Offset: in.Offset, Timestamp: schemas.Never, Clock: in.Clock,
+		EventTime: in.EventTime, Outcome: v.Outcome, Reason: v.Reason}
+	if rec != nil {
+		q.Timestamp, q.Key, q.Value = rec.Timestamp, rec.Key, rec.Value
+	}
+	if in.Fault != nil {
+		q.Stage, q.Reason = in.Fault.Stage, in.Fault.Reason
+	}
+	return q
+}
+
+func (r *replayRun) collect(f *replayFold) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.books.merge(f.books)
+	r.counts.Entities += f.counts.Entities
+	r.counts.Features += f.counts.Features
+	r.counts.Tiles += f.counts.Tiles
+	r.counts.States += f.counts.States
+}
+
+func (r *replayRun) report(s *sorter) *Report {
+	rep := r.counts
+	rep.Ledgers, rep.Days = r.books.ledgers, r.books.days
+	rep.Clocks, rep.Ticks = map[int32]schemas.Micros{}, map[int32]int64{}
+	for p, d := range r.done {
+		rep.Clocks[p], rep.Ticks[p] = d.Clock, d.Ticks
+		for shard := range r.engine.Spec().Shards {
+			at(rep.Ledgers, ShardPartition{shard, p})
+		}
+	}
+	rep.Boundary, rep.Spilled = r.boundary(), s.spilled
+	return &rep
+}
+
+// boundary is where states are trimmed: B_h of the finest level (V11).
+func (r *replayRun) boundary() schemas.Micros {
+	hops := r.engine.Hops()
+	if r.closed == schemas.Never || len(hops) == 0 {
+		return schemas.Never
+	}
+	return r.closed.Floor(hops[0])
+}
+
+// replayFold folds the entities of one shard, one after the other.
+type replayFold struct {
+	run    *replayRun
+	shard  int
+	in     *transforms.Input
+	books  *books
+	counts Report
+
+	entity  []byte
+	begun   bool
+	states  map[int32]*transforms.State
+	waiting map[int32][]transforms.Tile
+	newest  schemas.Micros // greatest event time that may count
+	next    schemas.Micros // the next boundary to be read; Never = none yet
+}
+
+func (f *replayFold) row(row []byte) error {
+	if entity, _ := transforms.RowKey(row); !f.begun || string(entity) != string(f.entity) {
+		if err := f.end(); err != nil {
+			return err
+		}
+		f.entity, f.begun = append(f.entity[:0], entity...), true
+		f.states, f.waiting = map[int32]*transforms.State{}, map[int32][]transforms.Tile{}
+		f.newest, f.next = schemas.Never, schemas.Never
+	}
+	in := f.in
+	if !f.run.engine.ParseInput(row, in) {
+		return fmt.Errorf("a spilled row does not decode")
+	}
+	// Rows of all partitions come by clock, and none from here on can change what
+	// lies before its clock minus lateness.
+	if err := f.snapshots(in.Clock.SubSat(f.run.engine.Spec().Lateness)); err != nil {
+		return err
+	}
+	v := f.run.engine.Step(f.state(in.Partition), in)
+	f.books.book(f.shard, in, &v)
+	if v.Outcome == transforms.Applied {
+		f.newest = max(f.newest, in.EventTime)
+		if b := f.after(in.EventTime); f.next == schemas.Never || b < f.next {
+			f.next = b
+		}
+	}
+	if f.run.Folded != nil {
+		f.run.Folded.Add(1)
+	}
+	if !v.Quarantined() {
+		return nil
+	}
+	return f.run.Tables.Quarantine(quarantined(in, nil, &v))
+}
+
+// after returns the first boundary after t.
+func (f *replayFold) after(t schemas.Micros) schemas.Micros {
+	step := f.run.View.Snapshots
+	return t.Floor(step).AddSat(step)
+}
+
+func (f *replayFold) state(p int32) *transforms.State {
+	s := f.states[p]
+	if s == nil {
+		s = f.run.engine.NewState(p)
+		s.KeepEvicted = true
+		f.states[p] = s
+	}
+	return s
+}
+
+// snapshots writes the boundaries up to limit that the entity has not been
+// asked at, none beyond the least clock.
+func (f *replayFold) snapshots(limit schemas.Micros) error {
+	limit = min(limit, f.run.now)
+	for f.next != schemas.Never && f.next <= limit {
+		b := f.next
+		absent, err := f.snapshot(b)
+		if err != nil {
+			return err
+		}
+		f.next = b.AddSat(f.run.View.Snapshots)
+		if absent && f.newest < b { // nothing more until another event
+			f.next = schemas.Never
+		}
+	}
+	return nil
+}
+
+func (f *replayFold) snapshot(b schemas.Micros) (absent bool, err error) {
+	parts := make([]*transforms.State, 0, len(f.states))
+	for _, s := range f.states {
+		parts = append(parts, s)
+	}
+	res := f.run.engine.BoundaryValue(nil, b, parts...)
+	if len(res) == 0 || res[0].Status == transforms.Absent {
+		return true, nil
+	}
+	f.run.engine.MarkIncomplete(res, b, f.run.ValidFrom)
+	f.counts.Features++
+	return false, f.run.Tables.Feature(f.shard, FeatureRow{Entity: f.entity, Boundary: b, Final: b <= f.run.closed, Results: res})
+}
+
+// end writes what is left of the entity: the boundaries that nothing read yet,
+// its closed tiles and the remainder of its states.
+func (f *replayFold) end() error {
+	if !f.begun {
+		return nil
+	}
+	f.begun = false
+	f.counts.Entities++
+	if err := f.snapshots(f.run.now); err != nil {
+		return err
+	}
+	for _, p := range sortedKeys(f.states) {
+		if err := f.write(p, f.states[p]); err != nil {
+			return fmt.Errorf("partition %d: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// write trims a state at the closed boundary and writes it in its two parts.
+func (f *replayFold) write(p int32, s *transforms.State) error {
+	b := f.run.boundary()
+	row := OpenRow{Partition: p, Entity: f.entity}
+	var closed []transforms.Tile
+	if b != schemas.Never {
+		f.run.engine.Trim(s, b)
+	}
+	for _, t := range s.Evicted() {
+		if b != schemas.Never && t.Start+t.Hop <= b.Floor(t.Hop) {
+			closed = append(closed, t)
+		} else {
+			row.Waiting = append(row.Waiting, t)
+		}
+	}
+	empty := s.Empty() // it equals a missing one
+	if b != schemas.Never {
+		closed = append(closed, f.run.engine.TakeClosed(s, b)...)
+	}
+	slices.SortStableFunc(closed, func(a, b transforms.Tile) int {
+		if a.Hop != b.Hop {
+			return int(min(1, max(-1, a.Hop-b.Hop)))
+		}
+		return int(min(1, max(-1, a.Start-b.Start)))
+	})
+	for _, t := range closed {
+		f.counts.Tiles++
+		if err := f.run.Tables.Tile(f.shard, p, f.entity, t); err != nil {
+			return err
+		}
+	}
+	if empty && len(row.Waiting) == 0 {
+		return nil
+	}
+	f.counts.States++
+	row.Served, row.Open = f.run.engine.Encode(s)
+	return f.run.Tables.Open(f.shard, row)
+}
+
+func sortedKeys[V any](m map[int32]V) []int32 {
+	keys := make([]int32, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
