@@ -36,9 +36,9 @@ func (c *checker) arithmetic(e ast.Expr, name string, args []ast.Expr) node {
 		return c.fail(e, "% takes ints", "")
 	case k == schemas.Int && b.typ.kind == k:
 		t.duration = durationOf(name, a.typ.duration, b.typ.duration)
-		return c.fold(e, t, binary(a.eval, b.eval, intOps[name]), a, b)
+		return c.fold(e, t, binary(a, b, intOps[name]), a, b)
 	case k == schemas.Double && b.typ.kind == k:
-		return c.fold(e, t, binary(a.eval, b.eval, doubleOps[name]), a, b)
+		return c.fold(e, t, binary(a, b, doubleOps[name]), a, b)
 	case (k == schemas.String || k == schemas.Bytes) && k == b.typ.kind && name == operators.Add:
 		return c.concat(e, t, a, b)
 	}
@@ -82,7 +82,7 @@ func (c *checker) instants(e ast.Expr, name string, a, b node, t typ) node {
 		if name == operators.Subtract {
 			op = subInt
 		}
-		return binary(a.eval, b.eval, func(x, y schemas.Value) (schemas.Value, error) {
+		return binary(a, b, func(x, y schemas.Value) (schemas.Value, error) {
 			r, ok := op(x.Int(), y.Int())
 			if !ok {
 				return schemas.Value{}, ErrOverflow
@@ -208,7 +208,7 @@ func (c *checker) concat(e ast.Expr, t typ, a, b node) node {
 		text = schemas.BytesValue
 	}
 	if len(parts) > maxConcat {
-		return c.fold(e, t, binary(a.eval, b.eval, func(x, y schemas.Value) (schemas.Value, error) {
+		return c.fold(e, t, binary(a, b, func(x, y schemas.Value) (schemas.Value, error) {
 			return text(x.Text() + y.Text()), nil
 		}), a, b)
 	}

@@ -107,27 +107,25 @@ func (c *checker) nullTest(e ast.Expr, name string, a, b node) node {
 
 // compareFunc builds the comparison of two comparable operands.
 func compareFunc(l, r node, o comparison) evalFunc {
-	a, b := l.eval, r.eval
 	if l.typ.kind != r.typ.kind {
-		return binary(a, b, func(x, y schemas.Value) (schemas.Value, error) {
-			return o.of(compareMixed(x, y)), nil
-		})
+		return binary(l, r, func(x, y schemas.Value) (schemas.Value, error) { return o.of(compareMixed(x, y)), nil })
 	}
-	if r.konst && !r.value.IsNull() { // the usual case: field against a constant
+	return binary(l, r, func(x, y schemas.Value) (schemas.Value, error) { return o.of(x.Compare(y)), nil })
+}
+
+// binary evaluates both operands, then op unless one of them is null.
+func binary(l, r node, op valueOp) evalFunc {
+	a, b := l.eval, r.eval
+	if r.konst && !r.value.IsNull() { // the usual case: a field with a constant
 		k := r.value
 		return func(f []schemas.Value) (schemas.Value, error) {
 			x, err := a(f)
 			if err != nil || x.IsNull() {
 				return schemas.Value{}, err
 			}
-			return o.of(x.Compare(k)), nil
+			return op(x, k)
 		}
 	}
-	return binary(a, b, func(x, y schemas.Value) (schemas.Value, error) { return o.of(x.Compare(y)), nil })
-}
-
-// binary evaluates both operands, then op unless one of them is null.
-func binary(a, b evalFunc, op func(x, y schemas.Value) (schemas.Value, error)) evalFunc {
 	return func(f []schemas.Value) (schemas.Value, error) {
 		x, err := a(f)
 		if err != nil {

@@ -246,12 +246,17 @@ func TestNoAllocations(t *testing.T) {
 }
 
 func BenchmarkEval(b *testing.B) {
-	p, err := Compile(`status != "diverted" && i + j * 2 > 3`, append(Fields{{"status", Type{schemas.String, true}}}, scope...))
-	if err != nil {
-		b.Fatal(err)
-	}
-	fields := append([]schemas.Value{schemas.StringValue("landed")}, row()...)
-	for b.Loop() {
-		_, _ = p.Eval(fields)
+	for _, src := range []string{"d", `t != "diverted"`, "i > 3", "d * 2.0 + x", `t != "diverted" && i + j * 2 > 3`, `t + "-" + s`} {
+		p, err := Compile(src, scope)
+		if err != nil {
+			b.Fatal(err)
+		}
+		fields := row()
+		b.Run(src, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = p.Eval(fields)
+			}
+		})
 	}
 }

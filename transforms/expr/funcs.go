@@ -227,7 +227,7 @@ func textTest(name, text, example string, test func(a, b string) bool) function 
 				}
 			}
 			t := typ{kind: schemas.Bool, nullable: args[0].typ.nullable || args[1].typ.nullable}
-			return c.fold(e, t, binary(args[0].eval, args[1].eval, func(x, y schemas.Value) (schemas.Value, error) {
+			return c.fold(e, t, binary(args[0], args[1], func(x, y schemas.Value) (schemas.Value, error) {
 				return boolOf(test(x.Text(), y.Text())), nil
 			}), args...)
 		}}
