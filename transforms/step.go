@@ -133,7 +133,7 @@ func (v *View) repeat(s *State, cur *identity, in *Input) Verdict {
 	switch {
 	case v.spec.Identity == ByVersion && in.Version < cur.version:
 		r.Outcome = Superseded
-	case v.spec.Identity == ByVersion && v.conflicts(s, cur, in):
+	case v.spec.Identity == ByVersion && cur.eventTime >= in.Clock.SubSat(v.spec.Lateness) && v.conflicts(s, cur, in):
 		r.Conflict, r.Reason = true, conflictReason
 	}
 	if in.EventTime > cur.memory {
@@ -145,7 +145,9 @@ func (v *View) repeat(s *State, cur *identity, in *Input) Verdict {
 }
 
 // conflicts tells whether a copy differs, in what this view reads, from the
-// event in force while that is kept raw (V7).
+// event in force while that is kept raw (V7). Whether it is still open goes by
+// the record's own clock: a state that no record advanced may hold it longer
+// than a trimmed one does.
 func (v *View) conflicts(s *State, cur *identity, in *Input) bool {
 	row, raw := cur.row, cur.open
 	if !raw && cur.accepted {
