@@ -35,35 +35,11 @@ type Source struct {
 // from writers.
 func NewSource(view *definition.View, writers registry.Resolver) *Source {
 	s := &Source{def: view.Source, writers: writers, programs: map[int]*program{}}
-	s.slots = slotsOf(view)
+	s.slots = view.Slots()
 	for _, i := range s.slots {
 		s.paths = append(s.paths, s.def.Paths[i])
 	}
 	return s
-}
-
-// slotsOf lists the fields that the view and its source's own rules read.
-func slotsOf(view *definition.View) []int {
-	spec := &view.Spec
-	slots := []int{view.Source.EventTime.Slot}
-	read := func(programs ...*expr.Program) {
-		for _, p := range programs {
-			if p != nil {
-				slots = append(slots, p.Slots()...)
-			}
-		}
-	}
-	read(spec.ID, spec.Version, spec.Where)
-	read(spec.Filters...)
-	read(spec.Inputs...)
-	for _, k := range spec.Key {
-		read(k.Expr)
-	}
-	for _, r := range spec.Expect {
-		read(r.Expr)
-	}
-	slices.Sort(slots)
-	return slices.Compact(slots)
 }
 
 // Writers opens the place that the source's writer schemas come from. override,

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/expr"
+)
+
+func checkCommand() *cobra.Command {
+	var c common
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check a definition; print its canonical form, fingerprints and cost",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			def, err := c.load()
+			if err != nil {
+				return err
+			}
+			out, err := checked(def)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), out)
+			}
+			out.print(cmd.OutOrStdout())
+			return nil
+		},
+	}
+	c.definitionFlag(cmd)
+	c.jsonFlag(cmd)
+	return cmd
+}
+
+// checkOutput is what `check --json` prints.
+type checkOutput struct {
+	Views    []checkedView    `json:"views"`
+	Services []checkedService `json:"services"`
+}
+
+type checkedView struct {
+	View        string         `json:"view"`
+	Source      string         `json:"source"`
+	Topic       string         `json:"topic"`
+	Fingerprint string         `json:"fingerprint"`
+	Canonical   string         `json:"canonical"`
+	Features    []checkedField `json:"features"`
+	Levels      []checkedLevel `json:"levels"`
+	StateBytes  int64          `json:"state_bytes_max"`
+	OpenBytes   int64          `json:"open_bytes_max"`
+	Warnings    []string       `json:"warnings"`
+}
+
+type checkedField struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+type checkedLevel struct {
+	Hop       string `json:"hop"`
+	Retention string `json:"retention"`
+	Tiles     int64  `json:"tiles_max"`
+	Cells     int    `json:"cells"`
+	TileBytes int64  `json:"tile_bytes_max"`
+}
+
+type checkedService struct {
+	Service  string   `json:"service"`
+	Key      []string `json:"key"`
+	Features []string `json:"features"`
+}
+
+func checked(def *definition.Definition) (*checkOutput, error) {
+	out := &checkOutput{Views: []checkedView{}, Services: []checkedService{}}
+	for _, v := range def.Views {
+		cost, err := v.Cost()
+		if err != nil {
+			return nil, err
+		}
+		cv := checkedView{View: v.Name, Source: v.Source.Name, Topic: v.Source.Topic, Fingerprint: v.Fingerprint,
+			Canonical: v.Canonical, StateBytes: cost.StateBytes, OpenBytes: cost.OpenBytes,
+			Warnings: append([]string{}, cost.Warnings...)}
+		for _, f := range v.Spec.Features {
+			cv.Features = append(cv.Features, checkedField{f.Name, f.Kind.String()})
+		}
+		for _, l := range cost.Levels {
+			cv.Levels = append(cv.Levels, checkedLevel{expr.FormatDuration(l.Hop), expr.FormatDuration(l.Retention), l.Tiles, l.Cells, l.TileBytes})
+		}
+		out.Views = append(out.Views, cv)
+	}
+	for _, s := range def.Services {
+		cs := checkedService{Service: s.Name}
+		for _, k := range s.Key {
+			cs.Key = append(cs.Key, k.Name)
+		}
+		for _, f := range s.Features {
+			cs.Features = append(cs.Features, f.Name())
+		}
+		out.Services = append(out.Services, cs)
+	}
+	return out, nil
+}
+
+func (o *checkOutput) print(w io.Writer) {
+	for _, v := range o.Views {
+		fmt.Fprintf(w, "# view %s\n%s", v.View, v.Canonical)
+		fmt.Fprintf(w, "# fingerprint %s\n# cost, per entity and partition, at most:\n", v.Fingerprint)
+		for _, l := range v.Levels {
+			fmt.Fprintf(w, "#   level %-4s keeps %s: %d tiles of %d cells, about %d B each\n", l.Hop, l.Retention, l.Tiles, l.Cells, l.TileBytes)
+		}
+		fmt.Fprintf(w, "#   state %d B", v.StateBytes)
+		if v.OpenBytes > 0 {
+			fmt.Fprintf(w, ", ids and open events %d B", v.OpenBytes)
+		}
+		fmt.Fprintln(w)
+		for _, x := range v.Warnings {
+			fmt.Fprintf(w, "# warning: %s\n", x)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, s := range o.Services {
+		fmt.Fprintf(w, "# service %s: key %v, %d features\n", s.Service, s.Key, len(s.Features))
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func cutCommand() *cobra.Command {
+	var c common
+	var out string
+	var names []string
+	cmd := &cobra.Command{
+		Use:   "cut",
+		Short: "Fix how far the log is read, as a file for train, replay and stream --until",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			def, err := c.load()
+			if err != nil {
+				return err
+			}
+			vs, err := views(def, names)
+			if err != nil {
+				return err
+			}
+			client, err := c.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			cut, err := client.Cut(cmd.Context(), topics(vs)...)
+			if err != nil {
+				return err
+			}
+			if out != "" {
+				if err := cut.Save(out); err != nil {
+					return err
+				}
+			}
+			if c.json || out == "" {
+				return printJSON(cmd.OutOrStdout(), cut)
+			}
+			for _, t := range topics(vs) {
+				for _, p := range cut.Topics[t].PartitionIDs() {
+					pc := cut.Topics[t].Partitions[p]
+					fmt.Fprintf(cmd.OutOrStdout(), "%s partition %d: offsets %d to %d\n", t, p, pc.Start, pc.End)
+				}
+			}
+			return nil
+		},
+	}
+	c.logFlags(cmd)
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write the cut to this file")
+	cmd.Flags().StringSliceVar(&names, "view", nil, "only the topics of these views")
+	return cmd
+}
