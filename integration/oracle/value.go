@@ -1,0 +1,191 @@
+package oracle
+
+import (
+	"math"
+	"math/big"
+	"sort"
+)
+
+// Values returns every feature as of t over the accepted events of one entity,
+// of all its partitions (V3, V9).
+func Values(c *Config, accepted []*Record, t int64) []Result {
+	return ValuesOf(c, accepted, t, func(int) bool { return true })
+}
+
+// ValuesOf is Values for the features that in tells of, as if the view had no
+// others; the rest get the zero Result.
+func ValuesOf(c *Config, accepted []*Record, t int64, in func(feature int) bool) []Result {
+	out := make([]Result, len(c.Features))
+	absent := true
+	for i, f := range c.Features {
+		if in(i) && f.Derived == nil && len(within(accepted, f.Window, t)) > 0 {
+			absent = false
+		}
+	}
+	vals := make([]Val, len(out))
+	for i, f := range c.Features {
+		switch {
+		case !in(i):
+		case absent:
+			out[i] = Result{Status: Absent}
+		case f.Derived != nil:
+			out[i] = derived(f, vals, out)
+		default:
+			out[i] = aggregate(f, within(accepted, f.Window, t))
+		}
+		vals[i] = out[i].Val
+	}
+	return out
+}
+
+func within(rs []*Record, w Window, t int64) (in []*Record) {
+	lo, hi := w.Span(t)
+	for _, r := range rs {
+		if lo <= r.EventTime && r.EventTime < hi {
+			in = append(in, r)
+		}
+	}
+	return in
+}
+
+// derived evaluates a function of earlier features. The rules say nothing of its
+// status when an input overflowed or is an estimate: it then says so too.
+func derived(f Feature, vals []Val, before []Result) Result {
+	r := Result{f.Derived(vals), Present}
+	if r.Val.Kind == Null {
+		r.Status = IsNull
+	}
+	for _, i := range f.Uses {
+		switch in := before[i].Status; {
+		case r.Status == IsNull && in == Overflow, r.Status == Present && in == Approximate:
+			r.Status = in
+		}
+	}
+	return r
+}
+
+// counts tells whether the feature counts the record at all.
+func counts(r *Record, f Feature) bool { return f.Filter < 0 || r.Filters[f.Filter] }
+
+// aggregate computes a feature over the events of its window.
+func aggregate(f Feature, rs []*Record) Result {
+	var vs []Val
+	rs = append([]*Record(nil), rs...)
+	sort.Slice(rs, func(a, b int) bool { return before(rs[a], rs[b]) })
+	for _, r := range rs {
+		if !counts(r, f) {
+			continue
+		}
+		if f.Input < 0 {
+			vs = append(vs, Val{Kind: Bool})
+		} else if v := r.Inputs[f.Input]; v.Kind != Null {
+			vs = append(vs, v)
+		}
+	}
+	if len(vs) == 0 {
+		return empty(f)
+	}
+	switch f.Agg {
+	case "count":
+		return Result{Val{Kind: Int, I: int64(len(vs))}, Present}
+	case "count_distinct":
+		return distinct(vs)
+	case "first":
+		return Result{vs[0], Present}
+	case "last":
+		return Result{vs[len(vs)-1], Present}
+	case "min", "max":
+		sort.Slice(vs, func(a, b int) bool { return less(vs[a], vs[b]) })
+		if f.Agg == "min" {
+			return Result{vs[0], Present}
+		}
+		return Result{vs[len(vs)-1], Present}
+	}
+	return moments(f.Agg, vs)
+}
+
+func empty(f Feature) Result {
+	switch {
+	case f.Default.Kind != Null:
+		return Result{f.Default, Present}
+	case f.Agg == "count", f.Agg == "count_distinct", f.Agg == "sum":
+		return Result{Val{Kind: f.Kind}, Present} // 0
+	}
+	return Result{Status: IsNull}
+}
+
+func less(a, b Val) bool {
+	switch a.Kind {
+	case Double:
+		return a.F < b.F
+	case String, Bytes:
+		return a.S < b.S
+	}
+	return a.I < b.I
+}
+
+// scale: every finite double is an integer multiple of 2^-1074.
+const scale = 1074
+
+// exact returns v as an integer: an Int itself, a Double times 2^1074.
+func exact(v Val) *big.Int {
+	if v.Kind == Int {
+		return big.NewInt(v.I)
+	}
+	x := new(big.Float).SetFloat64(v.F)
+	n, _ := x.SetMantExp(x, scale).Int(nil)
+	return n
+}
+
+// moments computes sums, means and variances: exact integers, one quotient,
+// rounded once to nearest even (V2).
+func moments(agg Agg, vs []Val) Result {
+	sum, squares := new(big.Int), new(big.Int)
+	for _, v := range vs {
+		x := exact(v)
+		sum.Add(sum, x)
+		squares.Add(squares, new(big.Int).Mul(x, x))
+	}
+	shift := uint(0)
+	if vs[0].Kind == Double {
+		shift = scale
+	}
+	n := big.NewInt(int64(len(vs)))
+	switch agg {
+	case "sum":
+		if shift == 0 {
+			if !sum.IsInt64() {
+				return Result{Status: Overflow}
+			}
+			return Result{Val{Kind: Int, I: sum.Int64()}, Present}
+		}
+		return quotient(sum, big.NewInt(1), shift)
+	case "mean":
+		return quotient(sum, n, shift)
+	}
+	div := n
+	if agg == "var_samp" || agg == "stddev_samp" {
+		if len(vs) < 2 {
+			return Result{Status: IsNull}
+		}
+		div = new(big.Int).Sub(n, big.NewInt(1))
+	}
+	// Σ(x-m)² = (n Σx² - (Σx)²) / n
+	num := new(big.Int).Mul(n, squares)
+	num.Sub(num, new(big.Int).Mul(sum, sum))
+	r := quotient(num, new(big.Int).Mul(n, div), 2*shift)
+	if r.Status == Present && (agg == "stddev_pop" || agg == "stddev_samp") {
+		r.Val.F = math.Sqrt(r.Val.F)
+	}
+	return r
+}
+
+// quotient rounds num / (den * 2^shift) once.
+func quotient(num, den *big.Int, shift uint) Result {
+	q := new(big.Rat).SetFrac(num, new(big.Int).Lsh(den, shift))
+	f, _ := q.Float64()
+	if math.IsInf(f, 0) {
+		return Result{Status: Overflow}
+	}
+	return Result{Val{Kind: Double, F: f + 0}, Present}
+}
