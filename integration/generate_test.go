@@ -143,7 +143,7 @@ func (g *generator) copyOf(rec, o *oracle.Record) {
 	switch y := r.IntN(20); {
 	case y < 7: // redelivered
 		rec.EventTime, rec.Version, rec.Pass, rec.Filters, rec.Inputs = o.EventTime, o.Version, o.Pass, o.Filters, o.Inputs
-	case y < 17:
+	case y < 17 && !g.still:
 		d := pick(r, 0, 0, 1, -1, g.unit, -g.unit, 5*g.unit, -3*g.unit, g.grid, -g.grid, g.Lateness, g.MaxFuture)
 		rec.EventTime = int64(schemas.Micros(o.EventTime).AddSat(schemas.Micros(d)))
 		if r.IntN(3) == 0 {
@@ -152,5 +152,9 @@ func (g *generator) copyOf(rec, o *oracle.Record) {
 		if r.IntN(3) == 0 {
 			rec.Version = o.Version
 		}
+	case g.still && rec.Entity == o.Entity:
+		rec.EventTime = o.EventTime
+	case g.still:
+		rec.ID += "'"
 	}
 }

@@ -42,7 +42,7 @@ type oracleChanged struct{ offset, clock int64 }
 // oracle after every record (V3-V9, V11, B5).
 func TestProperties(t *testing.T) {
 	eachSeed(t, func(seed uint64) error {
-		s := newScenario(t, seed)
+		s := newScenario(t, seed, nil)
 		s.generate(records)
 		return newTrial(s).run()
 	})

@@ -60,6 +60,7 @@ type scenario struct {
 	view  *transforms.View
 	hops  []int64 // of the levels in use, ascending
 	wild  bool    // extreme numbers occur
+	still bool    // copies keep their event time (K8)
 	parts int
 	logs  [][]oracle.Record // by partition
 	order []int             // partitions, as the records were produced
@@ -77,8 +78,9 @@ func (s *scenario) program(tb testing.TB, src string) *expr.Program {
 
 func pick[T any](r *rand.Rand, xs ...T) T { return xs[r.IntN(len(xs))] }
 
-// newScenario draws a view.
-func newScenario(tb testing.TB, seed uint64) *scenario {
+// newScenario draws a view. tune, if not nil, changes what was drawn before the
+// view is built.
+func newScenario(tb testing.TB, seed uint64, tune func(*scenario)) *scenario {
 	r := rand.New(rand.NewPCG(seed, 1))
 	s := &scenario{r: r, input: map[int]int{}, filter: map[int]int{}, parts: pick(r, 1, 2, 2, 3, 4), wild: r.IntN(4) == 0}
 	s.Lateness = pick(r, second, 10*minute, 30*minute, 2*hour, 2*hour+1, day, 3*day)
@@ -90,6 +92,9 @@ func newScenario(tb testing.TB, seed uint64) *scenario {
 		if r.IntN(4) == 0 {
 			s.History[int32(p)] = int64(r.IntN(14))
 		}
+	}
+	if tune != nil {
+		tune(s)
 	}
 	s.spec = transforms.Spec{
 		Name: "v", Lateness: schemas.Micros(s.Lateness), MaxFuture: schemas.Micros(s.MaxFuture), MaxOpen: s.MaxOpen, Shards: 1,
@@ -119,6 +124,12 @@ func newScenario(tb testing.TB, seed uint64) *scenario {
 
 // drawFeatures draws levels, windows, aggregations, defaults, derived features.
 func (s *scenario) drawFeatures(tb testing.TB) {
+	if s.still {
+		for range 1 + s.r.IntN(3) {
+			s.addAggregate(tb, s.window(5*minute))
+		}
+		return
+	}
 	levels := pick(s.r, []int64{5 * minute}, []int64{hour}, []int64{day}, []int64{day}, []int64{5 * minute, hour}, []int64{hour, day}, []int64{5 * minute, hour, day})
 	for range 1 + s.r.IntN(6) {
 		s.addAggregate(tb, s.window(pick(s.r, levels...)))
@@ -172,6 +183,11 @@ func (s *scenario) addAggregate(tb testing.TB, w oracle.Window) {
 	if s.r.IntN(4) == 0 {
 		f.Default = s.val(kind)
 	}
+	s.add(tb, f, agg, kind)
+}
+
+// add adds an aggregation to both descriptions of the view.
+func (s *scenario) add(tb testing.TB, f oracle.Feature, agg transforms.Aggregation, kind schemas.Kind) {
 	input, filter := -1, -1
 	if f.Filter >= 0 {
 		if _, ok := s.filter[f.Filter]; !ok {
@@ -189,7 +205,7 @@ func (s *scenario) addAggregate(tb testing.TB, w oracle.Window) {
 	}
 	s.Features = append(s.Features, f)
 	s.spec.Features = append(s.spec.Features, transforms.Feature{Name: fmt.Sprintf("f%d", len(s.spec.Features)),
-		Aggregation: agg, Input: input, Filter: filter, Window: engineWindow(w), Default: toEngine(f.Default), Kind: kind})
+		Aggregation: agg, Input: input, Filter: filter, Window: engineWindow(f.Window), Default: toEngine(f.Default), Kind: kind})
 }
 
 // addDerived adds the quotient of two numeric features before it, as doubles:

@@ -304,6 +304,7 @@ func (v *View) MarkIncomplete(results []Result, t, validFrom schemas.Micros) {
 			}
 		}
 	}
+	v.markUnknownAbsence(results)
 }
 
 // finish reads a feature off its accumulated cell.

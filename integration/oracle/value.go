@@ -83,7 +83,7 @@ func aggregate(f Feature, rs []*Record) Result {
 		}
 	}
 	if len(vs) == 0 {
-		return empty(f)
+		return Empty(f)
 	}
 	switch f.Agg {
 	case "count":
@@ -104,7 +104,8 @@ func aggregate(f Feature, rs []*Record) Result {
 	return moments(f.Agg, vs)
 }
 
-func empty(f Feature) Result {
+// Empty is what a feature reads without events (V9).
+func Empty(f Feature) Result {
 	switch {
 	case f.Default.Kind != Null:
 		return Result{f.Default, Present}
