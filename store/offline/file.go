@@ -1,0 +1,274 @@
+package offline
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+	"unicode/utf8"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+	"github.com/tallystick/tallystick/schemas"
+)
+
+// The layout of our Parquet files. Every constant changes bytes (B1).
+const (
+	layoutVersion = "1"
+	// writeRows is how many rows parquet-go is given at once: pages are cut only
+	// between such chunks, counted from the start of each call.
+	writeRows = 64
+	// rowGroupRows and rowGroupBytes end a row group, whichever comes first; the
+	// latter counts values as given and bounds memory where they are large.
+	rowGroupRows  = 32_768
+	rowGroupBytes = 32 << 20
+	pageBytes     = 64 << 10
+	zstdLevel     = zstd.SpeedDefault
+)
+
+// codec is shared by all writers and readers: one each costs 10 MB more.
+var codec = &zstd.Codec{Level: zstdLevel}
+
+// FileInfo describes a finished file.
+type FileInfo struct {
+	Rows, Bytes int64
+	SHA256      string // of the file, hex
+	// Content is a sha256 over the columns and rows in canonical encoding: it
+	// holds across builds, whatever they compress to (B1).
+	Content string
+	Columns []ColumnStats // in the order of the columns
+}
+
+// ColumnStats is what a file knows of one column.
+type ColumnStats struct {
+	Nulls int64
+	// Min and Max are null where every value is, or where a double is NaN.
+	Min, Max schemas.Value
+}
+
+// WriterOptions has what a file may vary in. The zero value is the default.
+type WriterOptions struct {
+	// Metadata is written into the footer, sorted by key.
+	Metadata map[string]string
+}
+
+// Writer writes one Parquet file. Equal rows give equal bytes, however many
+// each goroutine or call writes, on every processor of one build (B1). It is
+// not safe for concurrent use.
+type Writer struct {
+	cols    []Column
+	pw      *parquet.Writer
+	rows    []parquet.Row
+	arena   []byte // text of the buffered rows
+	out     *countingWriter
+	content hash.Hash
+	scratch []byte
+	info    FileInfo
+	noStats []bool // columns that hold a NaN
+	inGroup int    // rows in the open row group
+	volume  int    // their bytes
+	err     error  // sticks
+}
+
+// countingWriter counts and digests what it passes on.
+type countingWriter struct {
+	w   io.Writer
+	n   int64
+	sum hash.Hash
+}
+
+func (c *countingWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	c.sum.Write(b[:n])
+	return n, err
+}
+
+// NewWriter returns a writer of a file with these columns, in this order.
+func NewWriter(w io.Writer, cols []Column, opt WriterOptions) (*Writer, error) {
+	if err := validateColumns(cols); err != nil {
+		return nil, fmt.Errorf("parquet file: %w", err)
+	}
+	out := &countingWriter{w: w, sum: sha256.New()}
+	options := []parquet.WriterOption{schemaOf(cols), parquet.Compression(codec), parquet.PageBufferSize(pageBytes),
+		parquet.MaxRowsPerRowGroup(rowGroupRows), parquet.CreatedBy("tallystick", layoutVersion, ""),
+		// Spark 3.5 refuses timestamps before 1900 without it.
+		parquet.KeyValueMetadata("org.apache.spark.version", "3.5.0"), parquet.DataPageStatistics(false)}
+	for k, v := range opt.Metadata {
+		options = append(options, parquet.KeyValueMetadata(k, v))
+	}
+	for _, c := range cols {
+		if c.Kind == schemas.Double { // bounds of NaN depend on the processor
+			options = append(options, parquet.SkipPageBounds(c.Name))
+		}
+	}
+	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols))}
+	fw.info.Columns = make([]ColumnStats, len(cols))
+	fw.rows = make([]parquet.Row, 0, writeRows)
+	fw.content.Write(appendColumns(nil, cols))
+	return fw, nil
+}
+
+// appendColumns appends the canonical form of columns, for content digests.
+func appendColumns(dst []byte, cols []Column) []byte {
+	dst = schemas.IntValue(int64(len(cols))).Append(dst)
+	for _, c := range cols {
+		dst = schemas.StringValue(c.Name).Append(dst)
+		dst = append(dst, byte(c.Kind))
+		dst = schemas.BoolValue(c.Date).Append(dst)
+	}
+	return dst
+}
+
+// Write appends a row. It keeps nothing of it. After an error the file is of no
+// use; every later call returns that error.
+func (w *Writer) Write(row []schemas.Value) error {
+	if w.err != nil {
+		return w.err
+	}
+	if err := w.check(row); err != nil {
+		w.err = fmt.Errorf("parquet file, row %d: %w", w.info.Rows+1, err)
+		return w.err
+	}
+	w.scratch = w.scratch[:0]
+	for _, v := range row {
+		w.scratch = v.Append(w.scratch)
+	}
+	w.content.Write(w.scratch)
+	w.volume += len(w.scratch)
+	w.buffer(row)
+	w.info.Rows++
+	if len(w.rows) == writeRows {
+		w.flush()
+	}
+	return w.err
+}
+
+// check compares the row with the columns.
+func (w *Writer) check(row []schemas.Value) error {
+	if len(row) != len(w.cols) {
+		return fmt.Errorf("it has %d values, the file has %d columns", len(row), len(w.cols))
+	}
+	for i, v := range row {
+		c := &w.cols[i]
+		switch {
+		case v.IsNull():
+			if !c.Nullable {
+				return fmt.Errorf("column %q is null and may not be", c.Name)
+			}
+		case v.Kind() != c.Kind:
+			return fmt.Errorf("column %q is of kind %s, the value of kind %s", c.Name, c.Kind, v.Kind())
+		case c.Date && int64(int32(v.Int())) != v.Int():
+			return fmt.Errorf("column %q: %d days are beyond the range of dates", c.Name, v.Int())
+		case c.Kind == schemas.String && !utf8.ValidString(v.Text()):
+			return fmt.Errorf("column %q: the text is not UTF-8", c.Name)
+		}
+	}
+	return nil
+}
+
+// buffer keeps the row until there are writeRows of them.
+func (w *Writer) buffer(row []schemas.Value) {
+	n := len(w.rows)
+	w.rows = w.rows[:n+1]
+	out := w.rows[n][:0]
+	for i, v := range row {
+		w.stat(i, v)
+		out = append(out, w.value(i, v))
+	}
+	w.rows[n] = out
+}
+
+func (w *Writer) value(i int, v schemas.Value) parquet.Value {
+	level := 0
+	if w.cols[i].Nullable && !v.IsNull() {
+		level = 1
+	}
+	var p parquet.Value
+	switch v.Kind() {
+	case schemas.Bool:
+		p = parquet.BooleanValue(v.Bool())
+	case schemas.Int:
+		if p = parquet.Int64Value(v.Int()); w.cols[i].Date {
+			p = parquet.Int32Value(int32(v.Int()))
+		}
+	case schemas.Timestamp:
+		p = parquet.Int64Value(int64(v.Micros()))
+	case schemas.Double:
+		p = parquet.DoubleValue(v.Double())
+	case schemas.String, schemas.Bytes:
+		at := len(w.arena) // when it grows, earlier values keep the old array
+		w.arena = append(w.arena, v.Text()...)
+		p = parquet.ByteArrayValue(w.arena[at:len(w.arena):len(w.arena)])
+	}
+	return p.Level(0, level, i)
+}
+
+// stat counts a value into the column's statistics.
+func (w *Writer) stat(i int, v schemas.Value) {
+	s := &w.info.Columns[i]
+	switch {
+	case v.IsNull():
+		s.Nulls++
+	case v.Kind() == schemas.Double && math.IsNaN(v.Double()):
+		w.noStats[i] = true
+	case s.Min.IsNull():
+		s.Min = cloneValue(v)
+		s.Max = s.Min
+	case v.Compare(s.Min) < 0:
+		s.Min = cloneValue(v)
+	case v.Compare(s.Max) > 0:
+		s.Max = cloneValue(v)
+	}
+}
+
+func (w *Writer) flush() {
+	if len(w.rows) == 0 || w.err != nil {
+		return
+	}
+	_, err := w.pw.WriteRows(w.rows)
+	w.inGroup += len(w.rows)
+	w.rows, w.arena = w.rows[:0], w.arena[:0]
+	if err == nil && (w.inGroup == rowGroupRows || w.volume >= rowGroupBytes) {
+		w.inGroup, w.volume = 0, 0
+		err = w.pw.Flush()
+	}
+	if err != nil {
+		w.err = fmt.Errorf("parquet file: %w", err)
+	}
+}
+
+// Close writes what is left and the footer, and describes the file. It does not
+// close the underlying writer.
+func (w *Writer) Close() (*FileInfo, error) {
+	w.flush()
+	if w.err != nil {
+		return nil, w.err
+	}
+	w.err = fmt.Errorf("parquet file: it is closed")
+	if err := w.pw.Close(); err != nil {
+		return nil, fmt.Errorf("parquet file: %w", err)
+	}
+	for i, no := range w.noStats {
+		if no {
+			w.info.Columns[i].Min, w.info.Columns[i].Max = schemas.Value{}, schemas.Value{}
+		}
+	}
+	w.info.Bytes = w.out.n
+	w.info.SHA256 = hex.EncodeToString(w.out.sum.Sum(nil))
+	w.info.Content = hex.EncodeToString(w.content.Sum(nil))
+	return &w.info, nil
+}
+
+// cloneValue makes a value independent of the buffer that its text aliases.
+func cloneValue(v schemas.Value) schemas.Value {
+	switch v.Kind() {
+	case schemas.String:
+		return schemas.StringValue(string([]byte(v.Text())))
+	case schemas.Bytes:
+		return schemas.BytesValue(string([]byte(v.Text())))
+	}
+	return v
+}

@@ -1,0 +1,136 @@
+package offline
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tallystick/tallystick/schemas"
+)
+
+// csv reads the rest of f as CSV (RFC 4180) with a header.
+func (r *labelReader) csv(f io.Reader) (*Labels, error) {
+	br := bufio.NewReaderSize(f, 1<<18)
+	if bom, _ := br.Peek(3); string(bom) == "\ufeff" {
+		br.Discard(3)
+	}
+	c := csv.NewReader(br)
+	c.ReuseRecord = true
+	header, err := c.Read()
+	if err != nil {
+		return nil, r.csvError(err)
+	}
+	if len(header) == 1 && strings.ContainsAny(header[0], ";\t|") {
+		return nil, r.fail(1, "", "the header has one column", "separate columns by commas")
+	}
+	names := append([]string(nil), header...)
+	for _, n := range names {
+		if n == "" || !utf8.ValidString(n) {
+			return nil, r.fail(1, n, "a column has no name, or one that is not UTF-8", "the first line names every column")
+		}
+	}
+	if err := r.bind(names); err != nil {
+		return nil, err
+	}
+	for i, n := range names {
+		r.out.Columns = append(r.out.Columns, Column{Name: n, Kind: r.csvKind(i)})
+	}
+	for {
+		rec, err := c.Read()
+		if err == io.EOF {
+			return r.out, nil
+		}
+		if err != nil {
+			return nil, r.csvError(err)
+		}
+		if err := r.csvRow(c, rec); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (r *labelReader) csvKind(i int) schemas.Kind {
+	switch {
+	case i == r.out.TimestampColumn:
+		return schemas.Timestamp
+	case r.keyOf[i] >= 0:
+		return r.opt.Keys[r.keyOf[i]].Kind
+	}
+	return schemas.String
+}
+
+func (r *labelReader) csvRow(c *csv.Reader, rec []string) error {
+	row := r.newRow(len(rec))
+	for i, text := range rec {
+		var err error
+		if row[i], err = r.times.fromText(text, r.out.Columns[i].Kind); err != nil {
+			line, _ := c.FieldPos(i)
+			return r.wrap(int64(line), false, r.out.Columns[i].Name, err)
+		}
+	}
+	r.add(row)
+	return nil
+}
+
+func (r *labelReader) csvError(err error) error {
+	var p *csv.ParseError
+	switch {
+	case err == io.EOF:
+		return r.fail(0, "", "it has no header", "the first line names the columns")
+	case !errors.As(err, &p):
+		return fmt.Errorf("labels %s: %w", r.path, err)
+	case errors.Is(err, csv.ErrFieldCount):
+		return r.fail(int64(p.Line), "", "it has not as many fields as the header", "fields that hold commas, quotes or line breaks stand in double quotes")
+	}
+	return r.fail(int64(p.Line), "", p.Err.Error(), fmt.Sprintf("see character %d; quotes within quoted fields are doubled", p.Column))
+}
+
+// valueError says why a value cannot be read, and what to do.
+type valueError struct{ reason, hint string }
+
+func (e *valueError) Error() string { return e.reason }
+
+func short(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "…"
+	}
+	return s
+}
+
+// fromText reads text as a value of kind k. An empty text is the empty string
+// for strings and an error otherwise.
+func (t *timeReader) fromText(text string, k schemas.Kind) (schemas.Value, error) {
+	if text == "" && k != schemas.String {
+		return schemas.Value{}, &valueError{"it is empty", fmt.Sprintf("every row needs a %s here", k)}
+	}
+	switch k {
+	case schemas.String:
+		if !utf8.ValidString(text) {
+			return schemas.Value{}, &valueError{"the text is not UTF-8", "save the file as UTF-8"}
+		}
+		return schemas.StringValue(text), nil
+	case schemas.Int:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return schemas.Value{}, &valueError{fmt.Sprintf("%q is not a 64-bit integer", short(text)), "write digits only, without a point"}
+		}
+		return schemas.IntValue(n), nil
+	case schemas.Bool:
+		switch text {
+		case "true", "True", "TRUE":
+			return schemas.BoolValue(true), nil
+		case "false", "False", "FALSE":
+			return schemas.BoolValue(false), nil
+		}
+		return schemas.Value{}, &valueError{fmt.Sprintf("%q is not a bool", short(text)), "write true or false"}
+	case schemas.Timestamp:
+		m, err := t.text(text)
+		return schemas.TimestampValue(m), err
+	}
+	return schemas.Value{}, &valueError{fmt.Sprintf("a %s cannot be written in CSV", k), "use a Parquet file"}
+}
