@@ -53,6 +53,7 @@ type Open struct {
 
 // AppendServed appends the served part of the state.
 func (v *View) AppendServed(dst []byte, s *State) []byte {
+	v.drop(s, s.clock)
 	from := len(dst)
 	dst = append(dst, StateFormat)
 	dst = binary.AppendUvarint(dst, uint64(s.partition))
@@ -109,7 +110,7 @@ func (v *View) openTiles(s *State, li int) []*tile {
 		}
 		d := m.d
 		in := v.readHeld(s, &held{d.eventTime, d.version, d.offset, d.row, nil}, e.in)
-		i := int64(d.eventTime.Floor(l.hop) / l.hop)
+		i := l.index(d.eventTime)
 		if tiles[i] == nil {
 			tiles[i] = l.newTile()
 			tiles[i].index = i
@@ -130,7 +131,7 @@ func (l *level) appendMerged(dst []byte, x *tileList, open []*tile) []byte {
 	var enc []byte
 	put := func(t *tile) {
 		enc = l.appendTile(enc[:0], t)
-		merged.put(t.index, enc)
+		merged.append(t.index, enc)
 	}
 	for c := x.walk(); c.next(); {
 		for len(open) > 0 && open[0].index < c.index {
@@ -138,7 +139,7 @@ func (l *level) appendMerged(dst []byte, x *tileList, open []*tile) []byte {
 			open = open[1:]
 		}
 		if len(open) == 0 || open[0].index > c.index {
-			merged.put(c.index, x.data[c.from+c.dist:c.to])
+			merged.append(c.index, x.data[c.from+c.dist:c.to])
 			continue
 		}
 		t := l.newTile()
@@ -270,6 +271,7 @@ func (v *View) Encode(s *State) (served []byte, open []Open) {
 // Tiles returns the sealed tiles of the state that end at or before the closed
 // boundary b of their level, the finest level first, ascending by start.
 func (v *View) Tiles(s *State, b schemas.Micros) []Tile {
+	v.drop(s, s.clock)
 	var tiles []Tile
 	for li := range v.levels {
 		l := &v.levels[li]

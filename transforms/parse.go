@@ -300,7 +300,7 @@ func (v *View) unmerge(s *State, li int, open []*tile, sealed []sealedTile) {
 			enc = x.data[c.from+c.dist : c.to]
 		}
 		if enc != nil {
-			fresh.put(c.index, enc)
+			fresh.append(c.index, enc)
 		}
 	}
 	*x = fresh

@@ -46,13 +46,13 @@ func (v *View) Restore(s *State, tiles []Tile) error {
 			if joined.count > 0 && index <= joined.last {
 				return corrupt("tile", "tiles are not ascending at %v", t.Start)
 			}
-			joined.put(index, appendUvarintBytes(nil, body))
+			joined.append(index, appendUvarintBytes(nil, body))
 		}
 		if x.count > 0 && joined.count > 0 && joined.last >= x.first {
 			return corrupt("tile", "a closed tile at %v overlaps the remainder", schemas.Micros(joined.last)*l.hop)
 		}
 		for c := x.walk(); c.next(); {
-			joined.put(c.index, x.data[c.from+c.dist:c.to])
+			joined.append(c.index, x.data[c.from+c.dist:c.to])
 		}
 		*x = joined
 	}

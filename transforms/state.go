@@ -48,7 +48,23 @@ type Tile struct {
 
 // NewState returns the state of an entity before its first record.
 func (v *View) NewState(partition int32) *State {
-	return &State{partition: partition, last: -1, clock: schemas.Never, trimmed: schemas.Never, levels: make([]tileList, len(v.levels))}
+	s := v.allocate()
+	s.partition, s.last, s.clock, s.trimmed = partition, -1, schemas.Never, schemas.Never
+	return s
+}
+
+// allocate returns a zero state whose levels, where they are few, lie beside
+// it: a worker holds many states, and each miss of the cache counts.
+func (v *View) allocate() *State {
+	if n := len(v.levels); n <= 2 {
+		x := &struct {
+			State
+			levels [2]tileList
+		}{}
+		x.State.levels = x.levels[:n:n]
+		return &x.State
+	}
+	return &State{levels: make([]tileList, len(v.levels))}
 }
 
 // NewTrainingState returns a state of which Value may be asked at the clock
@@ -88,7 +104,7 @@ func (s *State) Evicted() []Tile {
 func (v *View) seal(s *State, in *Input) {
 	for li := range v.levels {
 		l := &v.levels[li]
-		l.enter(&s.levels[li], int64(in.order.eventTime.Floor(l.hop)/l.hop), in.tiles[li], in)
+		l.enter(&s.levels[li], l.index(in.order.eventTime), in.tiles[li], in)
 	}
 }
 
@@ -108,15 +124,35 @@ func (v *View) readHeld(s *State, h *held, in *Input) *Input {
 	return in
 }
 
+// overdue is how many hops a tile of an anonymous source may outstay its
+// retention in memory: dropping several at once is cheaper. Whatever looks at a
+// state's bytes drops them first, so that none are seen.
+const overdue = 8
+
 // drop removes the tiles of every level that end at or before clock - retention.
 func (v *View) drop(s *State, clock schemas.Micros) {
 	for li := range v.levels {
+		v.dropLevel(s, li, clock)
+	}
+}
+
+// dropLater is drop, put off while little is overdue. The state gets a new tile
+// or keeps one, so that its emptiness does not depend on it.
+func (v *View) dropLater(s *State, clock schemas.Micros) {
+	for li := range v.levels {
 		l, x := &v.levels[li], &s.levels[li]
-		limit := clock.SubSat(l.retention)
-		for x.count > 0 && schemas.Micros(x.first+1)*l.hop <= limit {
-			v.evict(s, li)
-			x.dropFirst()
+		if x.count > 0 && (s.KeepEvicted || schemas.Micros(x.first+overdue)*l.hop <= clock.SubSat(l.retention)) {
+			v.dropLevel(s, li, clock)
 		}
+	}
+}
+
+func (v *View) dropLevel(s *State, li int, clock schemas.Micros) {
+	l, x := &v.levels[li], &s.levels[li]
+	limit := clock.SubSat(l.retention)
+	for x.count > 0 && schemas.Micros(x.first+1)*l.hop <= limit {
+		v.evict(s, li)
+		x.dropFirst()
 	}
 }
 

@@ -56,7 +56,8 @@ func (v *View) Step(s *State, in *Input) Verdict {
 	if !in.Accept {
 		return Verdict{Outcome: Filtered}
 	}
-	v.advance(s, in.Clock)
+	v.release(s, in.Clock)
+	v.dropLater(s, in.Clock)
 	v.place(s, in, nil)
 	s.last, s.clock = in.Offset, in.Clock
 	return Verdict{Outcome: Applied}
@@ -197,18 +198,24 @@ func (v *View) place(s *State, in *Input, d *identity) {
 // (V11).
 func (v *View) advance(s *State, clock schemas.Micros) {
 	horizon := clock.SubSat(v.spec.Lateness)
-	if len(s.pending) > 0 {
-		limit := clock
-		if s.strict {
-			limit--
-		}
-		v.settle(s, limit, func(h *held) bool { return v.spec.Identity == ByVersion && h.id != nil && h.eventTime >= horizon })
-	}
+	v.release(s, clock)
 	if s.ids != nil {
 		s.ids.settleAhead(clock)
 	}
 	v.expire(s, horizon)
 	v.drop(s, clock)
+}
+
+// release opens or seals the pending events that the clock has passed.
+func (v *View) release(s *State, clock schemas.Micros) {
+	if len(s.pending) == 0 {
+		return
+	}
+	limit, horizon := clock, clock.SubSat(v.spec.Lateness)
+	if s.strict {
+		limit--
+	}
+	v.settle(s, limit, func(h *held) bool { return v.spec.Identity == ByVersion && h.id != nil && h.eventTime >= horizon })
 }
 
 // settle takes the pending events up to limit, and opens or seals them.
@@ -301,6 +308,7 @@ func (v *View) Accept(s *State, in *Input) {
 func (v *View) Trim(s *State, b schemas.Micros) {
 	v.settle(s, b-1, func(*held) bool { return false })
 	v.expire(s, b)
+	v.drop(s, s.clock)
 	v.drop(s, b.AddSat(v.spec.Lateness))
 	s.trimmed = max(s.trimmed, b)
 }

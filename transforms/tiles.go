@@ -18,6 +18,15 @@ type tile struct {
 
 func (l *level) newTile() *tile { return &tile{cells: make([]cell, len(l.cells))} }
 
+// index returns the index of the tile that t lies in.
+func (l *level) index(t schemas.Micros) int64 {
+	q := t / l.hop
+	if t%l.hop < 0 {
+		q--
+	}
+	return int64(q)
+}
+
 func (t *tile) reset(index int64) {
 	t.index, t.events = index, 0
 	for i := range t.cells {
@@ -87,35 +96,24 @@ func (x *tileList) find(index int64) slot {
 	return c.slot
 }
 
-// put writes a tile's encoding (length and body) at its index, in the place of
-// the tile there or between two.
-func (x *tileList) put(index int64, enc []byte) {
+// append writes the encoding (length and body) of a tile beyond the last.
+func (x *tileList) append(index int64, enc []byte) {
+	x.begin(index)
+	x.data = append(x.data, enc...)
+}
+
+// begin makes room for a tile beyond the last; its length and body are to be
+// appended to data.
+func (x *tileList) begin(index int64) {
 	if x.count == 0 {
 		x.data, x.head, x.marks = x.data[:0], 0, 0
 		x.first = index
-		x.append(index, enc)
-		return
 	}
-	if index > x.last {
-		x.append(index, enc)
-		return
-	}
-	s := x.find(index)
-	if s.index == index {
-		x.replace(s.from+s.dist, s.to, enc)
-		return
-	}
-	x.insert(s, index, enc)
-}
-
-func (x *tileList) append(index int64, enc []byte) {
 	at := int32(len(x.data))
 	if x.count > 0 {
 		x.data = binary.AppendUvarint(x.data, uint64(index-x.last))
 	}
-	x.data = append(x.data, enc...)
-	copy(x.at[1:], x.at[:])
-	x.at[0] = at
+	x.at[3], x.at[2], x.at[1], x.at[0] = x.at[2], x.at[1], x.at[0], at
 	x.marks = min(x.marks+1, recent)
 	x.last = index
 	x.count++
@@ -237,17 +235,37 @@ func tileBody(b []byte) (body []byte, n int) {
 func (l *level) enter(x *tileList, index int64, t *tile, in *Input) {
 	t.reset(index)
 	if x.count > 0 && index <= x.last {
-		if s := x.find(index); s.index == index {
-			l.mustParse(s.body, t)
-			l.add(t, in)
-			in.enc = l.appendTile(in.enc[:0], t)
-			x.replace(s.from+s.dist, s.to, in.enc)
-			return
-		}
+		l.enterOld(x, index, t, in)
+		return
 	}
 	l.add(t, in)
-	in.enc = l.appendTile(in.enc[:0], t)
-	x.put(index, in.enc)
+	x.begin(index)
+	x.data = l.appendTile(x.data, t)
+}
+
+// enterOld is enter for an index up to the last.
+func (l *level) enterOld(x *tileList, index int64, t *tile, in *Input) {
+	s := slot{index: x.last, to: len(x.data)}
+	if index == x.last {
+		s.from = int(x.at[0])
+		if s.from > int(x.head) {
+			_, s.dist = uvarint(x.data[s.from:])
+		}
+		s.body, _ = tileBody(x.data[s.from+s.dist:])
+	} else if s = x.find(index); s.index != index {
+		l.add(t, in)
+		in.enc = l.appendTile(in.enc[:0], t)
+		x.insert(s, index, in.enc)
+		return
+	}
+	l.mustParse(s.body, t)
+	l.add(t, in)
+	if index == x.last && !l.text {
+		x.data = l.appendTile(x.data[:s.from+s.dist], t)
+		return
+	}
+	in.enc = l.appendTile(in.enc[:0], t) // text in t may alias x.data
+	x.replace(s.from+s.dist, s.to, in.enc)
 }
 
 // appendTile appends a tile's length and body.

@@ -44,6 +44,7 @@ type level struct {
 	windows   []Window   // distinct
 	probes    []probe    // distinct
 	base      []int      // cells that lifetime features read; the coarsest level only
+	text      bool       // a cell may hold text
 }
 
 // cellSpec is one distinct (aggregation, input, filter) of a level.
@@ -141,6 +142,7 @@ func (l *level) addCells(s *Spec) {
 		c := f.cellSpec(s)
 		if !slices.ContainsFunc(l.cells, func(d cellSpec) bool { return d.key == c.key }) {
 			l.cells = append(l.cells, c)
+			l.text = l.text || f.Kind == schemas.String || f.Kind == schemas.Bytes
 		}
 	}
 	sort.Slice(l.cells, func(i, j int) bool { return l.cells[i].key < l.cells[j].key })
