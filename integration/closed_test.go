@@ -80,6 +80,9 @@ func (x *trial) leave(k stateKey, s *transforms.State) error {
 			return fmt.Errorf("V11: tile %+v left its state twice", key)
 		}
 		x.evicted[key] = tileBytes{t.Events, t.Cells}
+		if key.start+key.hop > int64(s.Clock())-x.retention(key.hop) {
+			return fmt.Errorf("V11: tile %+v left its state at clock %d, before its retention ended", key, s.Clock())
+		}
 		if err := x.final(key, t); err != nil {
 			return err
 		}
@@ -106,8 +109,12 @@ func (x *trial) tilesOf(k stateKey, c *transforms.State, b int64) error {
 			have[key] = t
 		}
 	}
-	for _, t := range append(c.Evicted(), x.view.Tiles(c, schemas.Micros(b))...) {
+	left := c.Evicted()
+	for i, t := range append(left, x.view.Tiles(c, schemas.Micros(b))...) {
 		key := tileKey{k, int64(t.Hop), int64(t.Start)}
+		if gone := key.start+key.hop <= max(int64(c.Clock()), b+x.Lateness)-x.retention(key.hop); gone != (i < len(left)) {
+			return fmt.Errorf("V11: tile %+v left in a Trim at %d, clock %d: %v, by its retention: %v", key, b, c.Clock(), !gone, gone)
+		}
 		if err := x.final(key, t); err != nil {
 			return err
 		}
@@ -186,7 +193,7 @@ func (x *trial) compareHeld(got []transforms.Result, want []oracle.Result, B, la
 		if f.Window.Kind == oracle.Lifetime {
 			end = B + 1
 		}
-		held[i] = latest == int64(schemas.Never) || end > latest-int64(x.view.Retention(schemas.Micros(hop)))
+		held[i] = latest == int64(schemas.Never) || end > latest-x.retention(hop)
 		all = all && held[i]
 	}
 	for i, f := range x.Features {
@@ -199,4 +206,24 @@ func (x *trial) compareHeld(got []transforms.Result, want []oracle.Result, B, la
 		return fmt.Errorf("V4: value at the closed boundary %d: %s", B, diff)
 	}
 	return nil
+}
+
+// retention is how long tiles of that hop stay: the longest window on the level
+// + hop + lateness + 48 h, a month being 31 d; the current unit counts where it
+// is left out, as it lies between t and the window (V3, V11).
+func (x *trial) retention(hop int64) int64 {
+	longest := int64(0)
+	for _, f := range x.Features {
+		w := f.Window
+		if f.Derived != nil || w.Level() != hop {
+			continue
+		}
+		n := int64(w.N)
+		if w.ExcludeCurrent {
+			n++
+		}
+		unit := map[oracle.WindowKind]int64{oracle.Days: 1, oracle.Weeks: 7, oracle.Months: 31}[w.Kind]
+		longest = max(longest, w.Length, n*unit*day)
+	}
+	return longest + hop + x.Lateness + 48*hour
 }

@@ -229,9 +229,12 @@ func (s *scenario) addDerived(tb testing.TB) {
 		tb.Fatal(src, err)
 	}
 	f := oracle.Feature{Kind: oracle.Double, Uses: []int{a, b}, Derived: func(all []oracle.Val) oracle.Val { return ratio(all[a], all[b]) }}
+	if s.r.IntN(4) == 0 {
+		f.Default = s.val(schemas.Double)
+	}
 	s.Features = append(s.Features, f)
 	s.spec.Features = append(s.spec.Features, transforms.Feature{Name: fmt.Sprintf("f%d", len(scope)),
-		Input: -1, Filter: -1, Derived: p, Kind: schemas.Double})
+		Input: -1, Filter: -1, Derived: p, Default: toEngine(f.Default), Kind: schemas.Double})
 }
 
 func ratio(a, b oracle.Val) oracle.Val {

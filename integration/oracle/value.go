@@ -49,9 +49,13 @@ func within(rs []*Record, w Window, t int64) (in []*Record) {
 }
 
 // derived evaluates a function of earlier features. The rules say nothing of its
-// status when an input overflowed or is an estimate: it then says so too.
+// status when an input overflowed or is an estimate: it then says so too. Its
+// default stands in for every null.
 func derived(f Feature, vals []Val, before []Result) Result {
 	r := Result{f.Derived(vals), Present}
+	if r.Val.Kind == Null {
+		r.Val = f.Default
+	}
 	if r.Val.Kind == Null {
 		r.Status = IsNull
 	}
