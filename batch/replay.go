@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -96,6 +97,8 @@ type Report struct {
 	Tiles    int64
 	States   int64 // (entity, partition) with a remainder
 	Spilled  int64 // bytes
+	// BrokenIDs is nil for a source without ids.
+	BrokenIDs *BrokenIDs
 }
 
 // ShardPartition names one part of the online store.
@@ -132,9 +135,15 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	run := &replayRun{Replay: r, engine: engine, books: newBooks()}
-	s := newSorter(r.SpillDir, max(r.Memory, 1<<20), r.Disk)
+	s := newSorter(filepath.Join(r.SpillDir, "rows"), max(r.Memory/2, 1<<20), r.Disk/2)
 	defer s.close()
-	if err := run.read(ctx, s); err != nil {
+	ids := newSorter(filepath.Join(r.SpillDir, "ids"), max(r.Memory/2, 1<<20), r.Disk/2)
+	defer ids.close()
+	if err := run.read(ctx, s, ids); err != nil {
+		return nil, err
+	}
+	broken, err := run.brokenIDs(ids)
+	if err != nil {
 		return nil, err
 	}
 	if err := eachShard(ctx, engine.Spec().Shards, r.Parallel, func(shard int) error {
@@ -150,7 +159,9 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 	}); err != nil {
 		return nil, err
 	}
-	return run.report(s), nil
+	rep := run.report()
+	rep.BrokenIDs, rep.Spilled = broken, s.spilled+ids.spilled
+	return rep, nil
 }
 
 type replayRun struct {
@@ -212,7 +223,7 @@ func (b *books) merge(o *books) {
 }
 
 // read sorts what may count and quarantines what its own clock decides.
-func (r *replayRun) read(ctx context.Context, s *sorter) error {
+func (r *replayRun) read(ctx context.Context, s, ids *sorter) error {
 	sc := &scan{view: r.View, engine: r.engine, source: r.Source, log: r.Log, parallel: r.Parallel, progress: r.Progress}
 	shards := r.engine.Spec().Shards
 	books := map[int32]*books{}
@@ -223,11 +234,17 @@ func (r *replayRun) read(ctx context.Context, s *sorter) error {
 	var err error
 	r.done, err = sc.run(ctx, r.Cut, func(in *transforms.Input, e *schemas.Event, rec *schemas.Record) error {
 		shard := transforms.EntityShard(in.Entity, shards)
+		row := rows[in.Partition]
+		if in.Fault == nil && len(in.ID) > 0 {
+			*row = appendIDRow((*row)[:0], in)
+			if err := ids.add(transforms.EntityShard(in.ID, shards), *row); err != nil {
+				return err
+			}
+		}
 		if v, out := r.engine.Screen(in); out {
 			books[in.Partition].book(shard, in, &v)
 			return r.Tables.Quarantine(quarantined(in, rec, &v))
 		}
-		row := rows[in.Partition]
 		*row = in.AppendInput((*row)[:0])
 		return s.add(shard, *row)
 	})
@@ -235,6 +252,7 @@ func (r *replayRun) read(ctx context.Context, s *sorter) error {
 		return err
 	}
 	s.finish()
+	ids.finish()
 	for _, b := range books {
 		r.books.merge(b)
 	}
@@ -270,7 +288,7 @@ func (r *replayRun) collect(f *replayFold) {
 	r.counts.States += f.counts.States
 }
 
-func (r *replayRun) report(s *sorter) *Report {
+func (r *replayRun) report() *Report {
 	rep := r.counts
 	rep.Ledgers, rep.Days = r.books.ledgers, r.books.days
 	rep.Clocks, rep.Ticks = map[int32]schemas.Micros{}, map[int32]int64{}
@@ -280,7 +298,7 @@ func (r *replayRun) report(s *sorter) *Report {
 			at(rep.Ledgers, ShardPartition{shard, p})
 		}
 	}
-	rep.Boundary, rep.Spilled = r.boundary(), s.spilled
+	rep.Boundary = r.boundary()
 	return &rep
 }
 

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/tallystick/tallystick/batch"
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
+)
+
+// replayOutput is what `replay --json` prints.
+type replayOutput struct {
+	Cut   *schemas.Cut   `json:"cut"`
+	Views []replayedView `json:"views"`
+	Root  string         `json:"tables,omitempty"`
+}
+
+type replayedView struct {
+	View        string              `json:"view"`
+	Fingerprint string              `json:"fingerprint"`
+	Boundary    *string             `json:"closed_boundary"` // null while a partition is empty
+	ValidFrom   *string             `json:"valid_from"`      // null when the log begins at offset 0
+	Partitions  []replayedPartition `json:"partitions"`
+	Total       ledgerOutput        `json:"total"`
+	Days        []replayedDay       `json:"days"`
+	Entities    int64               `json:"entities"`
+	Features    int64               `json:"feature_rows"`
+	Tiles       int64               `json:"tile_rows"`
+	States      int64               `json:"open_states"`
+	Spilled     int64               `json:"spilled_bytes"`
+	BrokenIDs   *batch.BrokenIDs    `json:"ids_in_several_places"`
+}
+
+type replayedPartition struct {
+	Partition int32        `json:"partition"`
+	Start     int64        `json:"start"`
+	End       int64        `json:"end"`
+	Clock     *string      `json:"clock"` // RFC 3339, null when empty
+	Ticks     int64        `json:"ticks"`
+	Ledger    ledgerOutput `json:"ledger"`
+}
+
+type replayedDay struct {
+	Partition int32        `json:"partition"`
+	Day       *string      `json:"day"` // of event time, UTC; null for records without one
+	Ledger    ledgerOutput `json:"ledger"`
+}
+
+// ledgerOutput is a ledger with its sum.
+type ledgerOutput struct {
+	Read int64 `json:"read"`
+	transforms.Ledger
+}
+
+func ledgerOf(l *transforms.Ledger) ledgerOutput { return ledgerOutput{l.Read(), *l} }
+
+// instant formats an instant for JSON, null for Never.
+func instant(t schemas.Micros) *string {
+	if t == schemas.Never {
+		return nil
+	}
+	s := t.String()
+	return &s
+}
+
+func replayed(v *definition.View, tc schemas.TopicCut, from schemas.Micros, r *batch.Report) replayedView {
+	out := replayedView{View: v.Name, Fingerprint: v.Fingerprint, Boundary: instant(r.Boundary), ValidFrom: instant(from),
+		Entities: r.Entities, Features: r.Features, Tiles: r.Tiles, States: r.States, Spilled: r.Spilled, BrokenIDs: r.BrokenIDs,
+		Days: []replayedDay{}}
+	var total transforms.Ledger
+	ledgers := r.Partitions()
+	for _, p := range tc.PartitionIDs() {
+		l := ledgers[p]
+		total.Merge(l)
+		pc := tc.Partitions[p]
+		out.Partitions = append(out.Partitions, replayedPartition{Partition: p, Start: pc.Start, End: pc.End,
+			Clock: instant(r.Clocks[p]), Ticks: r.Ticks[p], Ledger: ledgerOf(l)})
+	}
+	out.Total = ledgerOf(&total)
+	days := make([]batch.PartitionDay, 0, len(r.Days))
+	for d := range r.Days {
+		days = append(days, d)
+	}
+	slices.SortFunc(days, func(a, b batch.PartitionDay) int {
+		if a.Partition != b.Partition {
+			return int(a.Partition - b.Partition)
+		}
+		return int(min(1, max(-1, a.Day-b.Day)))
+	})
+	for _, d := range days {
+		row := replayedDay{Partition: d.Partition, Ledger: ledgerOf(r.Days[d])}
+		if d.Day != batch.NoDay {
+			s := (schemas.Micros(d.Day) * schemas.Day).Time().Format("2006-01-02")
+			row.Day = &s
+		}
+		out.Days = append(out.Days, row)
+	}
+	return out
+}
+
+func (o *replayOutput) print(w io.Writer) {
+	for _, v := range o.Views {
+		fmt.Fprintf(w, "view %s (fingerprint %s)\n", v.View, v.Fingerprint)
+		for _, p := range v.Partitions {
+			fmt.Fprintf(w, "  partition %d, offsets %d to %d: %v\n", p.Partition, p.Start, p.End, &p.Ledger.Ledger)
+		}
+		t := v.Total
+		fmt.Fprintf(w, "  all: %v\n", &t.Ledger)
+		if t.Conflicts > 0 {
+			fmt.Fprintf(w, "  %d duplicates have other content than the event in force (conflicts)\n", t.Conflicts)
+		}
+		if t.SealedEarly > 0 {
+			fmt.Fprintf(w, "  %d ids were forgotten early because of max_open\n", t.SealedEarly)
+		}
+		if b := v.BrokenIDs; b != nil && b.Count > 0 {
+			fmt.Fprintf(w, "  warning: %d ids occur in several partitions or entities, so copies of them are not recognised; for example %v\n", b.Count, b.Examples)
+		}
+		if v.Boundary != nil {
+			fmt.Fprintf(w, "  closed up to %s; %d entities, %d feature rows, %d tiles, %d open states\n", *v.Boundary, v.Entities, v.Features, v.Tiles, v.States)
+		} else {
+			fmt.Fprintln(w, "  nothing is closed yet: a partition holds no record")
+		}
+	}
+	if o.Root != "" {
+		fmt.Fprintf(w, "tables in %s\n", o.Root)
+	}
+}
