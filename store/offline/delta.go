@@ -1,0 +1,201 @@
+package offline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Table is a Delta table in a store. Its log is one JSON file per version.
+type Table struct {
+	store Store
+	name  string // for messages
+}
+
+// NewTable returns the table in a store, which need not exist yet.
+func NewTable(store Store, name string) *Table { return &Table{store, name} }
+
+// DataFile is a file that belongs to a version of a table.
+type DataFile struct {
+	Path      string             // within the table, as on disk
+	Partition map[string]*string // column → value; nil = null
+	Size      int64              // bytes
+	Modified  int64              // ms
+	Stats     string             // JSON
+	Tags      map[string]string  // sha256 and content, hex, in our files
+}
+
+// Snapshot is one version of a table.
+type Snapshot struct {
+	Version  int64      // -1 = there is no table
+	Files    []DataFile // by path
+	Metadata *Metadata
+	// Info is what we keep of the last commit of ours, nil when there is none.
+	Info json.RawMessage
+	Txn  map[string]int64
+	// InfoVersion is the version of that commit, -1 for none.
+	InfoVersion int64
+	// writer is the least version of writers that may commit.
+	writer int
+}
+
+// UnreadableError says that a table uses what we do not read.
+type UnreadableError struct {
+	Table   string
+	Version int64
+	Reason  string
+}
+
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("table %s, version %d: %s", e.Table, e.Version, e.Reason)
+}
+
+func logName(version int64) string { return fmt.Sprintf("_delta_log/%020d.json", version) }
+
+// Latest is the newest version.
+const Latest = int64(-1)
+
+// Snapshot reads the log up to a version, or to the Latest. A table that does
+// not exist is an empty snapshot with Version -1 when asked for the Latest.
+func (t *Table) Snapshot(ctx context.Context, version int64) (*Snapshot, error) {
+	s := &loading{Snapshot: Snapshot{Version: -1, InfoVersion: -1, Txn: map[string]int64{}}, files: map[string]DataFile{}, table: t.name}
+	for version == Latest || s.Version < version {
+		b, err := t.store.Read(ctx, logName(s.Version+1))
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err == nil {
+			s.Version++
+			err = s.apply(b)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("table %s, version %d: %w", t.name, s.Version, err)
+		}
+	}
+	if err := t.checkEnd(ctx, s.Version, version); err != nil {
+		return nil, err
+	}
+	for _, path := range slices.Sorted(maps.Keys(s.files)) {
+		s.Files = append(s.Files, s.files[path])
+	}
+	return &s.Snapshot, nil
+}
+
+// checkEnd tells the end of the log from a hole in it. A checkpoint says that
+// there was more.
+func (t *Table) checkEnd(ctx context.Context, have, want int64) error {
+	b, err := t.store.Read(ctx, "_delta_log/_last_checkpoint")
+	var last struct {
+		Version int64 `json:"version"`
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("table %s: %w", t.name, err)
+	default:
+		if err := json.Unmarshal(b, &last); err != nil {
+			return fmt.Errorf("table %s: _last_checkpoint: %w", t.name, err)
+		}
+		if last.Version > have && (want == Latest || want > have) {
+			return &UnreadableError{t.name, have + 1, fmt.Sprintf("its JSON commit is gone; the Parquet checkpoint of version %d, which another engine wrote, is not read: restore _delta_log/*.json from a copy", last.Version)}
+		}
+	}
+	if want != Latest && have < want {
+		return fmt.Errorf("table %s has no version %d, the newest is %d", t.name, want, have)
+	}
+	return nil
+}
+
+// loading is a snapshot while its log is read.
+type loading struct {
+	Snapshot
+	files map[string]DataFile
+	table string
+}
+
+func (s *loading) apply(b []byte) error {
+	for n := 1; len(b) > 0; n++ {
+		line, rest, _ := bytes.Cut(b, []byte("\n"))
+		b = rest
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		var a action
+		if err := json.Unmarshal(line, &a); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		if err := s.take(&a); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	return nil
+}
+
+func (s *loading) take(a *action) error {
+	switch {
+	case a.CommitInfo != nil && a.CommitInfo.Tallystick != nil:
+		s.Info, s.InfoVersion = a.CommitInfo.Tallystick, s.Version
+	case a.Protocol != nil:
+		s.writer = a.Protocol.MinWriter
+		if a.Protocol.MinReader > 1 {
+			return fmt.Errorf("it needs readers of protocol version %d, we read version 1: another engine has upgraded the table", a.Protocol.MinReader)
+		}
+	case a.MetaData != nil:
+		s.Metadata = a.MetaData
+	case a.Txn != nil:
+		s.Txn[a.Txn.AppID] = a.Txn.Version
+	case a.Remove != nil:
+		path, err := decodePath(a.Remove.Path)
+		if err != nil {
+			return err
+		}
+		delete(s.files, path)
+	case a.Add != nil:
+		path, err := decodePath(a.Add.Path)
+		if err != nil {
+			return err
+		}
+		if dv := a.Add.DeletionVector; len(dv) > 0 && string(dv) != "null" {
+			return fmt.Errorf("file %s has a deletion vector, which is not read", path)
+		}
+		s.files[path] = DataFile{path, a.Add.PartitionValues, a.Add.Size, a.Add.ModificationTime, a.Add.Stats, a.Add.Tags}
+	}
+	return nil
+}
+
+// Columns returns the columns of the table, partition columns included, by
+// Delta type name.
+func (s *Snapshot) Columns() (map[string]string, error) {
+	if s.Metadata == nil {
+		return nil, errors.New("the table has no schema")
+	}
+	var d deltaSchema
+	if err := json.Unmarshal([]byte(s.Metadata.SchemaString), &d); err != nil {
+		return nil, fmt.Errorf("schemaString: %w", err)
+	}
+	out := map[string]string{}
+	for _, f := range d.Fields {
+		name, ok := f.Type.(string)
+		if !ok {
+			name = "nested"
+		}
+		out[f.Name] = name
+	}
+	return out, nil
+}
+
+// partitionValue returns the text of a file's partition value, "" for null.
+func (f *DataFile) partitionValue(col string) string {
+	for k, v := range f.Partition {
+		if v != nil && strings.EqualFold(k, col) {
+			return *v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,301 @@
+package offline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sort"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+)
+
+// Mode says what becomes of the rows that a table already has.
+type Mode string
+
+// The modes.
+const (
+	// ReplaceTable: the new files are the table. A replay from scratch.
+	ReplaceTable Mode = "replace table"
+	// ReplaceDates: files of the dates written, or of Publication.Dates, are
+	// replaced. Dates of table open are those of cuts.
+	ReplaceDates Mode = "replace dates"
+	// AppendFiles: nothing is replaced.
+	AppendFiles Mode = "append"
+)
+
+// Publication is what the commits of one run say of it. It holds nothing that
+// depends on the wall clock.
+type Publication struct {
+	Mode  Mode             `json:"mode"`
+	Topic string           `json:"topic"`
+	Cut   schemas.TopicCut `json:"cut"` // as given to Stage, with the clocks at its end
+	// Dates are replaced in every table, also where nothing is written for them.
+	Dates *DateRange `json:"dates,omitempty"`
+	// Boundary is the closed boundary at which states were trimmed; nil while a
+	// partition is empty.
+	Boundary *schemas.Micros `json:"boundary,omitempty"`
+	// ValidFrom: windows that begin at or before it are incomplete (K8).
+	ValidFrom *schemas.Micros `json:"valid_from,omitempty"`
+	Ledgers   []LedgerEntry   `json:"ledgers"`
+	Days      []DayEntry      `json:"days,omitempty"`
+	// Gate records what B6 found and who accepted it; any JSON.
+	Gate json.RawMessage `json:"gate,omitempty"`
+	// Carry is for the caller: what the next run needs besides table open.
+	Carry json.RawMessage `json:"carry,omitempty"`
+}
+
+// DateRange is YYYY-MM-DD to YYYY-MM-DD, both inclusive.
+type DateRange struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// LedgerEntry is the ledger of one shard and partition.
+type LedgerEntry struct {
+	Shard     int   `json:"shard"`
+	Partition int32 `json:"partition"`
+	transforms.Ledger
+}
+
+// DayEntry is the ledger of one UTC day of event time in one partition. Day is
+// "" for records without an event time.
+type DayEntry struct {
+	Partition int32  `json:"partition"`
+	Day       string `json:"day"`
+	transforms.Ledger
+}
+
+// Info is what commitInfo keeps under tallystick.
+type Info struct {
+	Format      int       `json:"format"`
+	View        string    `json:"view"`
+	Fingerprint string    `json:"fingerprint"`
+	Table       TableName `json:"table"`
+	// ID names the publication: equal in the four tables.
+	ID string `json:"publication"`
+	Publication
+	Rows    int64  `json:"rows"`
+	Content string `json:"content_sha256"` // over all rows of this run
+	// Tables has the versions of the publication's other tables. It stands in
+	// features only, whose commit completes the publication.
+	Tables map[TableName]int64 `json:"tables,omitempty"`
+}
+
+const infoFormat = 1
+
+// SchemaChangeError says that rows of another definition cannot join a table.
+type SchemaChangeError struct{ Table, Have, Want string }
+
+func (e *SchemaChangeError) Error() string {
+	return fmt.Sprintf("table %s holds rows of definition %s, these are of %s: replay from scratch, or into another directory", e.Table, e.Have, e.Want)
+}
+
+// Publish makes the staged files visible, table by table, features last, and
+// returns the versions. Where a table already stands at this publication,
+// nothing is committed: a rerun is harmless, also after a kill in the middle.
+// ErrConflict: another job has published since NewWriter.
+func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int64, error) {
+	sort.Slice(p.Ledgers, func(i, j int) bool {
+		a, b := p.Ledgers[i], p.Ledgers[j]
+		return a.Shard < b.Shard || a.Shard == b.Shard && a.Partition < b.Partition
+	})
+	sort.Slice(p.Days, func(i, j int) bool {
+		a, b := p.Days[i], p.Days[j]
+		return a.Partition < b.Partition || a.Partition == b.Partition && a.Day < b.Day
+	})
+	p.Cut = s.cut
+	id, err := s.id(&p)
+	if err != nil {
+		return nil, err
+	}
+	versions := map[TableName]int64{}
+	for _, name := range tableOrder {
+		info := Info{Format: infoFormat, View: s.w.t.view.Name, Fingerprint: s.w.t.view.Fingerprint, Table: name, ID: id, Publication: p,
+			Content: digest(s.Files[name])}
+		for _, f := range s.Files[name] {
+			info.Rows += f.Info.Rows
+		}
+		if name == Features {
+			info.Tables = versions
+		}
+		v, err := s.publish(ctx, name, &info)
+		if err != nil {
+			return nil, err
+		}
+		if name == Features { // info.Tables must not name features itself
+			versions = copyVersions(versions)
+		}
+		versions[name] = v
+	}
+	return versions, nil
+}
+
+func copyVersions(m map[TableName]int64) map[TableName]int64 {
+	out := make(map[TableName]int64, len(m)+1)
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+// id depends on everything that is published.
+func (s *Staged) id(p *Publication) (string, error) {
+	b, err := marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("publication: %w", err)
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s\n", s.w.t.view.Name, s.w.t.view.Fingerprint, b)
+	for _, name := range tableOrder {
+		for _, f := range s.Files[name] {
+			fmt.Fprintf(h, "%s\n%s\n", name, f.Path)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
+
+func (s *Staged) publish(ctx context.Context, name TableName, info *Info) (int64, error) {
+	t, base := s.w.t.tables[name], s.w.base[name]
+	c, err := s.change(name, info)
+	if err != nil {
+		return 0, err
+	}
+	done, err := published(base, info.ID)
+	if err != nil {
+		return 0, fmt.Errorf("table %s: %w", t.name, err)
+	}
+	if done && len(c.Add) == 0 && len(c.Remove) == 0 && c.Metadata == nil {
+		s.discard(ctx, name)
+		return base.InfoVersion, nil
+	}
+	for _, f := range s.Files[name] {
+		if err := s.settle(ctx, t, f); err != nil {
+			return 0, fmt.Errorf("table %s: %w", t.name, err)
+		}
+	}
+	return t.Commit(ctx, base, *c)
+}
+
+// published tells whether the last commit of ours is of this publication.
+func published(base *Snapshot, id string) (bool, error) {
+	if base.Info == nil {
+		return false, nil
+	}
+	var have Info
+	if err := json.Unmarshal(base.Info, &have); err != nil {
+		return false, fmt.Errorf("version %d: commitInfo: %w", base.InfoVersion, err)
+	}
+	return have.ID == id, nil
+}
+
+// settle moves a file to its place. It may be there: from an earlier version of
+// the table, or from a run that was killed. Its name says its bytes.
+func (s *Staged) settle(ctx context.Context, t *Table, f StagedFile) error {
+	size, err := t.store.Size(ctx, f.Path)
+	if err == nil && size == f.Info.Bytes {
+		return t.store.Remove(ctx, staging+"/"+f.Path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return t.store.Move(ctx, staging+"/"+f.Path, f.Path)
+}
+
+// discard removes staged files that the table already has.
+func (s *Staged) discard(ctx context.Context, name TableName) {
+	for _, f := range s.Files[name] {
+		s.w.t.tables[name].store.Remove(ctx, staging+"/"+f.Path) // what stays is for gc
+	}
+}
+
+// change compares the staged files with the table.
+func (s *Staged) change(name TableName, info *Info) (*Change, error) {
+	base, l := s.w.base[name], s.w.t.layout[name]
+	millis := commitMillis(info.Cut)
+	c := &Change{Millis: millis, Operation: "WRITE", Mode: "Overwrite", Info: info,
+		Txn: &Txn{AppID: "tallystick:" + info.View + ":" + info.Fingerprint, Version: cutEnd(info.Cut), LastUpdated: millis}}
+	if info.Mode == AppendFiles {
+		c.Mode = "Append"
+	}
+	if err := s.metadata(c, name, info, base, l); err != nil {
+		return nil, err
+	}
+	have, touched := map[string]DataFile{}, map[string]bool{}
+	for _, f := range base.Files {
+		have[f.Path] = f
+	}
+	staged := map[string]bool{}
+	for _, f := range s.Files[name] {
+		staged[f.Path] = true
+		touched[(&DataFile{Partition: f.partition}).partitionValue(dateColumn.Name)] = true
+		if _, there := have[f.Path]; there {
+			continue
+		}
+		stats, err := deltaStats(l.cols, f.Info)
+		if err != nil {
+			return nil, err
+		}
+		c.Add = append(c.Add, DataFile{Path: f.Path, Partition: f.partition, Size: f.Info.Bytes, Stats: stats,
+			Tags: map[string]string{"sha256": f.Info.SHA256, "content_sha256": f.Info.Content}})
+	}
+	for _, f := range base.Files {
+		date := f.partitionValue(dateColumn.Name)
+		replaced := touched[date] || info.Dates != nil && date >= info.Dates.From && date <= info.Dates.To
+		if !staged[f.Path] && (info.Mode == ReplaceTable || info.Mode == ReplaceDates && replaced) {
+			c.Remove = append(c.Remove, f)
+		}
+	}
+	return c, nil
+}
+
+// metadata describes a new table, or one whose definition has changed.
+func (s *Staged) metadata(c *Change, name TableName, info *Info, base *Snapshot, l layout) error {
+	m, err := newMetadata(s.w.t.tables[name].name, l.partition, l.cols, c.Millis)
+	if err != nil {
+		return err
+	}
+	if base.Metadata == nil {
+		c.Metadata = m
+		return nil
+	}
+	if base.Info != nil && info.Mode != ReplaceTable {
+		var have Info
+		if err := json.Unmarshal(base.Info, &have); err == nil && have.Fingerprint != info.Fingerprint {
+			return &SchemaChangeError{s.w.t.tables[name].name, have.Fingerprint, info.Fingerprint}
+		}
+	}
+	if m.SchemaString == base.Metadata.SchemaString {
+		return nil
+	}
+	if info.Mode != ReplaceTable {
+		return &SchemaChangeError{s.w.t.tables[name].name, "with other columns", info.Fingerprint}
+	}
+	m.ID, m.CreatedTime = base.Metadata.ID, base.Metadata.CreatedTime
+	c.Metadata = m
+	return nil
+}
+
+// commitMillis is the greatest clock of a cut in ms, 0 when it has none.
+func commitMillis(cut schemas.TopicCut) int64 {
+	var at schemas.Micros
+	for _, p := range cut.Partitions {
+		if p.Clock != nil {
+			at = max(at, min(*p.Clock, maxInstant))
+		}
+	}
+	return int64(at / 1000)
+}
+
+// cutEnd is the sum of a cut's end offsets: it grows with the cut.
+func cutEnd(cut schemas.TopicCut) int64 {
+	var n int64
+	for _, p := range cut.Partitions {
+		n += p.End
+	}
+	return n
+}

@@ -1,0 +1,339 @@
+package offline
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strconv"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+)
+
+// Published is one complete publication: the four tables at the versions that
+// belong together.
+type Published struct {
+	Info     Info // as committed to features
+	Versions map[TableName]int64
+	t        *Tables
+	snaps    map[TableName]*Snapshot
+}
+
+// ErrNothingPublished says that the tables hold no complete publication.
+var ErrNothingPublished = errors.New("nothing has been published")
+
+// Published reads the newest complete publication: that of the features table.
+// What other engines have committed on top of it is left out.
+func (t *Tables) Published(ctx context.Context) (*Published, error) {
+	features := t.tables[Features]
+	s, err := features.Snapshot(ctx, Latest)
+	if err != nil {
+		return nil, err
+	}
+	if s.Info == nil {
+		return nil, fmt.Errorf("view %s: %w", t.view.Name, ErrNothingPublished)
+	}
+	p := &Published{t: t, Versions: map[TableName]int64{Features: s.InfoVersion}, snaps: map[TableName]*Snapshot{Features: s}}
+	if err := json.Unmarshal(s.Info, &p.Info); err != nil {
+		return nil, fmt.Errorf("table %s, version %d: commitInfo: %w", features.name, s.InfoVersion, err)
+	}
+	if p.Info.Format != infoFormat {
+		return nil, &UnreadableError{features.name, s.InfoVersion, fmt.Sprintf("its commitInfo is of format %d, we read %d", p.Info.Format, infoFormat)}
+	}
+	if s.Version != s.InfoVersion {
+		if p.snaps[Features], err = features.Snapshot(ctx, s.InfoVersion); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range tableOrder[:len(tableOrder)-1] {
+		v, ok := p.Info.Tables[name]
+		if !ok {
+			return nil, &UnreadableError{features.name, s.InfoVersion, fmt.Sprintf("its commitInfo does not name the version of table %s", name)}
+		}
+		if p.snaps[name], err = t.tables[name].Snapshot(ctx, v); err != nil {
+			return nil, err
+		}
+		if same, err := published(p.snaps[name], p.Info.ID); err != nil || !same {
+			return nil, &UnreadableError{t.tables[name].name, v, "it is not of the publication that features names"}
+		}
+		p.Versions[name] = v
+	}
+	return p, nil
+}
+
+// Select chooses rows. The zero Select chooses all.
+type Select struct {
+	Partition *int32 // of the source; tiles and open
+	Shard     *int   // features
+	// FromDay and ToDay bound the date, in days since the epoch, both inclusive;
+	// ToDay 0 = unbounded. Files without a date are always read.
+	FromDay, ToDay int64
+}
+
+// TileRow is a row of table tiles.
+type TileRow struct {
+	Shard     int
+	Partition int32
+	Entity    []byte
+	Tile      transforms.Tile
+}
+
+// Tiles yields the tiles by shard, entity, source partition, level and start.
+// It keeps one file per date open, each with a page per column.
+func (p *Published) Tiles(ctx context.Context, sel Select) iter.Seq2[TileRow, error] {
+	return func(yield func(TileRow, error) bool) {
+		p.merge(ctx, Tiles, sel, []string{"entity", "level", "start", "count", "cells"}, func(c *cursor, v []schemas.Value) {
+			c.shard = transforms.EntityShard([]byte(v[0].Text()), p.t.view.Spec.Shards)
+			c.key = appendInt(append(c.key, v[0].Text()...), int64(c.part))
+			c.key = appendInt(appendInt(c.key, v[1].Int()), int64(v[2].Micros()))
+		}, func(c *cursor, err error) bool {
+			if err != nil {
+				return yield(TileRow{}, err)
+			}
+			v := c.row
+			return yield(TileRow{c.shard, c.part, []byte(v[0].Text()), transforms.Tile{Hop: schemas.Micros(v[1].Int()),
+				Start: v[2].Micros(), Events: v[3].Int(), Cells: v[4].Text()}}, nil)
+		})
+	}
+}
+
+// OpenRemainder is an OpenRow with its shard.
+type OpenRemainder struct {
+	Shard int
+	OpenRow
+}
+
+// Open yields the remainder of every state at the publication's cut, by shard,
+// entity and source partition.
+func (p *Published) Open(ctx context.Context, sel Select) iter.Seq2[OpenRemainder, error] {
+	// Earlier cuts may have left their dates in the table.
+	if day := dayOf(cutClock(p.Info.Cut)); day != noDay {
+		sel.FromDay, sel.ToDay = day, day
+	}
+	return func(yield func(OpenRemainder, error) bool) {
+		var now OpenRemainder
+		begun := false
+		p.merge(ctx, Open, sel, []string{"entity", "shard", "part", "hour", "level", "start", "count", "data"}, func(c *cursor, v []schemas.Value) {
+			c.shard = int(v[1].Int())
+			c.key = appendInt(append(c.key, v[0].Text()...), int64(c.part))
+		}, func(c *cursor, err error) bool {
+			if err != nil {
+				begun = false
+				return yield(OpenRemainder{}, err)
+			}
+			v := c.row
+			if !begun || now.Partition != c.part || string(now.Entity) != v[0].Text() {
+				if begun && !yield(now, nil) {
+					begun = false
+					return false
+				}
+				now = OpenRemainder{c.shard, OpenRow{Partition: c.part, Entity: []byte(v[0].Text())}}
+				begun = true
+			}
+			switch data := v[7].Text(); v[2].Text() {
+			case partServed:
+				now.Served = []byte(data)
+			case partOpen:
+				now.OpenRow.Open = append(now.OpenRow.Open, transforms.Open{Hour: v[3].Int(), Data: []byte(data)})
+			case partWaiting:
+				now.Waiting = append(now.Waiting, transforms.Tile{Hop: schemas.Micros(v[4].Int()), Start: v[5].Micros(), Events: v[6].Int(), Cells: data})
+			}
+			return true
+		})
+		if begun {
+			yield(now, nil)
+		}
+	}
+}
+
+// cutClock is the greatest clock of a cut, Never when it has none.
+func cutClock(cut schemas.TopicCut) schemas.Micros {
+	at := schemas.Never
+	for _, p := range cut.Partitions {
+		if p.Clock != nil {
+			at = max(at, *p.Clock)
+		}
+	}
+	return at
+}
+
+// FeatureValues is a row of table features.
+type FeatureValues struct {
+	Shard int
+	FeatureRow
+}
+
+// Features yields the values by shard, entity and boundary.
+func (p *Published) Features(ctx context.Context, sel Select) iter.Seq2[FeatureValues, error] {
+	columns := []string{"entity", "boundary", "final"}
+	for _, f := range p.t.view.Spec.Features {
+		columns = append(columns, f.Name, f.Name+"__status")
+	}
+	return func(yield func(FeatureValues, error) bool) {
+		p.merge(ctx, Features, sel, columns, func(c *cursor, v []schemas.Value) {
+			c.shard = int(c.part)
+			c.key = appendInt(append(c.key, v[0].Text()...), int64(v[1].Micros()))
+		}, func(c *cursor, err error) bool {
+			if err != nil {
+				return yield(FeatureValues{}, err)
+			}
+			row := FeatureRow{Entity: []byte(c.row[0].Text()), Boundary: c.row[1].Micros(), Final: c.row[2].Bool()}
+			for i := 3; i < len(c.row); i += 2 {
+				row.Results = append(row.Results, transforms.Result{Value: c.row[i], Status: statusOf(c.row[i+1])})
+			}
+			return yield(FeatureValues{c.shard, row}, nil)
+		})
+	}
+}
+
+// statusOf is the reverse of statusValue; 0 for what no status is called.
+func statusOf(v schemas.Value) transforms.Status {
+	if !v.IsNull() {
+		for s := transforms.Present; s <= transforms.Incomplete; s++ {
+			if s.String() == v.Text() {
+				return s
+			}
+		}
+	}
+	return 0
+}
+
+// cursor stands at a row of one file.
+type cursor struct {
+	rows  *Rows
+	blob  Blob
+	part  int32
+	shard int
+	order int    // of the file: ties keep it
+	key   []byte // orders rows within a shard
+	row   []schemas.Value
+	place func(*cursor, []schemas.Value)
+}
+
+func (c *cursor) next() error {
+	row, err := c.rows.Next()
+	if err == nil {
+		c.row, c.key = row, c.key[:0]
+		c.place(c, row)
+	}
+	return err
+}
+
+func (c *cursor) close() { errors.Join(c.rows.Close(), c.blob.Close()) }
+
+// merge calls fn with the rows of the chosen files, in order, until it returns
+// false; with an error at most once.
+func (p *Published) merge(ctx context.Context, name TableName, sel Select, columns []string, place func(*cursor, []schemas.Value), fn func(*cursor, error) bool) {
+	var h cursorHeap
+	defer func() {
+		for _, c := range h {
+			c.close()
+		}
+	}()
+	for i, f := range p.snaps[name].Files {
+		part, ok, err := sel.file(name, &f, p.t.layout[name])
+		if err == nil && ok {
+			var c *cursor
+			if c, err = p.open(ctx, name, &f, columns); err == nil {
+				c.part, c.order, c.place = part, i, place
+				if err = c.next(); err == io.EOF {
+					c.close()
+					continue
+				}
+				h = append(h, c)
+			}
+		}
+		if err != nil {
+			fn(nil, fmt.Errorf("table %s, file %s: %w", p.t.tables[name].name, f.Path, err))
+			return
+		}
+	}
+	heap.Init(&h)
+	for len(h) > 0 {
+		if err := ctx.Err(); err != nil {
+			fn(nil, err)
+			return
+		}
+		if !fn(h[0], nil) {
+			return
+		}
+		switch err := h[0].next(); err {
+		case nil:
+			heap.Fix(&h, 0)
+		case io.EOF:
+			heap.Pop(&h).(*cursor).close()
+		default:
+			fn(nil, fmt.Errorf("table %s: %w", p.t.tables[name].name, err))
+			return
+		}
+	}
+}
+
+func (p *Published) open(ctx context.Context, name TableName, f *DataFile, columns []string) (*cursor, error) {
+	b, err := p.t.tables[name].store.Open(ctx, f.Path)
+	if err != nil {
+		return nil, err
+	}
+	if b.Size() != f.Size {
+		err = fmt.Errorf("it has %d bytes, the log says %d: it is damaged", b.Size(), f.Size)
+	}
+	var rows *Rows
+	if err == nil {
+		rows, err = NewRows(b, b.Size(), f.Path, columns...)
+	}
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	return &cursor{rows: rows, blob: b}, nil
+}
+
+// file tells whether a file is chosen, and its source partition or shard.
+func (sel *Select) file(name TableName, f *DataFile, l layout) (int32, bool, error) {
+	n, err := strconv.ParseInt(f.partitionValue(l.partition[1].Name), 10, 32)
+	if err != nil {
+		return 0, false, fmt.Errorf("%s is no number", l.partition[1].Name)
+	}
+	part := int32(n)
+	if sel.Partition != nil && name != Features && *sel.Partition != part || sel.Shard != nil && name == Features && *sel.Shard != int(part) {
+		return 0, false, nil
+	}
+	date := f.partitionValue(l.partition[0].Name)
+	if date == "" {
+		return part, true, nil
+	}
+	day, err := parseDate(date)
+	if err != nil {
+		return 0, false, err
+	}
+	return part, day >= sel.FromDay && (sel.ToDay == 0 || day <= sel.ToDay) || sel.FromDay == 0 && sel.ToDay == 0, nil
+}
+
+type cursorHeap []*cursor
+
+func (h cursorHeap) Len() int      { return len(h) }
+func (h cursorHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *cursorHeap) Push(x any)   { *h = append(*h, x.(*cursor)) }
+func (h cursorHeap) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	if a.shard != b.shard {
+		return a.shard < b.shard
+	}
+	if c := bytes.Compare(a.key, b.key); c != 0 {
+		return c < 0
+	}
+	return a.order < b.order
+}
+
+func (h *cursorHeap) Pop() any {
+	old := *h
+	c := old[len(old)-1]
+	*h = slices.Delete(old, len(old)-1, len(old))
+	return c
+}

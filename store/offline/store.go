@@ -1,0 +1,258 @@
+package offline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Store is where the files of one table lie. Names are slash-separated paths
+// below the table's root, as they are on disk. Nothing is ever listed (B2). A
+// file that does not exist gives an error that is fs.ErrNotExist.
+type Store interface {
+	// Read returns a whole, small file.
+	Read(ctx context.Context, name string) ([]byte, error)
+	// PutIfAbsent creates a file with these bytes, whole and durable, or fails
+	// with fs.ErrExist when there is one of that name.
+	PutIfAbsent(ctx context.Context, name string, data []byte) error
+	// Create begins a file that is there, whole and durable, once it is committed
+	// under a name.
+	Create(ctx context.Context, dir string) (Upload, error)
+	// Move renames a file durably. It replaces one of the new name.
+	Move(ctx context.Context, from, to string) error
+	// Open opens a file for reading.
+	Open(ctx context.Context, name string) (Blob, error)
+	// Size returns the size of a file in bytes.
+	Size(ctx context.Context, name string) (int64, error)
+	// Remove removes a file; one that is not there is no error.
+	Remove(ctx context.Context, name string) error
+}
+
+// Upload is a file that is being written.
+type Upload interface {
+	io.Writer
+	// Commit gives the file its name; it replaces one of that name.
+	Commit(ctx context.Context, name string) error
+	// Abort gives the file up. It does nothing after Commit.
+	Abort()
+}
+
+// Blob is a file open for reading.
+type Blob interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// RootError says why a directory cannot hold tables: some readers would not
+// find the files in it, or return nothing without an error.
+type RootError struct{ Root, Reason string }
+
+func (e *RootError) Error() string {
+	return fmt.Sprintf("tables cannot lie in %q: %s; choose a path of plain ASCII letters, digits and . _ - only", e.Root, e.Reason)
+}
+
+// CheckRoot tells whether all readers of Delta tables find those below root, a
+// local directory or a URL.
+func CheckRoot(root string) error {
+	for i := range len(root) {
+		switch c := root[i]; {
+		case c >= 0x80:
+			return &RootError{root, "Polars does not read tables below a name that is not ASCII"}
+		case c <= ' ' || c == 0x7f:
+			return &RootError{root, "Polars does not read tables below a name with a space or a control character in it"}
+		case c == '%':
+			return &RootError{root, "delta-rs, Polars and DuckDB read a % in it as an escape"}
+		case c == '=':
+			return &RootError{root, "Polars takes a directory named key=value for a partition"}
+		}
+	}
+	return nil
+}
+
+// Local is a Store in a directory, which need not exist yet.
+type Local struct {
+	root  string
+	files files
+}
+
+// NewLocal returns a store of the table in dir. The error is a *RootError when
+// the absolute path of dir cannot hold tables.
+func NewLocal(dir string) (*Local, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", dir, err)
+	}
+	if err := CheckRoot(filepath.ToSlash(abs)); err != nil {
+		return nil, err
+	}
+	return &Local{root: abs, files: osFiles{}}, nil
+}
+
+func (l *Local) path(name string) (string, error) {
+	if !fs.ValidPath(name) {
+		return "", fmt.Errorf("%q is no path within a table", name)
+	}
+	return filepath.Join(l.root, filepath.FromSlash(name)), nil
+}
+
+// Read implements Store.
+func (l *Local) Read(_ context.Context, name string) ([]byte, error) {
+	p, err := l.path(name)
+	if err != nil {
+		return nil, err
+	}
+	return l.files.read(p)
+}
+
+// PutIfAbsent implements Store: a link either takes the name or finds it taken,
+// and never shows half a file.
+func (l *Local) PutIfAbsent(_ context.Context, name string, data []byte) error {
+	p, err := l.path(name)
+	if err != nil {
+		return err
+	}
+	tmp, err := l.write(filepath.Dir(p), data)
+	if tmp != "" {
+		defer l.files.remove(tmp)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.files.link(tmp, p); err != nil {
+		return err
+	}
+	return l.files.syncDir(filepath.Dir(p))
+}
+
+// write makes a temporary file and returns its name, also with an error.
+func (l *Local) write(dir string, data []byte) (string, error) {
+	u, err := l.create(dir)
+	if err != nil {
+		return "", err
+	}
+	_, err = u.Write(data)
+	return u.f.Name(), errors.Join(err, u.finish())
+}
+
+// Create implements Store.
+func (l *Local) Create(_ context.Context, dir string) (Upload, error) {
+	p, err := l.path(dir)
+	if err != nil {
+		return nil, err
+	}
+	return l.create(p)
+}
+
+func (l *Local) create(dir string) (*localUpload, error) {
+	if err := l.files.mkdirAll(dir); err != nil {
+		return nil, err
+	}
+	f, err := l.files.create(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &localUpload{l: l, f: f}, nil
+}
+
+type localUpload struct {
+	l    *Local
+	f    file
+	done bool
+}
+
+func (u *localUpload) Write(b []byte) (int, error) { return u.f.Write(b) }
+
+func (u *localUpload) finish() error {
+	return errors.Join(u.f.Sync(), u.f.Close())
+}
+
+// Commit implements Upload.
+func (u *localUpload) Commit(_ context.Context, name string) error {
+	to, err := u.l.path(name)
+	if err != nil {
+		return err
+	}
+	if err := u.finish(); err != nil {
+		return err
+	}
+	if err := u.l.rename(u.f.Name(), to); err != nil {
+		return err
+	}
+	u.done = true
+	return nil
+}
+
+// Abort implements Upload.
+func (u *localUpload) Abort() {
+	if !u.done {
+		u.done = true
+		u.f.Close() // closed already after a failed Commit
+		u.l.files.remove(u.f.Name())
+	}
+}
+
+// Move implements Store.
+func (l *Local) Move(_ context.Context, from, to string) error {
+	a, err := l.path(from)
+	if err != nil {
+		return err
+	}
+	b, err := l.path(to)
+	if err != nil {
+		return err
+	}
+	return l.rename(a, b)
+}
+
+func (l *Local) rename(from, to string) error {
+	if err := l.files.mkdirAll(filepath.Dir(to)); err != nil {
+		return err
+	}
+	if err := l.files.rename(from, to); err != nil {
+		return err
+	}
+	return l.files.syncDir(filepath.Dir(to))
+}
+
+// Open implements Store.
+func (l *Local) Open(_ context.Context, name string) (Blob, error) {
+	p, err := l.path(name)
+	if err != nil {
+		return nil, err
+	}
+	return l.files.open(p)
+}
+
+// Size implements Store.
+func (l *Local) Size(_ context.Context, name string) (int64, error) {
+	p, err := l.path(name)
+	if err != nil {
+		return 0, err
+	}
+	st, err := os.Stat(p)
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+// Remove implements Store.
+func (l *Local) Remove(_ context.Context, name string) error {
+	p, err := l.path(name)
+	if err != nil {
+		return err
+	}
+	if err := l.files.remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// String returns the directory.
+func (l *Local) String() string { return strings.TrimSuffix(filepath.ToSlash(l.root), "/") }
