@@ -55,16 +55,17 @@ func (x *trial) closed(rec *oracle.Record) error {
 	return x.boundaryValues(rec.Entity, b)
 }
 
+// encodesAlike: what is flushed after a Trim parses to the trimmed state.
 func (x *trial) encodesAlike(k stateKey, s *transforms.State) error {
-	c, err := clone(x.view, s)
+	c, err := x.view.Parse(x.trimmed.flush(k))
 	if err != nil {
-		return fmt.Errorf("V1: Parse(Encode) after Trim: %w", err)
+		return fmt.Errorf("O1: Parse of what was flushed after a Trim: %w", err)
 	}
-	if encoded(x.view, c) != encoded(x.view, s) {
-		return fmt.Errorf("V1: Parse(Encode) of %v after Trim encodes otherwise", k)
+	if got, want := encoded(x.view, c), encoded(x.view, s); got != want {
+		return fmt.Errorf("O1: the store holds another state of %v than was flushed after a Trim:\n%s\n%s", k, got, want)
 	}
 	if c.Empty() != s.Empty() {
-		return errors.New("V1: Parse(Encode) is as empty as the state was")
+		return errors.New("V1: Parse(Encode) is not as empty as the state was")
 	}
 	if x.r.IntN(2) == 0 {
 		x.trimmed.states[k] = c

@@ -22,7 +22,8 @@ type fold struct {
 	states map[stateKey]*transforms.State
 	at     []int // by partition: records folded
 	clocks []schemas.Clock
-	ledger [][transforms.Outcomes]int64
+	ledger []transforms.Ledger
+	rows   bool // records pass through the rows that replay sorts
 	fresh  func(partition int32) *transforms.State
 	in     *transforms.Input
 	ev     schemas.Event
@@ -30,7 +31,7 @@ type fold struct {
 
 func newFold(s *scenario) *fold {
 	f := &fold{s: s, states: map[stateKey]*transforms.State{}, at: make([]int, s.parts), fresh: s.view.NewState,
-		ledger: make([][transforms.Outcomes]int64, s.parts), in: s.view.NewInput()}
+		ledger: make([]transforms.Ledger, s.parts), in: s.view.NewInput()}
 	f.ev.Fields = make([]schemas.Value, len(sourceFields))
 	for p := range s.parts {
 		f.clocks = append(f.clocks, schemas.Clock{HistoryEnd: s.History[int32(p)], MaxFuture: schemas.Micros(s.MaxFuture)})
@@ -57,12 +58,15 @@ func (f *fold) step(p int) transforms.Verdict {
 			f.states[k] = st
 		}
 	}
-	v := f.s.view.Step(st, f.in)
-	f.ledger[p][v.Outcome]++
-	if v.Replaced {
-		f.ledger[p][v.ReplacedOutcome]--
-		f.ledger[p][transforms.Superseded]++
+	in := f.in
+	if f.rows && in.Fault == nil {
+		in = f.s.view.NewInput()
+		if !f.s.view.ParseInput(f.in.AppendInput(nil), in) {
+			panic("ParseInput refuses what AppendInput wrote")
+		}
 	}
+	v := f.s.view.Step(st, in)
+	f.ledger[p].Add(&v)
 	return v
 }
 

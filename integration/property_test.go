@@ -29,7 +29,7 @@ type trial struct {
 	clocks    [][]int64
 	main      *fold                      // never restarted, never trimmed
 	shadow    *shadow                    // restarted from what a store holds
-	trimmed   *fold                      // trimmed now and then
+	trimmed   *shadow                    // trimmed and flushed now and then
 	tiles     map[tileKey]tileBytes      // closed tiles seen so far
 	evicted   map[tileKey]tileBytes      // tiles that left main
 	after     map[stateKey]oracleChanged // what the oracle says of states
@@ -68,7 +68,7 @@ func eachSeed(t *testing.T, check func(seed uint64) error) {
 }
 
 func newTrial(s *scenario) *trial {
-	x := &trial{scenario: s, main: newFold(s), shadow: newShadow(s), trimmed: newFold(s),
+	x := &trial{scenario: s, main: newFold(s), shadow: newShadow(s), trimmed: newShadow(s),
 		tiles: map[tileKey]tileBytes{}, evicted: map[tileKey]tileBytes{}, after: map[stateKey]oracleChanged{}, trimmedAt: oracle.NoClock}
 	x.main.fresh = func(p int32) *transforms.State {
 		st := s.view.NewState(p)
@@ -91,7 +91,7 @@ func (x *trial) run() error {
 		if err := x.verdict(rec, got); err != nil {
 			return fmt.Errorf("%s%w", at, err)
 		}
-		for _, f := range []*fold{x.trimmed, x.shadow.fold} {
+		for _, f := range []*fold{x.trimmed.fold, x.shadow.fold} {
 			if again := f.step(p); again != got {
 				return fmt.Errorf("%sV1: after restarts or trims the verdict is %+v, not %+v", at, again, got)
 			}
@@ -102,7 +102,7 @@ func (x *trial) run() error {
 			}
 		}
 	}
-	for _, check := range []func() error{x.sameEverywhere, x.training} {
+	for _, check := range []func() error{x.daily, x.complete, x.sameEverywhere, x.training} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -129,14 +129,14 @@ func (x *trial) verdict(rec *oracle.Record, got transforms.Verdict) error {
 	if named := got.Reason != ""; named != (got.Quarantined() || got.Conflict) {
 		return fmt.Errorf("V6: outcome %v with reason %q", got.Outcome, got.Reason)
 	}
-	var sum int64
-	for i, n := range x.main.ledger[p] {
-		if sum += n; n != snap.Ledger[i] {
-			return fmt.Errorf("V8: ledger %v, the oracle has %v", x.main.ledger[p], snap.Ledger)
+	led := x.main.ledger[p]
+	for i, n := range snap.Ledger {
+		if *led.Count(transforms.Outcome(i)) != n {
+			return fmt.Errorf("V8: ledger %v, the oracle has %v", &led, snap.Ledger)
 		}
 	}
-	if sum != snap.Read {
-		return fmt.Errorf("V8: %d outcomes of %d records read", sum, snap.Read)
+	if led.Read() != snap.Read || led.Conflicts != snap.Conflicts || led.SealedEarly != snap.SealedEarly {
+		return fmt.Errorf("V8: ledger %v, the oracle has %+v", &led, snap)
 	}
 	return nil
 }
@@ -276,7 +276,7 @@ func (x *trial) sameEverywhere() error {
 	b, closed := x.boundary(x.main.at)
 	b = max(b, x.trimmedAt)
 	keys := map[stateKey]bool{}
-	for _, f := range []*fold{x.main, apart, x.shadow.fold, x.trimmed} {
+	for _, f := range []*fold{x.main, apart, x.shadow.fold, x.trimmed.fold} {
 		for k := range f.states {
 			keys[k] = true
 		}
@@ -292,7 +292,7 @@ func (x *trial) sameEverywhere() error {
 		if !closed {
 			continue
 		}
-		for _, f := range []*fold{x.main, x.trimmed} {
+		for _, f := range []*fold{x.main, x.trimmed.fold} {
 			if f.states[k] != nil {
 				x.view.Trim(f.states[k], schemas.Micros(b))
 			}

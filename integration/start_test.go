@@ -19,11 +19,10 @@ func TestStart(t *testing.T) {
 	eachSeed(t, func(seed uint64) error {
 		s := newScenario(t, seed, func(s *scenario) {
 			s.parts, s.History, s.still = 1, nil, true
-			s.Lateness = pick(s.r, 1*second, 5*minute, 10*minute, 30*minute)
-			s.MaxFuture = pick(s.r, second, minute, 5*minute/2, 5*minute)
+			s.Lateness, s.MaxFuture = pick[int64](s.r, 5, 8)*startUnit, 2*startUnit
+			s.MaxOpen = pick(s.r, 1, 2, 1<<16)
 		})
-		s.still = s.Identity != oracle.ByID || s.MaxOpen < 100
-		s.generate(40)
+		s.generateStart()
 		if len(s.order) < 3 {
 			return nil
 		}
@@ -39,6 +38,45 @@ func TestStart(t *testing.T) {
 	if asked == 0 {
 		t.Error("no window lay beyond the start")
 	}
+}
+
+// startUnit is the hop: everything happens on the grid, and so on boundaries.
+const startUnit = 5 * minute
+
+// generateStart draws few ids of one entity and many copies, densely.
+func (s *scenario) generateStart() {
+	r := s.r
+	s.still = s.Identity != oracle.ByID || s.MaxOpen < 100
+	at := pick(r, starts...).UnixMicro() / startUnit
+	L, F := s.Lateness/startUnit, s.MaxFuture/startUnit
+	own := map[int]int64{} // the event time that all copies of an id have
+	log := make([]oracle.Record, 6+r.IntN(10))
+	for i := range log {
+		at += pick[int64](r, 0, 1, 1, 2, F, L-1, L, L+F)
+		id := r.IntN(3)
+		et := (at + pick(r, F, F, F-1, 0, 0, -1, -2, -L, -L+1, F+1)) * startUnit
+		name := fmt.Sprint(id)
+		if s.still {
+			if _, ok := own[id]; !ok {
+				own[id] = et
+			}
+			et = own[id]
+			name = fmt.Sprint(id, " ", et)
+			if r.IntN(5) == 0 {
+				delete(own, id)
+			}
+		}
+		log[i] = oracle.Record{Offset: int64(i), Timestamp: (at - pick[int64](r, 0, 0, 0, 1, 9)) * startUnit, EventTime: et,
+			Entity: "a", ID: name, HasID: true, HasVer: true, Pass: r.IntN(10) > 0, Filters: []bool{true, r.IntN(2) > 0}}
+		if s.Identity == oracle.ByVersion {
+			log[i].Version = int64(r.IntN(3))
+		}
+		for _, k := range inputKinds {
+			log[i].Inputs = append(log[i].Inputs, s.val(k))
+		}
+		s.order = append(s.order, 0)
+	}
+	s.logs = [][]oracle.Record{log}
 }
 
 // start folds the log from offset m on and returns how many values it compared.

@@ -39,10 +39,12 @@ type Verdict struct {
 
 // Snapshot is what is known after a prefix of one partition's log.
 type Snapshot struct {
-	Clock    int64
-	Read     int64 // records but ticks
-	Ledger   [7]int64
-	Accepted []*Record // in force and passing the filter, by arrival
+	Clock  int64
+	Read   int64 // records but ticks
+	Ledger [7]int64
+	// Conflicts and SealedEarly are counted beside it.
+	Conflicts, SealedEarly int64
+	Accepted               []*Record // in force and passing the filter, by arrival
 }
 
 // exceeds tells whether a - b > d, in integers without bounds (V6).
@@ -94,16 +96,20 @@ type judge struct {
 func Verdicts(c *Config, log []Record, clocks []int64) (verdicts []Verdict, snaps []Snapshot) {
 	j := &judge{c: c}
 	snaps = append(snaps, Snapshot{Clock: NoClock})
-	var read int64
+	var read, conflicts, early int64
 	for i := range log {
 		v := Verdict{Tick: true}
 		if log[i].Kind != Tick {
 			read++
 			v = j.record(&log[i], clocks[i])
 			j.led[v.Outcome]++
+			if early += int64(v.SealedEarly); v.Conflict {
+				conflicts++
+			}
 		}
 		verdicts = append(verdicts, v)
-		snaps = append(snaps, Snapshot{Clock: clocks[i], Read: read, Ledger: j.led, Accepted: j.accepted()})
+		snaps = append(snaps, Snapshot{Clock: clocks[i], Read: read, Ledger: j.led, Accepted: j.accepted(),
+			Conflicts: conflicts, SealedEarly: early})
 	}
 	return verdicts, snaps
 }
