@@ -21,14 +21,12 @@ func TestStart(t *testing.T) {
 			s.parts, s.History, s.still = 1, nil, true
 			s.Lateness, s.MaxFuture = pick[int64](s.r, 5, 8)*startUnit, 2*startUnit
 			s.MaxOpen = pick(s.r, 1, 2, 1<<16)
+			s.Identity = pick(s.r, oracle.ByNothing, oracle.ByID, oracle.ByID, oracle.ByVersion)
 		})
 		s.generateStart()
-		if len(s.order) < 3 {
-			return nil
-		}
 		x := newTrial(s)
-		for range 3 {
-			n, err := x.start(1 + s.r.IntN(len(s.order)-2))
+		for m := 1; m < len(s.order)-1; m++ {
+			n, err := x.start(m)
 			if asked += n; err != nil {
 				return err
 			}
@@ -52,8 +50,8 @@ func (s *scenario) generateStart() {
 	own := map[int]int64{} // the event time that all copies of an id have
 	log := make([]oracle.Record, 6+r.IntN(10))
 	for i := range log {
-		at += pick[int64](r, 0, 1, 1, 2, F, L-1, L, L+F)
-		id := r.IntN(3)
+		at += pick(r, 0, 1, 2, F, L-1, L, L+F, L+F)
+		id := r.IntN(2)
 		et := (at + pick(r, F, F, F-1, 0, 0, -1, -2, -L, -L+1, F+1)) * startUnit
 		name := fmt.Sprint(id)
 		if s.still {
