@@ -1,5 +1,273 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 
-func replayCommand() *cobra.Command { return &cobra.Command{Use: "replay"} }
+	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/batch"
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
+)
+
+// replayFlags are the flags of `replay`.
+type replayFlags struct {
+	common
+	startFlags
+	limits
+	views        []string
+	out          string
+	quarantine   string
+	cut, saveCut string
+	disk         bytesFlag
+	meter        *meter // nil = no progress
+}
+
+func replayCommand() *cobra.Command {
+	var r replayFlags
+	cmd := &cobra.Command{
+		Use:   "replay",
+		Short: "Fold the log up to a cut: the ledger, and with --out the tables as Parquet",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r.meter = newMeter(cmd.ErrOrStderr())
+			return r.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	r.logFlags(cmd)
+	r.startFlags.add(cmd)
+	r.limits.add(cmd)
+	f := cmd.Flags()
+	f.StringSliceVar(&r.views, "view", nil, "only these views")
+	f.StringVar(&r.out, "out", "", "directory of the tables: DIR/VIEW/{features,tiles,open,quarantine}")
+	f.StringVar(&r.quarantine, "quarantine", "", "directory for DIR/VIEW.parquet: every record that is late, future, invalid or in conflict, with the reason")
+	f.StringVar(&r.cut, "cut", "", "read up to this cut file (default: the log's end now)")
+	f.StringVar(&r.saveCut, "save-cut", "", "write the cut, with the clocks at its end, to this file")
+	f.Var(&r.disk, "disk", "fail rather than spill more than this (default: no limit)")
+	return cmd
+}
+
+func (r *replayFlags) run(ctx context.Context, w io.Writer) error {
+	def, err := r.load()
+	if err != nil {
+		return err
+	}
+	vs, err := views(def, r.views)
+	if err != nil {
+		return err
+	}
+	client, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	cut, err := cutOf(ctx, client, r.cut, topics(vs))
+	if err != nil {
+		return err
+	}
+	out, err := r.replay(ctx, client, cut, vs)
+	if err != nil {
+		return err
+	}
+	if r.saveCut != "" {
+		if err := cut.Save(r.saveCut); err != nil {
+			return err
+		}
+	}
+	if r.json {
+		return printJSON(w, out)
+	}
+	out.print(w)
+	return nil
+}
+
+// replay replays every view over the cut and fills in the cut's clocks.
+func (r *replayFlags) replay(ctx context.Context, client *log.Client, cut *schemas.Cut, vs []*definition.View) (*replayOutput, error) {
+	if r.quarantine != "" {
+		if err := os.MkdirAll(r.quarantine, 0o755); err != nil {
+			return nil, usagef("--quarantine: %w", err)
+		}
+	}
+	out := &replayOutput{Cut: cut, Root: r.out}
+	for _, v := range vs {
+		view, err := r.one(ctx, client, cut, v)
+		if err != nil {
+			return nil, fmt.Errorf("view %s: %w", v.Name, err)
+		}
+		out.Views = append(out.Views, *view)
+	}
+	return out, nil
+}
+
+func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.Cut, v *definition.View) (*replayedView, error) {
+	dir, remove, err := r.scratch()
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	tc := cut.Topics[v.Source.Topic]
+	from, err := r.validFrom(ctx, client, v, tc)
+	if err != nil {
+		return nil, err
+	}
+	source, err := r.source(v)
+	if err != nil {
+		return nil, err
+	}
+	sink, err := r.sink(ctx, v, tc, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer sink.abort()
+	phase := r.meter.phase("replay "+v.Name, cutRecords(tc))
+	job := &batch.Replay{View: v, Source: source, Log: client, Cut: tc, Parallel: r.parallel, Memory: int(r.memory) / 2,
+		Disk: int64(r.disk) / 2, SpillDir: filepath.Join(dir, "fold"), ValidFrom: from, Tables: sink, Progress: phase.done}
+	report, err := job.Run(ctx)
+	phase.end()
+	if err != nil {
+		return nil, err
+	}
+	for p, pc := range tc.Partitions {
+		if c := report.Clocks[p]; c != schemas.Never {
+			pc.Clock = &c
+			tc.Partitions[p] = pc
+		}
+	}
+	if err := sink.publish(ctx, v, tc, from, report); err != nil {
+		return nil, err
+	}
+	view := replayed(v, tc, from, report)
+	return &view, nil
+}
+
+// cutRecords bounds how many records a cut holds: offsets are no count, but
+// good enough for a meter.
+func cutRecords(tc schemas.TopicCut) int64 {
+	var n int64
+	for _, p := range tc.Partitions {
+		n += p.End - p.Start
+	}
+	return n
+}
+
+// replaySink is what a replay writes: tables, a quarantine file, both or neither.
+type replaySink struct {
+	tables *offline.ViewWriter
+	file   *offline.QuarantineWriter
+}
+
+func (r *replayFlags) sink(ctx context.Context, v *definition.View, tc schemas.TopicCut, dir string) (*replaySink, error) {
+	s := &replaySink{}
+	if r.quarantine != "" {
+		s.file = offline.QuarantineFile(filepath.Join(r.quarantine, v.Name+".parquet"), tc.TopicID, int(r.memory)/8)
+	}
+	if r.out == "" {
+		return s, nil
+	}
+	tables, err := offline.OpenTables(r.out, v)
+	if err != nil {
+		return nil, usagef("--out: %w", err)
+	}
+	s.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: filepath.Join(dir, "tables"), Memory: int(r.memory) / 2,
+		Disk: int64(r.disk) / 2, TopicID: tc.TopicID})
+	return s, err
+}
+
+// Feature implements batch.Tables.
+func (s *replaySink) Feature(shard int, row batch.FeatureRow) error {
+	if s.tables == nil {
+		return nil
+	}
+	return s.tables.Feature(shard, offline.FeatureRow(row))
+}
+
+// Tile implements batch.Tables.
+func (s *replaySink) Tile(shard int, partition int32, entity []byte, t transforms.Tile) error {
+	if s.tables == nil {
+		return nil
+	}
+	return s.tables.Tile(shard, partition, entity, t)
+}
+
+// Open implements batch.Tables.
+func (s *replaySink) Open(shard int, row batch.OpenRow) error {
+	if s.tables == nil {
+		return nil
+	}
+	return s.tables.Open(shard, offline.OpenRow(row))
+}
+
+// Quarantine implements batch.Tables.
+func (s *replaySink) Quarantine(q batch.Quarantined) error {
+	if s.file != nil {
+		if err := s.file.Quarantine(offline.Quarantined(q)); err != nil {
+			return err
+		}
+	}
+	if s.tables == nil {
+		return nil
+	}
+	return s.tables.Quarantine(offline.Quarantined(q))
+}
+
+func (s *replaySink) abort() {
+	if s.tables != nil {
+		s.tables.Abort() // after Publish it does nothing; spilled rows go with the scratch directory
+	}
+	if s.file != nil {
+		s.file.Abort()
+	}
+}
+
+// publish makes what was written visible, in one publication.
+func (s *replaySink) publish(ctx context.Context, v *definition.View, tc schemas.TopicCut, from schemas.Micros, r *batch.Report) error {
+	if s.file != nil {
+		if _, err := s.file.Close(); err != nil {
+			return err
+		}
+	}
+	if s.tables == nil {
+		return nil
+	}
+	staged, err := s.tables.Stage(ctx, tc)
+	if err != nil {
+		return err
+	}
+	_, err = staged.Publish(ctx, publication(v, from, r))
+	if errors.Is(err, offline.ErrConflict) {
+		return fmt.Errorf("%w; nothing of this run is visible: run it again", err)
+	}
+	return err
+}
+
+func publication(v *definition.View, from schemas.Micros, r *batch.Report) offline.Publication {
+	p := offline.Publication{Mode: offline.ReplaceTable, Topic: v.Source.Topic}
+	if r.Boundary != schemas.Never {
+		p.Boundary = &r.Boundary
+	}
+	if from != schemas.Never {
+		p.ValidFrom = &from
+	}
+	for k, l := range r.Ledgers {
+		p.Ledgers = append(p.Ledgers, offline.LedgerEntry{Shard: k.Shard, Partition: k.Partition, Ledger: *l})
+	}
+	for k, l := range r.Days {
+		p.Days = append(p.Days, offline.DayEntry{Partition: k.Partition, Day: dayText(k.Day), Ledger: *l})
+	}
+	return p
+}
+
+// dayText formats days since the epoch as YYYY-MM-DD, "" for none.
+func dayText(day int64) string {
+	if day == batch.NoDay {
+		return ""
+	}
+	return (schemas.Micros(day) * schemas.Day).Time().Format("2006-01-02")
+}
