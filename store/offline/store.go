@@ -146,7 +146,11 @@ func (l *Local) Create(_ context.Context, dir string) (Upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.create(p)
+	u, err := l.create(p)
+	if err != nil {
+		return nil, err // not a nil *localUpload in an Upload
+	}
+	return u, nil
 }
 
 func (l *Local) create(dir string) (*localUpload, error) {
