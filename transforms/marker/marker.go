@@ -115,6 +115,13 @@ type Item struct {
 	Served []byte
 }
 
+// Page is a part of a walk over the states of a (shard, partition).
+type Page struct {
+	Items []Item
+	Mark  Mark   // as read after the items
+	Next  string // the cursor of the next page; "" = none
+}
+
 // What a store says of a write or a read that failed. Errors that are none of
 // these are final.
 var (

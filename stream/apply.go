@@ -1,0 +1,258 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/marker"
+	"github.com/tallystick/tallystick/transforms/reading"
+)
+
+// item is a record of the chunk that is being worked on.
+type item struct {
+	rec   *schemas.Record
+	in    *transforms.Input
+	clock schemas.Micros // the log clock after it
+	shard *shard
+	// out: its own clock and content decide, no state is needed.
+	out   bool
+	state *entry
+}
+
+// apply folds a batch.
+func (p *partition) apply(ctx context.Context, b Batch) error {
+	p.stable = b.Stable
+	recs, next := b.Records, b.Next
+	for len(recs) > 0 && recs[0].Offset < p.pos {
+		recs = recs[1:]
+	}
+	if p.end >= 0 && next > p.end {
+		next = p.end
+		for len(recs) > 0 && recs[len(recs)-1].Offset >= p.end {
+			recs = recs[:len(recs)-1]
+		}
+	}
+	for len(recs) > 0 {
+		n := min(len(recs), len(p.items))
+		if err := p.chunk(ctx, recs[:n]); err != nil {
+			return err
+		}
+		recs = recs[n:]
+		if err := p.shrink(ctx); err != nil {
+			return err
+		}
+	}
+	if next <= p.pos {
+		return nil
+	}
+	return p.moveTo(next, p.now)
+}
+
+// chunk decodes records, loads the states that they need at one go, and folds.
+func (p *partition) chunk(ctx context.Context, recs []schemas.Record) error {
+	items, readErr := p.decode(ctx, recs)
+	if err := p.load(ctx, items); err != nil {
+		return err
+	}
+	for i := range items {
+		if err := p.step(ctx, &items[i]); err != nil {
+			return err
+		}
+	}
+	if readErr == nil {
+		return nil
+	}
+	// What came before it is folded, and flushed when the worker stops.
+	if _, final := errors.AsType[*reading.IncompatibleError](readErr); !final {
+		readErr = fmt.Errorf("%w: %w", marker.ErrUnavailable, readErr)
+	}
+	return p.later(ctx, "a record cannot be read", readErr)
+}
+
+// decode prepares records up to the first that cannot be read.
+func (p *partition) decode(ctx context.Context, recs []schemas.Record) ([]item, error) {
+	src := p.w.view.Source
+	clock := schemas.ClockAt(p.now, src.History[p.id], src.MaxFuture)
+	for i := range recs {
+		it := &p.items[i]
+		it.rec, it.state, it.shard = &recs[i], nil, nil
+		if it.rec.Tick {
+			clock.Tick(it.rec)
+			it.clock = clock.Now()
+			continue
+		}
+		if err := p.reader.Read(ctx, it.rec, p.event); err != nil {
+			return p.items[:i], err
+		}
+		clock.Stamp(p.event)
+		it.clock = clock.Now()
+		p.w.engine.Prepare(it.in, p.event)
+		_, it.out = p.w.engine.Screen(it.in)
+		it.shard = p.shards[transforms.EntityShard(it.in.Entity, len(p.shards))]
+	}
+	return p.items[:len(recs)], nil
+}
+
+// load finds the states of the items, in memory or in the store.
+func (p *partition) load(ctx context.Context, items []item) error {
+	var keys []marker.Key
+	asked := map[string]struct{}{}
+	for i := range items {
+		it := &items[i]
+		if !p.needs(it) {
+			continue
+		}
+		delete(it.shard.remove, string(it.in.Entity)) // it is in use
+		if it.state = p.cache.get(it.in.Entity); it.state != nil {
+			continue
+		}
+		if _, twice := asked[string(it.in.Entity)]; !twice {
+			entity := string(it.in.Entity)
+			asked[entity] = struct{}{}
+			keys = append(keys, marker.Key{Shard: it.shard.id, Entity: entity})
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	states, marks, err := p.w.sink.Load(ctx, p.id, keys)
+	if err != nil {
+		return p.later(ctx, "states cannot be read", err)
+	}
+	for shard, m := range marks {
+		if s := p.shards[shard]; m != s.mark {
+			return p.lose(ctx, s, marker.ErrMoved)
+		}
+	}
+	for i := range keys {
+		if err := p.loaded(keys[i], &states[i]); err != nil {
+			return err
+		}
+	}
+	for i := range items {
+		if it := &items[i]; it.state == nil && p.needs(it) {
+			it.state = p.cache.get(it.in.Entity)
+		}
+	}
+	return nil
+}
+
+// needs tells whether the record is to be folded into a state.
+func (p *partition) needs(it *item) bool {
+	return it.shard != nil && !it.out && it.rec.Offset >= it.shard.at
+}
+
+// loaded takes a state from the store, which belongs to the shard's marker.
+func (p *partition) loaded(k marker.Key, st *marker.Stored) error {
+	e := &entry{entity: k.Entity, shard: k.Shard, size: entryOverhead + len(k.Entity), state: p.w.engine.NewState(p.id)}
+	if st.Served != nil || len(st.Open) > 0 {
+		state, err := p.w.engine.Parse(st.Served, st.Open)
+		if m := &p.shards[k.Shard].mark; err == nil && (state.LastOffset() >= m.Next || state.Clock() > m.Clock) {
+			err = fmt.Errorf("it stands at offset %d, clock %v, beyond its marker", state.LastOffset(), state.Clock()) // R1
+		}
+		if err != nil {
+			return &CorruptStateError{k, p.id, err}
+		}
+		e.state = state
+		n := len(st.Served)
+		for _, o := range st.Open {
+			e.setOpen(o)
+			n += len(o.Data)
+		}
+		e.size += entryGrowth * n
+	}
+	p.cache.add(e)
+	return nil
+}
+
+func (e *entry) setOpen(o transforms.Open) {
+	if e.open == nil {
+		e.open = map[int64]int{}
+	}
+	if e.open[o.Hour] = len(o.Data); len(o.Data) == 0 {
+		delete(e.open, o.Hour)
+	}
+}
+
+// step folds one record.
+func (p *partition) step(ctx context.Context, it *item) error {
+	o := it.rec.Offset
+	if err := p.moveTo(o, p.now); err != nil {
+		return err
+	}
+	s := it.shard
+	if s == nil || o < s.at { // a tick, or folded already
+		return p.moveTo(o+1, it.clock)
+	}
+	var state *transforms.State
+	if it.state != nil {
+		state = it.state.state
+	}
+	v := p.w.engine.Step(state, it.in)
+	s.ledger.Add(&v)
+	if s.since.IsZero() {
+		s.since = p.w.o.Now()
+	}
+	if v.Quarantined() {
+		s.bytes += len(it.rec.Key) + len(it.rec.Value)
+		s.quarantine = append(s.quarantine, p.quarantined(it, &v))
+	}
+	if !it.out {
+		s.newest = max(s.newest, it.in.EventTime)
+	}
+	if state != nil && state.LastOffset() == o {
+		p.changed(s, it.state, len(it.rec.Value))
+	}
+	if err := p.moveTo(o+1, it.clock); err != nil {
+		return err
+	}
+	if len(s.dirty) >= p.w.o.MaxDirty || s.bytes >= p.w.o.MaxBytes || len(s.quarantine) >= p.w.o.MaxDirty {
+		return p.flush(ctx, s)
+	}
+	return nil
+}
+
+// changed notes that a record of n bytes changed a state.
+func (p *partition) changed(s *shard, e *entry, n int) {
+	if !e.dirty {
+		s.bytes += e.size / entryGrowth
+		s.dirty[e.entity] = e
+	}
+	s.bytes += n
+	p.cache.touch(e, n)
+}
+
+func (p *partition) quarantined(it *item, v *transforms.Verdict) Quarantined {
+	in, rec := it.in, it.rec
+	q := Quarantined{At: schemas.Position{TopicID: it.shard.mark.TopicID, Partition: p.id, Offset: rec.Offset},
+		Timestamp: rec.Timestamp, Clock: in.Clock, EventTime: in.EventTime, Outcome: v.Outcome, Reason: v.Reason, Key: rec.Key, Value: rec.Value}
+	if in.Fault != nil {
+		q.Stage, q.Reason = in.Fault.Stage, in.Fault.Reason
+		switch in.Fault.Stage {
+		case schemas.StageDecode, schemas.StageMigrate, schemas.StageEventTime:
+			q.EventTime = schemas.Never
+		}
+	}
+	return q
+}
+
+// shrink holds the cache to its size; where changed states alone exceed it,
+// they are written first.
+func (p *partition) shrink(ctx context.Context) error {
+	limit := p.w.o.CacheBytes / max(1, len(p.w.order))
+	if p.cache.evict(limit) {
+		return nil
+	}
+	for _, s := range p.shards {
+		if len(s.dirty) > 0 {
+			if err := p.flush(ctx, s); err != nil {
+				return err
+			}
+		}
+	}
+	p.cache.evict(limit)
+	return nil
+}

@@ -1,0 +1,124 @@
+package stream
+
+import (
+	"github.com/tallystick/tallystick/transforms"
+)
+
+// entry is a state in memory.
+type entry struct {
+	entity string
+	shard  int
+	state  *transforms.State
+	size   int // bytes, estimated
+	open   map[int64]int
+	// hours of the open part that no acknowledged write carries yet
+	hours map[int64]struct{}
+	dirty bool
+	prev  *entry // in the list of clean entries
+	next  *entry
+}
+
+// What an entry takes beside its bytes, and by how much a state in memory
+// outgrows its encoding, about.
+const (
+	entryOverhead = 512
+	entryGrowth   = 2
+)
+
+// cache holds the states of one partition. Clean entries are in a list, the
+// least recently used last; dirty ones are in none, so that they stay.
+type cache struct {
+	byEntity map[string]*entry
+	bytes    int
+	root     entry // of the list
+}
+
+func newCache() *cache {
+	c := &cache{byEntity: map[string]*entry{}}
+	c.root.prev, c.root.next = &c.root, &c.root
+	return c
+}
+
+// get returns the entry of an entity, nil when it is not held.
+func (c *cache) get(entity []byte) *entry {
+	e := c.byEntity[string(entity)]
+	if e != nil && !e.dirty {
+		c.unlink(e)
+		c.link(e)
+	}
+	return e
+}
+
+func (c *cache) add(e *entry) {
+	c.byEntity[e.entity] = e
+	c.bytes += e.size
+	c.link(e)
+}
+
+// touch marks an entry as changed by a record of n bytes.
+func (c *cache) touch(e *entry, n int) {
+	if !e.dirty {
+		e.dirty = true
+		c.unlink(e)
+	}
+	e.size += n
+	c.bytes += n
+}
+
+// clean marks an entry as written, its encoding now being n bytes.
+func (c *cache) clean(e *entry, n int) {
+	c.resize(e, n)
+	e.dirty = false
+	clear(e.hours)
+	c.link(e)
+}
+
+func (c *cache) resize(e *entry, n int) {
+	size := entryOverhead + entryGrowth*n + len(e.entity)
+	c.bytes += size - e.size
+	e.size = size
+}
+
+func (c *cache) drop(e *entry) {
+	if !e.dirty {
+		c.unlink(e)
+	}
+	c.bytes -= e.size
+	delete(c.byEntity, e.entity)
+}
+
+// dropShard forgets all states of a shard.
+func (c *cache) dropShard(shard int) {
+	for _, e := range c.byEntity {
+		if e.shard == shard {
+			c.drop(e)
+		}
+	}
+}
+
+// evict drops the least recently used clean entries until at most limit bytes
+// are held, and tells whether that was reached.
+func (c *cache) evict(limit int) bool {
+	for c.bytes > limit && c.root.prev != &c.root {
+		c.drop(c.root.prev)
+	}
+	return c.bytes <= limit
+}
+
+func (c *cache) link(e *entry) {
+	e.prev, e.next = &c.root, c.root.next
+	e.prev.next, e.next.prev = e, e
+}
+
+func (c *cache) unlink(e *entry) {
+	e.prev.next, e.next.prev = e.next, e.prev
+	e.prev, e.next = nil, nil
+}
+
+// openBytes returns the length of the open part as last written.
+func (e *entry) openBytes() (n int) {
+	for _, size := range e.open {
+		n += size
+	}
+	return n
+}

@@ -1,0 +1,53 @@
+// Package stream folds a view's source into an online store, exactly once: the
+// worker assigned → marks → poll → apply → flush → commit. It declares the
+// ports it works through (ports.go) and knows neither Kafka nor Redis; the wall
+// clock, sleeping and random tokens are injected, so that a simulator can drive
+// it step by step.
+//
+// What it holds to (numbers as in DESIGN):
+//
+//   - O1 The states of one (shard, partition) and its marker change in one
+//     write, whose condition is the marker last read. The marker's token is new
+//     with every write.
+//   - O1 A write whose reply was lost is never repeated: the states held in
+//     memory are dropped, the marker is read again, the log is read again from
+//     there. A worker that loses to another's writes twice in a row stands by.
+//   - O2 A marker that went back (the store lost acknowledged writes) is a lost
+//     write like any other: memory is dropped, the log rewound to the marker. A
+//     missing marker is bootstrapped, from the log's start where that still
+//     reaches back, or refused. Bootstrap takes the marker first, sets the
+//     position last.
+//   - K3 Nothing is reset: what cannot be continued is a typed error (errors.go).
+//   - K4 A marker's position is a whole prefix of the partition: every record
+//     below it is in the states, none at or beyond it.
+//   - V8 What is quarantined is acknowledged before the marker passes it.
+//   - Unflushed states are never evicted, flushed ones may be at any time.
+//
+// # The clock
+//
+// Markers of one partition differ after a crash. The partition is read once,
+// from the least of them, and its clock continues from the one recorded there;
+// a shard passes over what lies below its own marker, and when the reading gets
+// there the clock must be the one that marker recorded (*ClockError).
+//
+// # Two hazards that are not obvious
+//
+// A state is loaded after the marker was read, and may belong to another one:
+// another worker wrote in between, or the store has failed over to an older
+// copy. As a rule that makes our next write fail, so that no harm is done; but
+// the store may lose the other's write, or fail back, and then our marker is
+// there again and the write succeeds. So states are loaded together with the
+// marker that they belong to, and one that is not ours counts as a lost write
+// (partition.load).
+//
+// transforms.State.TakeChanged forgets what it tells. A write that the store
+// refused for want of memory is repeated, so the hours told are kept with the
+// entry until a write that carries them is acknowledged.
+//
+// # If debugging X, read Y
+//
+//   - a partition that stands still: Worker.Status, then partition.later (a
+//     store or a quarantine that fails) and partition.standBy.
+//   - wrong counts after a crash: partition.moveTo and partition.rewind.
+//   - memory: cache.go; what bounds it is Options.CacheBytes plus what is dirty.
+package stream

@@ -1,0 +1,217 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/marker"
+)
+
+// flushDue writes the shards whose time has come; at the end of the cut, all.
+func (p *partition) flushDue(ctx context.Context) error {
+	now := p.w.o.Now()
+	for _, s := range p.shards {
+		if t := p.due(s); !t.IsZero() && !t.After(now) {
+			if err := p.flush(ctx, s); err != nil {
+				return err
+			}
+		}
+	}
+	if p.end < 0 || p.pos < p.end {
+		return nil
+	}
+	if err := p.flushAll(ctx); err != nil {
+		return err
+	}
+	p.phase = done
+	return nil
+}
+
+// due returns when the shard is to be written, zero for not at all.
+func (p *partition) due(s *shard) time.Time {
+	switch next, _ := p.position(s); {
+	case s.lost:
+		return time.Time{}
+	case !s.since.IsZero() && p.stable-p.pos > p.w.o.CatchUpLag:
+		return s.since.Add(p.w.o.CatchUpEvery)
+	case !s.since.IsZero():
+		return s.since.Add(p.w.o.FlushEvery)
+	case next != s.mark.Next:
+		return s.marked.Add(p.w.o.IdleEvery)
+	}
+	return time.Time{}
+}
+
+// flushAll writes every shard that has something to say.
+func (p *partition) flushAll(ctx context.Context) error {
+	for _, s := range p.shards {
+		if p.due(s).IsZero() {
+			continue
+		}
+		if err := p.flush(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush writes what changed of a shard, with its new marker. An errAside says
+// that it was not acknowledged and what is to be done has been arranged.
+func (p *partition) flush(ctx context.Context, s *shard) error {
+	if len(s.quarantine) > 0 {
+		if err := p.w.quarantine.Put(ctx, s.quarantine); err != nil {
+			return p.later(ctx, "the quarantine did not take records", fmt.Errorf("%w: %w", marker.ErrUnavailable, err))
+		}
+		s.quarantine = nil
+	}
+	next, clock := p.position(s)
+	now := s.mark
+	now.Phase, now.Next, now.Clock, now.Newest, now.Ledger, now.Token = marker.Live, next, clock, s.newest, s.ledger, p.w.o.Token()
+	writes := p.writes(s)
+	s.sent(now.Token)
+	err := p.w.sink.Commit(ctx, s.id, p.id, s.mark, now, writes)
+	switch {
+	case err == nil:
+		p.committed(s, now, writes)
+		return nil
+	case errors.Is(err, marker.ErrMoved), errors.Is(err, marker.ErrUnknown):
+		return p.lose(ctx, s, err)
+	}
+	return p.later(ctx, fmt.Sprintf("shard %d cannot be written", s.id), err)
+}
+
+// writes encodes what changed, in the order of entities.
+func (p *partition) writes(s *shard) []Write {
+	ws := make([]Write, 0, len(s.dirty)+len(s.remove))
+	for entity := range s.remove {
+		ws = append(ws, Write{Entity: entity, Remove: true})
+	}
+	for _, e := range s.dirty {
+		w := Write{Entity: e.entity, Served: p.w.engine.AppendServed(nil, e.state)}
+		for _, h := range e.changedHours() {
+			o := p.w.engine.AppendOpen(nil, e.state, h)
+			w.Open = append(w.Open, transforms.Open{Hour: h, Data: o})
+		}
+		ws = append(ws, w)
+	}
+	slices.SortFunc(ws, func(a, b Write) int { return strings.Compare(a.Entity, b.Entity) })
+	return ws
+}
+
+// changedHours returns the hours of the open part that no acknowledged write
+// carries yet, ascending.
+func (e *entry) changedHours() []int64 {
+	taken := e.state.TakeChanged()
+	if len(e.hours) == 0 && len(taken) == 0 {
+		return nil
+	}
+	if e.hours == nil {
+		e.hours = map[int64]struct{}{}
+	}
+	for _, h := range taken {
+		e.hours[h] = struct{}{}
+	}
+	list := make([]int64, 0, len(e.hours))
+	for h := range e.hours {
+		list = append(list, h)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// committed takes note of an acknowledged write.
+func (p *partition) committed(s *shard, now Mark, writes []Write) {
+	for i := range writes {
+		w := &writes[i]
+		e := p.cache.byEntity[w.Entity]
+		switch {
+		case e == nil:
+		case w.Remove:
+			p.cache.drop(e)
+		default:
+			for _, o := range w.Open {
+				e.setOpen(o)
+			}
+			p.cache.clean(e, len(w.Served)+e.openBytes())
+		}
+	}
+	s.reset(now)
+	s.marked, s.losses = p.w.o.Now(), 0
+	p.backoff, p.standBys = 0, 0
+}
+
+// lose gives up what a shard holds in memory, after a write that was not
+// acknowledged, and goes on from the marker that is stored now (O1, O2).
+func (p *partition) lose(ctx context.Context, s *shard, cause error) error {
+	p.w.notice(p.id, s.id, cause, "dropping what is in memory and reading the marker again")
+	p.cache.dropShard(s.id)
+	s.reset(s.mark)
+	s.lost = true
+	return p.reload(ctx, s)
+}
+
+// reload takes over the marker that is stored now. It returns errAside where all
+// went well: the source is to be moved, or the partition to be opened anew.
+func (p *partition) reload(ctx context.Context, s *shard) error {
+	marks, err := p.w.sink.Marks(ctx, p.id)
+	if err != nil {
+		return p.later(ctx, "its markers cannot be read", err)
+	}
+	m := marks[s.id]
+	if m.Phase != marker.Live { // lost, or another worker bootstraps it
+		p.backoff = min(max(2*p.backoff, p.w.o.MinBackoff), p.w.o.MaxBackoff)
+		p.forget(p.w.o.Now().Add(p.backoff))
+		return errAside
+	}
+	if m.TopicID != s.mark.TopicID {
+		return &TopicChangedError{p.id, m.TopicID, s.mark.TopicID}
+	}
+	if m != s.mark && !s.wrote(m.Token) {
+		if s.losses++; s.losses >= 2 {
+			return p.standBy()
+		}
+	}
+	if m.Next < s.mark.Next {
+		p.w.notice(p.id, s.id, nil, "the store went back from offset %d to %d: reading the log again from there", s.mark.Next, m.Next)
+	}
+	s.reset(m)
+	s.lost, s.marked = false, p.w.o.Now()
+	if p.end >= 0 && m.Next > p.end {
+		return &PastCutError{s.id, p.id, m.Next, p.end}
+	}
+	if m.Next < p.pos {
+		p.rewind(m.Next, m.Clock)
+	} else {
+		p.rewind(p.pos, p.now)
+	}
+	s.at, s.clock = m.Next, m.Clock
+	if m.Next == p.pos && m.Clock != p.now {
+		return p.clockError(s, p.now)
+	}
+	return errAside
+}
+
+// sent remembers the token of a write, whatever becomes of it.
+func (s *shard) sent(token uint64) {
+	copy(s.tokens[1:], s.tokens[:])
+	s.tokens[0] = token
+}
+
+// wrote tells whether a marker with that token is one of this worker's last
+// writes: one whose reply was lost, or one that a failover brought back.
+func (s *shard) wrote(token uint64) bool { return slices.Contains(s.tokens[:], token) }
+
+// written returns the least position of the shards' markers.
+func (p *partition) written() (next int64) {
+	for i, s := range p.shards {
+		if i == 0 || s.mark.Next < next {
+			next = s.mark.Next
+		}
+	}
+	return next
+}

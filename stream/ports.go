@@ -1,0 +1,107 @@
+package stream
+
+import (
+	"context"
+	"time"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/marker"
+)
+
+// The words of the online store, shared with its adapters.
+type (
+	// Mark is the marker of one (shard, partition).
+	Mark = marker.Mark
+	// Write changes one state.
+	Write = marker.Write
+)
+
+// Batch is what one poll brought of one partition.
+type Batch struct {
+	Partition int32
+	// Records are data records and ticks in offset order. Their bytes are
+	// immutable and may be kept.
+	Records []schemas.Record
+	// Next is the position after the batch; it moves over gaps too.
+	Next int64
+	// Stable is the last stable offset as last heard of.
+	Stable int64
+}
+
+// Source reads the topic. It is used by one goroutine at a time.
+type Source interface {
+	// Cut tells the topic's id and, per partition, where the log starts and where
+	// it is stable now. It may be called from any goroutine.
+	Cut(ctx context.Context) (schemas.TopicCut, error)
+	// Assign reads partitions from the given offsets; those assigned already are
+	// moved. What was fetched for an old position is not delivered any more.
+	Assign(ctx context.Context, at map[int32]int64) error
+	// Remove gives up partitions.
+	Remove(partitions ...int32)
+	// Poll waits up to wait for records, at most one batch per partition. Batches
+	// beside an error are good. Errors are final, unless they wrap
+	// marker.ErrUnavailable.
+	Poll(ctx context.Context, wait time.Duration) ([]Batch, error)
+}
+
+// Sink is the online store of one view and fingerprint. Its methods are called
+// for different partitions at once. Errors that wrap none of package marker's
+// are final.
+type Sink interface {
+	// Partitions lists the partitions that have had a marker, ascending.
+	Partitions(ctx context.Context) ([]int32, error)
+	// Marks reads the markers of all shards of a partition, by shard.
+	Marks(ctx context.Context, partition int32) ([]Mark, error)
+	// Load reads states, in the order of keys, and after them the markers of
+	// their shards, in one go: what it returned of a shard belongs to its marker.
+	Load(ctx context.Context, partition int32, keys []marker.Key) ([]marker.Stored, map[int]Mark, error)
+	// Commit writes states and the marker now in one atomic unit, if the stored
+	// marker is was: else marker.ErrMoved. A was of phase Missing expects none.
+	Commit(ctx context.Context, shard int, partition int32, was, now Mark, writes []Write) error
+	// Walk lists the states of a (shard, partition) a page at a time, in no order:
+	// all that are there throughout, some perhaps twice, none for sure across a
+	// failover. It begins with an empty cursor and is over when the next one is
+	// empty. The page's marker was read after its states.
+	Walk(ctx context.Context, shard int, partition int32, cursor string) (marker.Page, error)
+}
+
+// Quarantined is a record that the ledger counts as late, future or invalid, or
+// a duplicate in conflict (V8).
+type Quarantined struct {
+	At        schemas.Position
+	Timestamp schemas.Micros // of the record
+	Clock     schemas.Micros
+	EventTime schemas.Micros // Never when it has none
+	Outcome   transforms.Outcome
+	Stage     schemas.Stage // of an invalid record
+	Reason    string
+	Key       []byte
+	Value     []byte
+}
+
+// Quarantine takes what is not counted. Put returns once all of it is
+// acknowledged; it is called again with the same records after a crash, so its
+// readers go by their positions. Its errors are retried. It is called for
+// different partitions at once.
+type Quarantine interface {
+	Put(ctx context.Context, qs []Quarantined) error
+}
+
+// Origin is where a bootstrap takes its states from (O2).
+type Origin interface {
+	// Restore hands the states of a (shard, partition) to put, in pieces of a
+	// bounded size, and returns the marker that holds for them; phase, topic id
+	// and token are the caller's.
+	Restore(ctx context.Context, shard int, partition int32, put func([]Write) error) (Mark, error)
+}
+
+// LogStart is the only Origin so far: nothing is restored, the fold begins at
+// offset 0. It serves where the log still reaches back. (Bootstrap from Parquet
+// will be another one.)
+type LogStart struct{}
+
+// Restore implements Origin.
+func (LogStart) Restore(context.Context, int, int32, func([]Write) error) (Mark, error) {
+	return Mark{Clock: schemas.Never, Newest: schemas.Never, ValidFrom: schemas.Never}, nil
+}

@@ -1,0 +1,437 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms/marker"
+)
+
+var (
+	simSeed  = flag.Int64("sim.seed", -1, "run this seed of the simulator only")
+	simSeeds = flag.Int64("sim.seeds", 3000, "how many seeds of the simulator to run")
+)
+
+// TestSimulator drives the real worker and engine through simulated ports:
+// crashes at every step, lost replies, two owners, rebalances, a store that
+// loses acknowledged writes, foreign writes, idle partitions. After every write
+// the store must be, byte for byte, a fresh fold of the log up to each marker
+// (O1, O2, K4, V1, V8).
+func TestSimulator(t *testing.T) {
+	if *simSeed >= 0 {
+		if err := simulate(*simSeed); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	n := *simSeeds
+	if testing.Short() {
+		n = min(n, 300)
+	}
+	const lanes = 4
+	var failed atomic.Bool
+	for lane := range int64(lanes) {
+		t.Run(fmt.Sprint(lane), func(t *testing.T) {
+			t.Parallel()
+			for seed := lane; seed < n && !failed.Load(); seed += lanes {
+				if err := simulate(seed); err != nil {
+					failed.Store(true)
+					t.Fatalf("%v\nrerun: go test ./stream -run TestSimulator -sim.seed=%d", err, seed)
+				}
+			}
+		})
+	}
+}
+
+// owner is one process: a worker that is replaced when it dies.
+type owner struct {
+	id     int
+	worker *Worker
+	parts  []int32
+	dead   bool
+	busy   bool
+	pos    map[int32]int64 // its reader's
+}
+
+type sim struct {
+	*world
+	r           *rand.Rand
+	store       *store
+	owners      []*owner
+	visible     []int64 // by partition: the stable offset
+	now         time.Time
+	token       uint64
+	calm        bool // no more faults
+	pinned      int
+	quarantined map[position]bool
+	failure     error
+	commits     int
+}
+
+var errCrash = errors.New("simulated crash")
+
+func (s *sim) chance() int {
+	if s.calm {
+		return 1000
+	}
+	return s.r.IntN(1000)
+}
+
+// fault is called before every effect of a worker.
+func (s *sim) fault(o *owner, passing bool) error {
+	if o.dead {
+		return errCrash
+	}
+	switch x := s.chance(); {
+	case x < 6:
+		return s.die(o)
+	case x < 14 && passing:
+		return marker.ErrUnavailable
+	}
+	s.interlude(o)
+	return nil
+}
+
+func (s *sim) die(o *owner) error {
+	o.dead = true
+	return errCrash
+}
+
+// interlude lets something else happen in the middle of a worker's step.
+func (s *sim) interlude(o *owner) {
+	switch x := s.chance(); {
+	case x < 12:
+		s.failover()
+	case x < 20:
+		s.foreign()
+	case x < 26:
+		s.land()
+	case x < 60:
+		other := s.owners[1-o.id]
+		if !other.busy {
+			s.step(other)
+		}
+	}
+}
+
+func simulate(seed int64) (err error) {
+	r := rand.New(rand.NewPCG(uint64(seed), 7))
+	w, err := newWorld(r)
+	if err != nil {
+		return err
+	}
+	s := &sim{world: w, r: r, store: newStore(w.shape.shards, len(w.logs)), visible: make([]int64, len(w.logs)),
+		now: time.Unix(1_800_000_000, 0), quarantined: map[position]bool{}}
+	for i := range 2 {
+		s.owners = append(s.owners, &owner{id: i})
+	}
+	for p := range w.logs {
+		o := s.owners[r.IntN(2)]
+		o.parts = append(o.parts, int32(p))
+	}
+	for i := 0; i < 120 && s.failure == nil; i++ {
+		s.act()
+	}
+	if s.failure == nil {
+		s.finish()
+	}
+	if s.failure != nil {
+		return fmt.Errorf("seed %d, %+v: %w", seed, w.shape, s.failure)
+	}
+	return nil
+}
+
+func (s *sim) fail(format string, a ...any) {
+	if s.failure == nil {
+		s.failure = fmt.Errorf(format, a...)
+	}
+}
+
+// act does one thing.
+func (s *sim) act() {
+	o := s.owners[s.r.IntN(2)]
+	switch x := s.r.IntN(100); {
+	case x < 25:
+		s.grow(s.r.IntN(len(s.logs)), 1+s.r.IntN(5))
+	case x < 75:
+		s.step(o)
+	case x < 82:
+		s.now = s.now.Add(time.Duration(s.r.IntN(4000)) * time.Millisecond)
+	case x < 86:
+		s.failover()
+	case x < 87:
+		s.loseMarker()
+	case x < 90:
+		s.corrupt()
+	case x < 94:
+		s.foreign()
+	case x < 96:
+		s.land()
+	case x < 98:
+		s.rebalance(o)
+	default:
+		_ = s.die(o)
+	}
+}
+
+func (s *sim) grow(p, n int) {
+	for _, e := range s.logs[p] {
+		if e.offset >= s.visible[p] && n > 0 {
+			s.visible[p] = e.offset + 1
+			n--
+		}
+	}
+}
+
+func (s *sim) options(o *owner) Options {
+	pick := func(xs ...int) int { return xs[s.r.IntN(len(xs))] }
+	return Options{FlushEvery: 500 * time.Millisecond, CatchUpLag: int64(pick(2, 1000)), MaxDirty: pick(1, 2, 3, 512), MaxBytes: pick(300, 1<<20),
+		IdleEvery: 2 * time.Second, CacheBytes: pick(1, 4000, 1<<20), Chunk: pick(1, 2, 7), Parallel: 1, StandBy: 3 * time.Second,
+		SweepEvery: time.Duration(pick(-1, int(300*time.Millisecond))), Partitions: slices.Clone(o.parts), Rebuild: true,
+		Now: func() time.Time { return s.now }, Sleep: func(_ context.Context, d time.Duration) { s.now = s.now.Add(d) },
+		Token: s.newToken}
+}
+
+func (s *sim) newToken() uint64 { s.token++; return s.token * 0x9E3779B97F4A7C15 }
+
+// start replaces a dead worker, or one that there is not yet.
+func (s *sim) start(o *owner, opt Options) {
+	records := s.records
+	if s.chance() < 200 {
+		records = s.flaky()
+	}
+	o.dead, o.pos = false, map[int32]int64{}
+	var err error
+	if o.worker, err = New(s.view, records, &reader{s, o}, port{s, o}, port{s, o}, opt); err != nil {
+		s.fail("New: %w", err)
+	}
+}
+
+func (s *sim) step(o *owner) {
+	if o.worker == nil || o.dead {
+		s.start(o, s.options(o))
+	}
+	if s.failure != nil || len(o.parts) == 0 {
+		return
+	}
+	o.busy = true
+	_, err := o.worker.Step(context.Background())
+	o.busy = false
+	s.now = s.now.Add(time.Duration(s.r.IntN(300)) * time.Millisecond)
+	s.outcome(o, err)
+}
+
+// outcome: nothing but a crash may end a worker.
+func (s *sim) outcome(o *owner, err error) {
+	switch {
+	case err == nil:
+	case o.dead && errors.Is(err, errCrash):
+	default:
+		s.fail("the worker ended: %w", err)
+	}
+}
+
+// failover lets a shard lose its latest writes, all partitions together.
+func (s *sim) failover() {
+	if s.pinned > 0 {
+		return
+	}
+	i := s.r.IntN(len(s.store.cells))
+	past := s.store.past[i]
+	s.store.cells[i] = slices.Clone(past[s.r.IntN(len(past))])
+	s.store.keep(i)
+}
+
+func (s *sim) any() (shard, partition int, c *cell) {
+	shard, partition = s.r.IntN(len(s.store.cells)), s.r.IntN(len(s.logs))
+	return shard, partition, s.store.cells[shard][partition]
+}
+
+// loseMarker: the marker is gone, with or without the fields.
+func (s *sim) loseMarker() {
+	shard, p, c := s.any()
+	n := &cell{states: c.states, bad: c.bad}
+	if s.r.IntN(2) == 0 {
+		n = &cell{states: map[string]*refState{}}
+	}
+	s.store.put(shard, p, n)
+}
+
+// land lets a write whose reply was lost be done after all, unless what it
+// watched was written to.
+func (s *sim) land() {
+	if len(s.store.flight) == 0 {
+		return
+	}
+	f := s.store.flight[0]
+	s.store.flight = s.store.flight[1:]
+	if s.store.cells[f.shard][f.partition] == f.was {
+		s.store.put(f.shard, f.partition, f.now)
+		s.verify(f.shard, f.partition)
+	}
+}
+
+// corrupt changes a state in silence: a sum is off. Verdicts do not depend on
+// it, so the ledger stays comparable.
+func (s *sim) corrupt() {
+	shard, p, c := s.any()
+	if c.mark.Phase != marker.Live || c.bad != "" || s.shape.identity == "version" || len(c.states) == 0 {
+		return
+	}
+	entity := slices.Sorted(maps.Keys(c.states))[s.r.IntN(len(c.states))]
+	ref, err := s.fold(p, c.mark.Next, s.logs[p][s.r.IntN(len(s.logs[p]))].offset)
+	if err != nil || ref.shards[shard].states[entity] == nil {
+		return
+	}
+	n := &cell{mark: c.mark, states: maps.Clone(c.states), bad: entity}
+	n.states[entity] = ref.shards[shard].states[entity]
+	s.store.cells[shard][p] = n
+	s.store.past[shard] = nil // a failover never undoes it
+	s.store.keep(shard)
+}
+
+// foreign is a repair: a guarded write of one state, as a fold makes it.
+func (s *sim) foreign() {
+	shard, p, c := s.any()
+	if c.mark.Phase != marker.Live {
+		return
+	}
+	ref, err := s.at(p, c.mark.Next)
+	if err != nil {
+		s.fail("fold: %w", err)
+		return
+	}
+	entities := slices.Sorted(maps.Keys(ref.shards[shard].states))
+	if len(entities) == 0 {
+		return
+	}
+	entity := entities[s.r.IntN(len(entities))]
+	n := &cell{mark: c.mark, states: maps.Clone(c.states), bad: c.bad}
+	n.mark.Token = s.newToken()
+	n.states[entity] = ref.shards[shard].states[entity]
+	if n.bad == entity {
+		n.bad = ""
+	}
+	s.store.put(shard, p, n)
+	s.verify(shard, p)
+}
+
+// rebalance gives a partition to a worker: taken from the other in good order,
+// or behind its back (a zombie).
+func (s *sim) rebalance(o *owner) {
+	p := int32(s.r.IntN(len(s.logs)))
+	other := s.owners[1-o.id]
+	if slices.Contains(o.parts, p) || other.busy || o.busy {
+		return
+	}
+	if i := slices.Index(other.parts, p); i >= 0 && s.r.IntN(3) > 0 {
+		if other.parts = slices.Delete(other.parts, i, i+1); other.worker != nil && !other.dead {
+			other.busy = true
+			s.outcome(other, other.worker.Revoke(context.Background(), p))
+			other.busy = false
+		}
+	}
+	o.parts = append(o.parts, p)
+	if o.worker != nil && !o.dead {
+		o.worker.Assign(p)
+	}
+}
+
+// finish lets one last worker catch up in peace: everything must be there.
+func (s *sim) finish() {
+	s.calm = true
+	for p := range s.logs {
+		s.grow(p, len(s.logs[p]))
+		for shard := range s.store.cells {
+			if c := s.store.cells[shard][p]; c.bad != "" {
+				s.store.cells[shard][p] = &cell{states: c.states} // to be bootstrapped
+			}
+		}
+	}
+	o := s.owners[0]
+	opt := s.options(o)
+	opt.Partitions, opt.UntilEnd = nil, true
+	s.start(o, opt)
+	finished := false
+	for i := 0; !finished && s.failure == nil; i++ {
+		var err error
+		finished, err = o.worker.Step(context.Background())
+		s.outcome(o, err)
+		if i > 2000 {
+			s.fail("the cut is not reached: %+v", o.worker.Status())
+		}
+	}
+	s.complete()
+}
+
+func (s *sim) complete() {
+	want := map[position]bool{}
+	for p := range s.logs {
+		end := s.visible[p]
+		ref, err := s.at(p, end)
+		if err != nil || s.failure != nil {
+			return
+		}
+		for shard := range s.store.cells {
+			if m := s.store.cells[shard][p].mark; m.Phase != marker.Live || m.Next != end {
+				s.fail("partition %d shard %d ends at %+v, not at %d", p, shard, m, end)
+			}
+			s.verify(shard, p)
+			for _, o := range ref.shards[shard].quarantine {
+				want[position{p, o}] = true
+			}
+		}
+	}
+	if !maps.Equal(want, s.quarantined) {
+		s.fail("V8: quarantined %v, a fold quarantines %v", s.quarantined, want)
+	}
+}
+
+// verify holds a cell against a fresh fold up to its marker.
+func (s *sim) verify(shard, p int) {
+	s.commits++
+	c := s.store.cells[shard][p]
+	if c.mark.Phase != marker.Live || s.failure != nil {
+		return
+	}
+	ref, err := s.at(p, c.mark.Next)
+	if err != nil {
+		s.fail("fold: %w", err)
+		return
+	}
+	at := fmt.Sprintf("partition %d shard %d at offset %d", p, shard, c.mark.Next)
+	want := &ref.shards[shard]
+	if c.mark.Clock != ref.clock || c.mark.Ledger != want.ledger || c.mark.Newest != want.newest || c.mark.ValidFrom != schemas.Never {
+		s.fail("V8: %s the marker is %+v, a fold has clock %v, newest %v, %v", at, c.mark, ref.clock, want.newest, want.ledger)
+	}
+	for entity, st := range want.states {
+		have := c.states[entity]
+		switch {
+		case entity == c.bad:
+		case have == nil && !st.empty:
+			s.fail("O1: %s entity %x is missing", at, entity)
+		case have != nil && (have.served != st.served || !maps.Equal(have.open, st.open)):
+			s.fail("O1: %s entity %x is\n%x %x, a fold has\n%x %x", at, entity, have.served, have.open, st.served, st.open)
+		}
+	}
+	for entity := range c.states {
+		if want.states[entity] == nil && entity != c.bad {
+			s.fail("O1: %s entity %x has nothing to be there for", at, entity)
+		}
+	}
+	for _, o := range want.quarantine {
+		if !s.quarantined[position{p, o}] {
+			s.fail("V8: %s the marker has passed offset %d, which is not quarantined", at, o)
+		}
+	}
+}
+

@@ -1,0 +1,365 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/marker"
+	"github.com/tallystick/tallystick/transforms/reading"
+)
+
+// Worker folds partitions of a view's source into the online store. Run drives
+// it; a simulator calls Step instead. Its methods are for one goroutine, apart
+// from Status.
+type Worker struct {
+	view       *definition.View
+	engine     *transforms.View
+	records    *reading.Source
+	source     Source
+	sink       Sink
+	quarantine Quarantine
+	o          Options
+	retention  schemas.Micros // the longest of the view's levels
+
+	parts     map[int32]*partition
+	order     []int32 // of parts, ascending
+	until     *schemas.TopicCut
+	started   bool
+	refreshed time.Time
+
+	noticeMu sync.Mutex
+	status   atomic.Pointer[[]PartitionStatus]
+}
+
+// New returns a worker of a view. records reads the view's source.
+func New(view *definition.View, records *reading.Source, source Source, sink Sink, quarantine Quarantine, o Options) (*Worker, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	engine, err := transforms.NewView(view.Spec)
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{view: view, engine: engine, records: records, source: source, sink: sink, quarantine: quarantine,
+		o: o.withDefaults(), parts: map[int32]*partition{}}
+	for _, hop := range engine.Hops() {
+		w.retention = max(w.retention, engine.Retention(hop))
+	}
+	return w, nil
+}
+
+// Run works until its context ends, the cut is reached, or an error that needs
+// an operator. What can be flushed then is, and nil is returned for an end that
+// was asked for.
+func (w *Worker) Run(ctx context.Context) error {
+	for {
+		finished, err := w.Step(ctx)
+		if finished && err == nil {
+			return nil
+		}
+		if err == nil && ctx.Err() == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			err = nil
+		}
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.o.DrainTimeout)
+		defer cancel()
+		return errors.Join(err, w.Drain(dctx))
+	}
+}
+
+// Step does one round: opens what is to be opened, polls once, folds and writes
+// what is due. It tells whether all partitions stand at the cut.
+func (w *Worker) Step(ctx context.Context) (finished bool, err error) {
+	if err := w.refresh(ctx); err != nil {
+		return false, err
+	}
+	now := w.o.Now()
+	err = w.each(w.which(func(p *partition) bool {
+		return (p.phase == opening || p.phase == waiting) && !p.wake.After(now)
+	}), func(p *partition) error { return p.resume(ctx) })
+	if err = errors.Join(err, w.direct(ctx)); err != nil {
+		return false, err
+	}
+	if w.finished() {
+		return true, nil
+	}
+	batches, pollErr := w.poll(ctx)
+	err = w.each(w.which(func(p *partition) bool { return p.phase == active }), func(p *partition) error {
+		for _, b := range batches {
+			if b.Partition == p.id {
+				if err := p.apply(ctx, b); err != nil {
+					return err
+				}
+			}
+		}
+		if err := p.flushDue(ctx); err != nil || p.phase != active {
+			return err
+		}
+		return p.sweepPage(ctx)
+	})
+	if err = errors.Join(pollErr, err); err == nil {
+		err = w.direct(ctx)
+	}
+	w.report()
+	return err == nil && w.finished(), err
+}
+
+// Drain writes what is not written yet. It gives up a partition at its first
+// failure: what is not written is folded again later.
+func (w *Worker) Drain(ctx context.Context) error {
+	err := w.each(w.which(func(p *partition) bool { return p.phase == active || p.phase == waiting }),
+		func(p *partition) error { return p.flushAll(ctx) })
+	w.report()
+	if ctx.Err() != nil {
+		return fmt.Errorf("the last flush was cut short: %w", ctx.Err())
+	}
+	return err
+}
+
+// Assign adds partitions, as Run does by itself unless Options.Partitions is set.
+func (w *Worker) Assign(ids ...int32) {
+	for _, id := range ids {
+		if w.parts[id] == nil {
+			w.parts[id] = w.newPartition(id)
+			w.order = append(w.order, id)
+			slices.Sort(w.order)
+		}
+	}
+}
+
+// Revoke writes what partitions have not written yet and gives them up.
+func (w *Worker) Revoke(ctx context.Context, ids ...int32) error {
+	err := w.each(w.which(func(p *partition) bool {
+		return slices.Contains(ids, p.id) && (p.phase == active || p.phase == waiting)
+	}),
+		func(p *partition) error { return p.flushAll(ctx) })
+	for _, id := range ids {
+		delete(w.parts, id)
+	}
+	w.order = slices.DeleteFunc(w.order, func(id int32) bool { return slices.Contains(ids, id) })
+	w.source.Remove(ids...)
+	return err
+}
+
+// refresh looks for partitions: at the start, and for new ones from time to time.
+func (w *Worker) refresh(ctx context.Context) error {
+	now := w.o.Now()
+	if w.started && (w.o.Partitions != nil || w.until != nil || now.Sub(w.refreshed) < w.o.RefreshEvery) {
+		return nil
+	}
+	cut, err := w.source.Cut(ctx)
+	if err != nil {
+		if w.started && errors.Is(err, marker.ErrUnavailable) {
+			return nil
+		}
+		return fmt.Errorf("the topic cannot be described: %w", err)
+	}
+	w.refreshed = now
+	if !w.started {
+		if err := w.begin(ctx, cut); err != nil {
+			return err
+		}
+		w.started = true
+		return nil
+	}
+	for _, id := range cut.PartitionIDs() {
+		if w.parts[id] == nil {
+			w.notice(id, -1, nil, "a new partition is adopted from offset 0") // K3
+			w.Assign(id)
+		}
+	}
+	return nil
+}
+
+// begin takes up the partitions that there are.
+func (w *Worker) begin(ctx context.Context, cut schemas.TopicCut) error {
+	have, err := w.sink.Partitions(ctx)
+	if err != nil {
+		return fmt.Errorf("the online store's partitions: %w", err)
+	}
+	var missing []int32
+	for _, id := range have {
+		if _, ok := cut.Partitions[id]; !ok {
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) > 0 {
+		return &FewerPartitionsError{missing, len(cut.Partitions)}
+	}
+	switch {
+	case w.o.UntilEnd:
+		w.until = &cut
+	case w.o.Until != nil:
+		if w.o.Until.TopicID != cut.TopicID {
+			return &TopicChangedError{-1, w.o.Until.TopicID, cut.TopicID}
+		}
+		w.until = w.o.Until
+	}
+	ids := w.o.Partitions
+	if ids == nil && w.until != nil {
+		ids = w.until.PartitionIDs()
+	} else if ids == nil {
+		ids = cut.PartitionIDs()
+	}
+	w.Assign(ids...)
+	return nil
+}
+
+// poll waits for records, no longer than until something is due.
+func (w *Worker) poll(ctx context.Context) ([]Batch, error) {
+	now := w.o.Now()
+	wait, some := w.o.PollWait, false
+	for _, id := range w.order {
+		p := w.parts[id]
+		switch p.phase {
+		case opening, waiting:
+			wait = min(wait, p.wake.Sub(now))
+		case active:
+			some = true
+			for _, s := range p.shards {
+				if t := p.due(s); !t.IsZero() {
+					wait = min(wait, t.Sub(now))
+				}
+			}
+		}
+	}
+	if wait = max(wait, 0); !some {
+		w.o.Sleep(ctx, wait)
+		return nil, ctx.Err()
+	}
+	bs, err := w.source.Poll(ctx, wait)
+	if errors.Is(err, marker.ErrUnavailable) {
+		w.notice(-1, -1, err, "the log cannot be read; trying again")
+		w.o.Sleep(ctx, w.o.MinBackoff)
+		err = nil
+	}
+	return bs, err
+}
+
+// direct tells the source where to read from now.
+func (w *Worker) direct(ctx context.Context) error {
+	at := map[int32]int64{}
+	for _, id := range w.order {
+		p := w.parts[id]
+		switch {
+		case p.phase != active && p.assigned:
+			w.source.Remove(id)
+			p.assigned = false
+		case p.phase == active && (p.seek || !p.assigned):
+			at[id] = p.pos
+			p.seek, p.assigned = false, true
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	err := w.source.Assign(ctx, at)
+	if errors.Is(err, marker.ErrUnavailable) {
+		for id := range at {
+			p := w.parts[id]
+			p.assigned = false
+			if err := p.later(ctx, "the log cannot be read", err); err != errAside {
+				return err
+			}
+		}
+		return nil
+	}
+	return err
+}
+
+func (w *Worker) which(f func(*partition) bool) (ps []*partition) {
+	for _, id := range w.order {
+		if p := w.parts[id]; f(p) {
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+// each works on partitions, up to Options.Parallel at once. Work that was put
+// aside is no error.
+func (w *Worker) each(ps []*partition, f func(*partition) error) error {
+	errs := make([]error, len(ps))
+	one := func(i int) {
+		if err := f(ps[i]); err != errAside {
+			errs[i] = err
+		}
+	}
+	if w.o.Parallel == 1 || len(ps) < 2 {
+		for i := range ps {
+			if one(i); errs[i] != nil {
+				return errs[i]
+			}
+		}
+		return nil
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, w.o.Parallel)
+	for i := range ps {
+		slots <- struct{}{}
+		wg.Go(func() {
+			one(i)
+			<-slots
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (w *Worker) finished() bool {
+	if w.until == nil {
+		return false
+	}
+	for _, p := range w.parts {
+		if p.phase != done {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *Worker) notice(partition int32, shard int, err error, format string, a ...any) {
+	w.noticeMu.Lock()
+	defer w.noticeMu.Unlock()
+	w.o.Notice(Notice{partition, shard, fmt.Sprintf(format, a...), err})
+}
+
+// PartitionStatus tells where a partition stands.
+type PartitionStatus struct {
+	Partition int32
+	Phase     string         // opening, reading, waiting or done
+	Read      int64          // the offset up to which the log was read
+	Written   int64          // the least position of its markers
+	Clock     schemas.Micros // the log clock at Read
+	Stable    int64          // last stable offset as last heard of
+	Bytes     int            // of states in memory, about
+}
+
+// Status tells where the partitions stood after the last Step. It may be called
+// from any goroutine.
+func (w *Worker) Status() []PartitionStatus {
+	if s := w.status.Load(); s != nil {
+		return *s
+	}
+	return nil
+}
+
+func (w *Worker) report() {
+	list := make([]PartitionStatus, 0, len(w.order))
+	for _, id := range w.order {
+		p := w.parts[id]
+		list = append(list, PartitionStatus{id, [...]string{"opening", "reading", "waiting", "done"}[p.phase],
+			p.pos, p.written(), p.now, p.stable, p.cache.bytes})
+	}
+	w.status.Store(&list)
+}
