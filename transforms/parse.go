@@ -2,6 +2,7 @@ package transforms
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -78,8 +79,12 @@ func (v *View) ParseServed(b []byte) (*State, error) {
 	s.trimmed = schemas.Micros(binary.LittleEndian.Uint64(r.b[8:]))
 	r.b = r.b[16:]
 	for li := range v.levels {
-		if err := v.levels[li].parse(r, &s.levels[li]); err != nil {
+		l, x := &v.levels[li], &s.levels[li]
+		if err := l.parse(r, x); err != nil {
 			return nil, err
+		}
+		if x.count > 0 && schemas.Micros(x.first+1)*l.hop <= v.reach(s).SubSat(l.retention) {
+			return nil, corrupt("served", "a tile of the %d µs level beyond its retention", int64(l.hop))
 		}
 	}
 	if err := v.parseBase(r, s); err != nil {
@@ -88,11 +93,21 @@ func (v *View) ParseServed(b []byte) (*State, error) {
 	if err := v.parsePending(r, s); err != nil {
 		return nil, err
 	}
-	s.idCount = int(r.uvarint() & math.MaxInt32)
-	if r.bad || len(r.b) != 0 {
+	ids := r.uvarint()
+	s.idCount = int(ids & math.MaxInt32)
+	if r.bad || ids > math.MaxInt32 || len(r.b) != 0 {
 		return nil, corrupt("served", "wrong length")
 	}
 	return s, nil
+}
+
+// reach returns the clock that says which tiles the state still holds: its own
+// or that of its last Trim.
+func (v *View) reach(s *State) schemas.Micros {
+	if s.trimmed == schemas.Never {
+		return s.clock
+	}
+	return max(s.clock, s.trimmed.AddSat(v.spec.Lateness))
 }
 
 func (l *level) parse(r *reader, x *tileList) error {
@@ -231,13 +246,15 @@ func (v *View) parseIdentity(r *reader, in *Input) (*identity, error) {
 // parseMixed reads the sealed parts of tiles that also have open events, for
 // link to put in the place of the merged ones.
 func (v *View) parseMixed(r *reader, s *State, hour int64) error {
+	before := sealedTile{level: -1}
 	for range r.count(4) {
 		li := r.uvarint()
 		index := r.varint()
 		body := r.bytes()
-		if r.bad || li >= uint64(len(v.levels)) || v.hourOf(int(li), index) != hour {
+		if r.bad || li >= uint64(len(v.levels)) || v.hourOf(int(li), index) != hour || int(li) < before.level || int(li) == before.level && index <= before.index {
 			return corrupt("open", "a sealed tile out of place")
 		}
+		before = sealedTile{level: int(li), index: index}
 		if l := &v.levels[li]; !l.parseBody(body, l.newTile()) {
 			return corrupt("open", "a sealed tile does not decode")
 		}
@@ -259,7 +276,14 @@ func (v *View) link(s *State) error {
 	sealed := s.ids.sealed
 	s.ids.sealed = nil
 	for li := range v.levels {
-		if open := v.openTiles(s, li); len(open) > 0 {
+		open := v.openTiles(s, li)
+		for _, t := range sealed {
+			_, ok := slices.BinarySearchFunc(open, t.index, func(o *tile, i int64) int { return cmp.Compare(o.index, i) })
+			if t.level == li && !ok {
+				return corrupt("open", "a sealed tile without open events")
+			}
+		}
+		if len(open) > 0 {
 			v.unmerge(s, li, open, sealed)
 		}
 	}
