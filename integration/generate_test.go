@@ -27,6 +27,8 @@ type generator struct {
 	regress bool    // record timestamps go back (CreateTime)
 	idle    int     // a partition that rarely sees a record, -1 = none
 	grid    int64
+	// entities are drawn from; one alone gets long states.
+	entities []string
 }
 
 // generate fills s.logs and s.order with n records.
@@ -34,6 +36,9 @@ func (s *scenario) generate(n int) {
 	g := &generator{scenario: s, now: pick(s.r, starts...).UnixMicro(), jumps: s.r.IntN(3) == 0, regress: s.r.IntN(2) == 0, idle: -1}
 	g.unit = pick(s.r, second, minute, 5*minute, 20*minute, hour, 6*hour)
 	g.grid = pick(s.r, s.hops...)
+	if g.entities = []string{"a", "a", "b", "c"}; s.r.IntN(4) == 0 {
+		g.entities = g.entities[:1]
+	}
 	if s.r.IntN(3) == 0 {
 		g.idle = s.r.IntN(s.parts)
 	}
@@ -68,7 +73,7 @@ func ceil(x, h int64) int64 { return int64(-schemas.Micros(-x).Floor(schemas.Mic
 func (g *generator) record(p int) oracle.Record {
 	log, r := g.logs[p], g.r
 	rec := oracle.Record{Partition: int32(p), Offset: int64(len(log)), Timestamp: g.now,
-		Entity: pick(r, "a", "a", "b", "c"), ID: fmt.Sprint("i", len(log)), HasID: true, HasVer: true,
+		Entity: pick(r, g.entities...), ID: fmt.Sprint("i", len(log)), HasID: true, HasVer: true,
 		Version: int64(1 + r.IntN(5)), Pass: r.IntN(5) > 0, Filters: []bool{r.IntN(3) > 0, r.IntN(2) > 0}}
 	for _, k := range inputKinds {
 		v := oracle.Val{}
