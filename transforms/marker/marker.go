@@ -91,9 +91,9 @@ type Stored struct {
 // Write changes one state.
 type Write struct {
 	Entity string // canonical bytes
-	// Remove takes the whole state out: Served and Open are then empty.
+	// Remove takes the whole state out before the rest is written.
 	Remove bool
-	Served []byte
+	Served []byte // nil = stays as it is
 	// Open are the fields of the open part that changed; one without Data is
 	// taken out.
 	Open []transforms.Open
