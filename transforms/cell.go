@@ -70,6 +70,7 @@ type aggregator interface {
 	merge(c, d *cell)
 	append(dst []byte, c *cell) []byte
 	parse(b []byte, c *cell) int
+	skip(b []byte) int // the length of what parse would read from sound bytes
 }
 
 // partial returns the aggregator that keeps what aggregation a over inputs of
@@ -109,6 +110,11 @@ func (counts) parse(b []byte, c *cell) int {
 	return w
 }
 
+func (counts) skip(b []byte) int {
+	_, w := uvarint(b)
+	return w
+}
+
 // sums keeps n and Σx.
 type sums struct{ double bool }
 
@@ -145,6 +151,14 @@ func (a sums) parse(b []byte, c *cell) int {
 		return 0
 	}
 	return w + n
+}
+
+func (sums) skip(b []byte) int {
+	n, w := uvarint(b)
+	if n == 0 {
+		return w
+	}
+	return w + skipSum(b[w:])
 }
 
 // moments keeps n, Σx and Σx².
@@ -191,6 +205,15 @@ func (a moments) parse(b []byte, c *cell) int {
 		return 0
 	}
 	return w + n
+}
+
+func (moments) skip(b []byte) int {
+	n, w := uvarint(b)
+	if n == 0 {
+		return w
+	}
+	w += skipSum(b[w:])
+	return w + skipSum(b[w:])
 }
 
 // extremes keeps the least (sign 1) or greatest (sign -1) value. n is 1 once
@@ -253,6 +276,13 @@ func (a extremes) parse(b []byte, c *cell) int {
 	return 1 + w
 }
 
+func (a extremes) skip(b []byte) int {
+	if b[0] == 0 {
+		return 1
+	}
+	return 1 + skipScalar(b[1:], a.kind)
+}
+
 // ordered keeps the first or last value by orderKey (V5).
 type ordered struct {
 	kind schemas.Kind
@@ -308,6 +338,18 @@ func (a ordered) parse(b []byte, c *cell) int {
 	}
 	c.x.value = v
 	return len(b) - len(r.b) + w
+}
+
+func (a ordered) skip(b []byte) int {
+	if b[0] == 0 {
+		return 1
+	}
+	w := 1
+	for range 4 { // the order key: four varints
+		_, n := uvarint(b[w:])
+		w += n
+	}
+	return w + skipScalar(b[w:], a.kind)
 }
 
 // keep returns v with text of its own: that of a cell aliases what it was read from.

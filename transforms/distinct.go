@@ -100,6 +100,11 @@ func (distinct) parse(b []byte, c *cell) int {
 	return w
 }
 
+func (distinct) skip(b []byte) int {
+	n, w := uvarint(b)
+	return w + 8*int(n)
+}
+
 // estimate returns how many distinct values the cell has seen: the count below
 // sketchSize; from there on, with h the k-th smallest hash, floor((k-1)·2^64/h),
 // the usual k-minimum-values estimator (Bar-Yossef et al. 2002).

@@ -343,6 +343,16 @@ func (s *exactSum) parse(b []byte) int {
 	return at + n
 }
 
+// skipSum returns the length of a sound encoded sum.
+func skipSum(b []byte) int {
+	h, w := uvarint(b)
+	if h == 0 {
+		return w
+	}
+	_, e := uvarint(b[w:])
+	return w + e + int(h>>1)
+}
+
 func (s *exactSum) parseBig(m []byte, neg bool, exp int32) {
 	be := make([]byte, len(m))
 	for i, c := range m {

@@ -69,6 +69,15 @@ func parseScalar(b []byte, k schemas.Kind) (schemas.Value, int) {
 	return v, 8
 }
 
+// skipScalar returns the length of a sound scalar.
+func skipScalar(b []byte, k schemas.Kind) int {
+	if k == schemas.String || k == schemas.Bytes {
+		n, w := uvarint(b)
+		return w + int(n)
+	}
+	return 8
+}
+
 // reader reads canonical varints from hostile bytes; after a failure it reads
 // zeros and bad is set.
 type reader struct {

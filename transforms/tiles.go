@@ -220,6 +220,29 @@ func (c *walker) next() bool {
 	return true
 }
 
+// seek steps to the first tile at or after index, false when there is none. It
+// is next without what nobody asks of the tiles passed over.
+func (c *walker) seek(index int64) bool {
+	b, at, i := c.x.data, c.to, c.index
+	for n := c.left; n > 0; n-- {
+		from := at
+		if n != c.x.count {
+			d, w := uvarint(b[at:])
+			at += w
+			i += int64(d)
+		}
+		if i >= index {
+			c.left, c.to = n, from
+			return c.next()
+		}
+		c.index = i
+		size, w := uvarint(b[at:])
+		at += w + int(size)
+	}
+	c.left = 0
+	return false
+}
+
 // tileBody returns the body that b begins with and its length with the prefix;
 // n is 0 when b is too short.
 func tileBody(b []byte) (body []byte, n int) {

@@ -43,7 +43,9 @@ func (e *NotDefinedError) Error() string {
 type evaluation struct {
 	accs    [][]cell // per level and probe
 	spans   [][]interval
-	some    bool // an event lies in some window
+	reach   []indexRange // of the windows of the level at hand
+	within  []bool       // per window: the tile at hand lies in it
+	some    bool         // an event lies in some window
 	used    cell
 	in      *Input
 	values  []schemas.Value
@@ -60,6 +62,9 @@ func newEvaluation(v *View) *evaluation {
 	for _, l := range v.levels {
 		e.accs = append(e.accs, make([]cell, len(l.probes)))
 		e.spans = append(e.spans, make([]interval, len(l.windows)))
+		if n := len(l.windows); n > len(e.reach) {
+			e.reach, e.within = make([]indexRange, n), make([]bool, n)
+		}
 	}
 	return e
 }
@@ -142,67 +147,69 @@ func (v *View) collect(e *evaluation, s *State) {
 func (v *View) collectLevel(e *evaluation, s *State, li int) {
 	l, x := &v.levels[li], &s.levels[li]
 	lo, hi := schemas.Forever, schemas.Never
-	for _, w := range e.spans[li] {
+	for i, w := range e.spans[li] {
 		lo, hi = min(lo, w.lo), max(hi, w.hi)
+		e.reach[i] = l.indexes(w)
+	}
+	if lo >= hi {
+		return
 	}
 	if len(s.base) > 0 && lo == schemas.Never {
 		e.addBase(l, li, s.base)
 	}
-	first := int64(lo / l.hop)
-	if lo == schemas.Never {
-		first = math.MinInt64
-	}
-	for c := x.walk(); c.next(); {
-		if c.index < first {
-			continue
-		}
-		start := schemas.Micros(c.index) * l.hop
-		if start >= hi {
-			return
-		}
-		e.addBody(l, li, start, c.body)
+	all := l.indexes(interval{lo, hi})
+	c := x.walk()
+	for more := c.seek(all.first); more && c.index < all.end; more = c.next() {
+		e.addBody(l, li, c.index, c.body)
 	}
 }
 
-// addBody adds an encoded tile, decoding only as far as its cells are looked at.
-func (e *evaluation) addBody(l *level, li int, start schemas.Micros, body []byte) {
+// indexRange is the tiles [first, end) of a level.
+type indexRange struct{ first, end int64 }
+
+func (r indexRange) has(i int64) bool { return r.first <= i && i < r.end }
+
+// indexes returns the tiles that start within a window.
+func (l *level) indexes(w interval) indexRange {
+	r := indexRange{math.MinInt64, -l.index(-w.hi)} // hi rounded up
+	if w.lo != schemas.Never {
+		r.first = l.index(w.lo)
+	}
+	return r
+}
+
+// addBody adds an encoded tile, decoding only what some window looks at.
+func (e *evaluation) addBody(l *level, li int, index int64, body []byte) {
 	n, w := uvarint(body)
 	body = body[w:]
-	for i := -1; i < len(l.cells); i++ {
-		c := &e.used
-		if i < 0 {
-			c.n = int64(n)
-		} else {
-			c.reset()
-			body = body[l.cells[i].agg.parse(body, c):]
-		}
-		e.addCell(l, li, start, i, c)
-	}
-}
-
-// addCell merges cell i of the tile at start (-1: its event count) into the
-// probes whose window holds it.
-func (e *evaluation) addCell(l *level, li int, start schemas.Micros, i int, c *cell) {
-	for pi := range l.probes {
-		p := &l.probes[pi]
-		if p.cell != i || !e.spans[li][p.window].has(start) {
-			continue
-		}
-		e.merge(l, p, &e.accs[li][pi], c)
-	}
-	if i < 0 && !e.some {
-		for _, w := range e.spans[li] {
-			e.some = e.some || w.has(start)
+	for i, r := range e.reach[:len(l.windows)] {
+		if e.within[i] = r.has(index); e.within[i] {
+			e.some = true
 		}
 	}
-}
-
-func (e *evaluation) merge(l *level, p *probe, acc, c *cell) {
-	if p.cell < 0 {
-		acc.n += c.n
-		return
+	for _, pi := range l.counting {
+		if e.within[l.probes[pi].window] {
+			e.accs[li][pi].n += int64(n)
+		}
 	}
-	l.cells[p.cell].agg.merge(acc, c)
+	for i := range l.cells {
+		agg := l.cells[i].agg
+		parsed := false
+		for _, pi := range l.reading[i] {
+			if !e.within[l.probes[pi].window] {
+				continue
+			}
+			if !parsed {
+				parsed = true
+				e.used.reset()
+				body = body[agg.parse(body, &e.used):]
+			}
+			agg.merge(&e.accs[li][pi], &e.used)
+		}
+		if !parsed {
+			body = body[agg.skip(body):]
+		}
+	}
 }
 
 // addBase adds what left the coarsest level to the lifetime features.
