@@ -434,4 +434,3 @@ func (s *sim) verify(shard, p int) {
 		}
 	}
 }
-

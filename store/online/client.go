@@ -1,0 +1,172 @@
+package online
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Options say how to reach Redis. Zero values mean the defaults.
+type Options struct {
+	// Addrs are host:port. Several are nodes of a Cluster or, with Master,
+	// Sentinels.
+	Addrs  []string
+	Master string // the name that Sentinels know the master by
+	// Cluster says that a single address is a Cluster's.
+	Cluster            bool
+	Username, Password string
+	DB                 int // not in a Cluster
+	// Timeout bounds one reply: 5 s.
+	Timeout time.Duration
+	// AllowUnknownPolicy accepts a server that does not tell its
+	// maxmemory-policy, such as one embedded in a test or a demo.
+	AllowUnknownPolicy bool
+}
+
+// Validate reports every fault of the options at once.
+func (o Options) Validate() error {
+	var errs []error
+	if len(o.Addrs) == 0 {
+		errs = append(errs, errors.New("no Redis address given; set --redis host:port"))
+	}
+	for _, a := range o.Addrs {
+		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
+			errs = append(errs, fmt.Errorf("redis address %q is not host:port", a))
+		}
+	}
+	if o.Master != "" && o.Cluster {
+		errs = append(errs, errors.New("a Redis Cluster has no Sentinel master"))
+	}
+	if o.DB != 0 && (o.Cluster || len(o.Addrs) > 1 && o.Master == "") {
+		errs = append(errs, errors.New("a Redis Cluster has database 0 only"))
+	}
+	if o.DB < 0 || o.Timeout < 0 {
+		errs = append(errs, errors.New("the Redis database or timeout is negative"))
+	}
+	return errors.Join(errs...)
+}
+
+// Client speaks to one Redis. Its methods may be called concurrently.
+type Client struct {
+	rc redis.UniversalClient
+}
+
+// Open connects to Redis and refuses one that may evict keys (O3): a
+// *PolicyError.
+func Open(ctx context.Context, o Options) (*Client, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	c := &Client{rc: redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: o.Addrs, MasterName: o.Master, IsClusterMode: o.Cluster, DB: o.DB,
+		Username: o.Username, Password: o.Password,
+		ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true,
+		DisableIdentity: true,
+	})}
+	if err := c.check(ctx, o.AllowUnknownPolicy); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Close drops all connections.
+func (c *Client) Close() { _ = c.rc.Close() }
+
+// check asks every master for its maxmemory-policy.
+func (c *Client) check(ctx context.Context, allowUnknown bool) error {
+	var mu sync.Mutex // ForEachMaster calls concurrently
+	var errs []error
+	one := func(ctx context.Context, rc *redis.Client) error {
+		err := checkPolicy(ctx, rc, allowUnknown)
+		mu.Lock()
+		defer mu.Unlock()
+		errs = append(errs, err)
+		return nil
+	}
+	if cc, ok := c.rc.(*redis.ClusterClient); ok {
+		if err := cc.ForEachMaster(ctx, one); err != nil {
+			return fmt.Errorf("cannot reach the Redis Cluster: %w; check --redis", err)
+		}
+	} else if rc, ok := c.rc.(*redis.Client); ok {
+		_ = one(ctx, rc)
+	}
+	return errors.Join(errs...)
+}
+
+func checkPolicy(ctx context.Context, rc *redis.Client, allowUnknown bool) error {
+	addr := rc.Options().Addr
+	if err := rc.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("cannot reach Redis at %s: %w; check --redis", addr, err)
+	}
+	policy := ""
+	if info, err := rc.Info(ctx, "memory").Result(); err == nil {
+		for line := range strings.Lines(info) {
+			if v, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:"); ok {
+				policy = v
+			}
+		}
+	}
+	if policy == "" {
+		if m, err := rc.ConfigGet(ctx, "maxmemory-policy").Result(); err == nil {
+			policy = m["maxmemory-policy"]
+		}
+	}
+	if policy == "noeviction" || policy == "" && allowUnknown {
+		return nil
+	}
+	return &PolicyError{Addr: addr, Policy: policy}
+}
+
+// node returns the client of the one server that holds a key.
+func (c *Client) node(ctx context.Context, key string) (*redis.Client, error) {
+	if cc, ok := c.rc.(*redis.ClusterClient); ok {
+		rc, err := cc.MasterForKey(ctx, key)
+		if err != nil {
+			return nil, unavailable("find the node of a shard", err)
+		}
+		return rc, nil
+	}
+	rc, ok := c.rc.(*redis.Client)
+	if !ok {
+		return nil, fmt.Errorf("online: a Redis client of type %T is not supported", c.rc)
+	}
+	return rc, nil
+}
+
+func liveKey(view string) string { return "{" + view + "}:live" }
+
+// Live returns the fingerprint that readers of a view use, "" for none (O5).
+func (c *Client) Live(ctx context.Context, view string) (string, error) {
+	fp, err := c.rc.Get(ctx, liveKey(view)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", unavailable("read the live fingerprint", err)
+	}
+	return fp, nil
+}
+
+// SetLive makes readers of a view use a fingerprint. With first it does so only
+// where they use none yet, and tells whether it did.
+func (c *Client) SetLive(ctx context.Context, view, fingerprint string, first bool) (bool, error) {
+	args := redis.SetArgs{}
+	if first {
+		args.Mode = "NX"
+	}
+	err := c.rc.SetArgs(ctx, liveKey(view), fingerprint, args).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	if err != nil {
+		return false, unavailable("set the live fingerprint", err)
+	}
+	return true, nil
+}

@@ -1,0 +1,113 @@
+package online
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tallystick/tallystick/transforms/marker"
+)
+
+// PolicyError says that a server may throw keys away when its memory is full, or
+// does not tell ("") (O3).
+type PolicyError struct {
+	Addr   string
+	Policy string
+}
+
+func (e *PolicyError) Error() string {
+	if e.Policy == "" {
+		return fmt.Sprintf("Redis at %s does not tell its maxmemory-policy, neither by INFO nor by CONFIG GET: grant one of them, or allow an unknown policy", e.Addr)
+	}
+	return fmt.Sprintf("Redis at %s has maxmemory-policy %s and would throw features away when its memory is full; set it: CONFIG SET maxmemory-policy noeviction, and in redis.conf", e.Addr, e.Policy)
+}
+
+// NotServedError says that nothing of a view and fingerprint is in the store.
+type NotServedError struct {
+	View, Fingerprint string
+}
+
+func (e *NotServedError) Error() string {
+	return fmt.Sprintf("view %s, fingerprint %s, is not in the online store; fill it with `tallystick stream`", e.View, e.Fingerprint)
+}
+
+// LiveError says that readers use the fingerprint that was to be dropped.
+type LiveError struct {
+	View, Fingerprint string
+}
+
+func (e *LiveError) Error() string {
+	return fmt.Sprintf("readers of view %s use fingerprint %s: make another one live first", e.View, e.Fingerprint)
+}
+
+// KeyError says that a key holds what this package does not write there.
+type KeyError struct {
+	Key string
+	Err error
+}
+
+func (e *KeyError) Error() string { return fmt.Sprintf("redis key %q: %v", e.Key, e.Err) }
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// passing are the error codes of Redis that pass by themselves: nothing was done.
+var passing = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY", "MISCONF", "NOREPLICAS"}
+
+// code returns the first word of an error that Redis replied with, "" for other
+// errors. Redis tells its errors apart by nothing else.
+func code(err error) string {
+	var re redis.Error
+	if !errors.As(err, &re) || errors.Is(err, redis.Nil) {
+		return ""
+	}
+	word, _, _ := strings.Cut(re.Error(), " ")
+	return word
+}
+
+// unavailable gives a read or a write that was not done its error.
+func unavailable(what string, err error) error {
+	if c := code(err); c != "" && !isPassing(c) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%w: %s: %w", marker.ErrUnavailable, what, err)
+}
+
+func isPassing(c string) bool {
+	for _, p := range passing {
+		if c == p {
+			return true
+		}
+	}
+	return false
+}
+
+// outcome gives what became of an EXEC its error.
+func outcome(cmds []redis.Cmder, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, redis.TxFailedErr):
+		return marker.ErrMoved
+	case code(err) == "":
+		return fmt.Errorf("%w: %w", marker.ErrUnknown, err)
+	}
+	// Redis replied. EXECABORT means that nothing was done; why, stands in the
+	// reply of the command it refused to queue, or behind EXECABORT itself.
+	for _, c := range cmds {
+		if code(c.Err()) != "" && code(c.Err()) != "EXECABORT" {
+			err = fmt.Errorf("%w (%w)", err, c.Err())
+			if c := code(c.Err()); isPassing(c) {
+				return fmt.Errorf("%w: %w", marker.ErrUnavailable, err)
+			}
+			break
+		}
+	}
+	switch {
+	case strings.Contains(err.Error(), "OOM command not allowed"):
+		return fmt.Errorf("%w: %w", marker.ErrFull, err)
+	case isPassing(code(err)):
+		return fmt.Errorf("%w: %w", marker.ErrUnavailable, err)
+	}
+	return fmt.Errorf("redis refused a write: %w", err)
+}
