@@ -308,7 +308,7 @@ func faulty(t *Tables, left *int) *Tables {
 // the old one or the new one, and a rerun gives the bytes of a run in peace.
 func TestKilledAnywhere(t *testing.T) {
 	v := testView(t, testDefinition)
-	old, next := randomRun(v, 1, 2), randomRun(v, 2, 2)
+	old, next := randomRun(v, 1, 1), randomRun(v, 2, 1)
 	publishBoth := func(root string, left *int) error {
 		if left == nil {
 			left = new(1 << 30)

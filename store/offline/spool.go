@@ -26,6 +26,7 @@ type spool struct {
 	idle    *sync.Cond
 	cur     *spoolBuffer
 	writing int // buffers being sorted and written
+	free    []*spoolBuffer
 	runs    []string
 	disk    int64
 	err     error
@@ -84,12 +85,17 @@ func (s *spool) add(key, row []byte) error {
 	path := filepath.Join(s.dir, fmt.Sprintf("run-%06d", len(s.runs)))
 	s.runs = append(s.runs, path)
 	s.cur = &spoolBuffer{}
+	if n := len(s.free); n > 0 { // grown once, they are as large as they get
+		s.cur, s.free = s.free[n-1], s.free[:n-1]
+	}
 	s.writing++
 	s.mu.Unlock()
 	n, err := b.spill(s.dir, path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writing--
+	b.data, b.index = b.data[:0], b.index[:0]
+	s.free = append(s.free, b)
 	s.disk += n
 	if err == nil && s.maxDisk > 0 && s.disk > s.maxDisk {
 		err = fmt.Errorf("%w: %d bytes", ErrDisk, s.disk)
@@ -138,6 +144,7 @@ func (s *spool) each(fn func(key, row []byte) error) error {
 	if s.err != nil {
 		return s.err
 	}
+	s.free = nil
 	s.cur.sort()
 	var h spoolHeap
 	var open []io.Closer
@@ -184,7 +191,7 @@ func (s *spool) each(fn func(key, row []byte) error) error {
 func (s *spool) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cur = &spoolBuffer{}
+	s.cur, s.free = &spoolBuffer{}, nil
 	var errs []error
 	for _, path := range s.runs {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

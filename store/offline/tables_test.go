@@ -371,9 +371,9 @@ func TestModes(t *testing.T) {
 func storeDir(t *Tables) string { return t.tables[Features].store.(*Local).root }
 
 func TestCheckView(t *testing.T) {
-	v := testView(t, strings.Replace(strings.Replace(testDefinition, "n: {count", "final: {count", 1), "user:", "entity:", 1))
+	v := testView(t, strings.Replace(strings.Replace(testDefinition, "shop:", "boundary:", 1), "user:", "entity:", 1))
 	err := CheckView(v)
-	if err == nil || !strings.Contains(err.Error(), `"final"`) || !strings.Contains(err.Error(), `"entity"`) {
+	if err == nil || !strings.Contains(err.Error(), `"boundary"`) || !strings.Contains(err.Error(), `"entity"`) {
 		t.Errorf("%v", err)
 	}
 }
