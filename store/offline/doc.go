@@ -3,7 +3,14 @@
 // train reads. It computes no feature.
 //
 //	column.go, file.go, read.go    one Parquet file (B1)
-//	labels.go …                    label files
-//	store.go, delta.go, commit.go  a Delta table (B2)
-//	spool.go, tables.go …          the tables of a view (§7)
+//	labels.go, label*.go           label files
+//	store.go, delta.go, commit.go  a Delta table and its log (B2)
+//	layout.go, tables.go, spool.go the tables of a view, rows in any order (B3)
+//	stage.go, publish.go           files first, then one commit per table (B2, B4)
+//	published.go                   reading a complete publication
+//
+// A publication is four commits: tiles, open, quarantine, then features, whose
+// commitInfo names the versions of the others. Readers start from features, so
+// they see the old publication or the new one. Files are named by their sha256:
+// a name in a table never stands for two contents, and a rerun finds its files.
 package offline

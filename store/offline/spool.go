@@ -32,8 +32,8 @@ type spool struct {
 	err     error
 }
 
-// spoolBuffers is how many buffers share the memory: one to fill and two to
-// be written.
+// spoolBuffers is how many buffers share the memory, one to fill and two to be
+// written; as much as one more is slack at the ends of their arrays.
 const spoolBuffers = 3
 
 type spoolBuffer struct {
@@ -59,7 +59,7 @@ func (e *DuplicateError) Error() string {
 }
 
 func newSpool(dir string, memory int, maxDisk int64) *spool {
-	s := &spool{dir: dir, limit: max(memory/spoolBuffers, 64<<10), maxDisk: maxDisk, cur: &spoolBuffer{}}
+	s := &spool{dir: dir, limit: max(memory/(spoolBuffers+1), 64<<10), maxDisk: maxDisk, cur: &spoolBuffer{}}
 	s.idle = sync.NewCond(&s.mu)
 	return s
 }
@@ -84,9 +84,10 @@ func (s *spool) add(key, row []byte) error {
 	}
 	path := filepath.Join(s.dir, fmt.Sprintf("run-%06d", len(s.runs)))
 	s.runs = append(s.runs, path)
-	s.cur = &spoolBuffer{}
-	if n := len(s.free); n > 0 { // grown once, they are as large as they get
+	if n := len(s.free); n > 0 {
 		s.cur, s.free = s.free[n-1], s.free[:n-1]
+	} else { // growing leaves garbage of twice its size
+		s.cur = &spoolBuffer{make([]byte, 0, cap(b.data)), make([]spoolRow, 0, cap(b.index))}
 	}
 	s.writing++
 	s.mu.Unlock()
