@@ -42,6 +42,13 @@ func (x *trial) closed(rec *oracle.Record) error {
 			return err
 		}
 	}
+	for k, s := range x.shadow.states { // not written since, maybe
+		for _, t := range x.view.Tiles(s, schemas.Micros(b)) {
+			if int64(t.Start+t.Hop) <= int64(s.Clock())-x.retention(int64(t.Hop)) {
+				return fmt.Errorf("V11: Tiles of %v gives %+v at clock %d, beyond retention", k, t, s.Clock())
+			}
+		}
+	}
 	for k, s := range x.trimmed.states { // from here on it stands trimmed
 		if x.r.IntN(3) == 0 {
 			b = max(b, x.trimmedAt)

@@ -5,9 +5,14 @@
 //     (DESIGN R6). Its rules follow the executable model of the fold.
 //   - scenario_test.go, generate_test.go: random views and the logs to fold.
 //   - engine_test.go: drives the engine, keeps its states by (entity, partition).
-//   - property_test.go and the files named after a rule: the properties of
-//     V1-V12, K8 and B5, for many seeded histories. `go test -run Properties
-//     -seeds 20000` runs more of them, `-seed N` one alone.
+//   - property_test.go: the properties of V1-V12 after every record of many
+//     seeded histories; closed_test.go closed tiles, boundaries and retention
+//     (V4, V11), shadow_test.go what a store holds (O1), daily_test.go ranges
+//     through tables and remainders (B5) and complete knowledge, training_test.go
+//     values at the clock (§10). `go test -run Properties -seeds 20000` runs more
+//     of them, `-seed N` one alone.
+//   - start_test.go: folds that start late (K8), and count_distinct (V2).
+//   - hostile_test.go: bytes that Encode does not write (S3); readers at once.
 //   - golden_test.go, testdata/boundaries.csv: window boundaries worked out by
 //     hand (V3, V10).
 package integration
