@@ -71,6 +71,9 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		Username: o.Username, Password: o.Password,
 		ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true,
 		DisableIdentity: true,
+		// Callers try again by themselves; a second attempt makes up for a pooled
+		// connection that has gone stale.
+		MaxRetries: 1, DialerRetries: 1,
 	})}
 	if err := c.check(ctx, o.AllowUnknownPolicy); err != nil {
 		c.Close()
