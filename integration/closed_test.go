@@ -22,7 +22,8 @@ type tileBytes struct {
 // closed trims copies of all states at a closed boundary: their tiles are final
 // and complete, and so are the values at the boundaries (V4, V11, B5).
 func (x *trial) closed(rec *oracle.Record) error {
-	for k, s := range x.main.states {
+	for _, k := range x.main.keys() {
+		s := x.main.states[k]
 		if err := x.leave(k, s); err != nil {
 			return err
 		}
@@ -31,7 +32,8 @@ func (x *trial) closed(rec *oracle.Record) error {
 	if !ok || x.r.IntN(4) > 0 {
 		return nil
 	}
-	for k, s := range x.main.states {
+	for _, k := range x.main.keys() {
+		s := x.main.states[k]
 		c, err := clone(x.view, s)
 		if err != nil {
 			return fmt.Errorf("V1: Parse(Encode): %w", err)
@@ -42,14 +44,16 @@ func (x *trial) closed(rec *oracle.Record) error {
 			return err
 		}
 	}
-	for k, s := range x.shadow.states { // not written since, maybe
+	for _, k := range x.shadow.keys() { // not written since, maybe
+		s := x.shadow.states[k]
 		for _, t := range x.view.Tiles(s, schemas.Micros(b)) {
 			if int64(t.Start+t.Hop) <= int64(s.Clock())-x.retention(int64(t.Hop)) {
 				return fmt.Errorf("V11: Tiles of %v gives %+v at clock %d, beyond retention", k, t, s.Clock())
 			}
 		}
 	}
-	for k, s := range x.trimmed.states { // from here on it stands trimmed
+	for _, k := range x.trimmed.keys() { // from here on it stands trimmed
+		s := x.trimmed.states[k]
 		if x.r.IntN(3) == 0 {
 			b = max(b, x.trimmedAt)
 			x.trimmedAt = b

@@ -3,7 +3,9 @@ package integration
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/tallystick/tallystick/integration/oracle"
 	"github.com/tallystick/tallystick/schemas"
@@ -123,6 +125,9 @@ func (f *fold) breakRecord(rec *oracle.Record) {
 		x[fRule] = schemas.BoolValue(false)
 	}
 }
+
+// keys returns the states' names in one order, so that a seed says all.
+func (f *fold) keys() []stateKey { return slices.SortedFunc(maps.Keys(f.states), lessKey) }
 
 // of returns the entity's states, of all partitions.
 func (f *fold) of(entity string) (ss []*transforms.State) {

@@ -26,8 +26,8 @@ func TestHostile(t *testing.T) {
 		for _, p := range s.order[:len(s.order)*2/3] {
 			f.step(p)
 		}
-		for k, st := range f.states {
-			served, open := s.view.Encode(st)
+		for _, k := range f.keys() {
+			served, open := s.view.Encode(f.states[k])
 			for range 30 {
 				if err := s.hostile(k, served, open); err != nil {
 					return err
