@@ -8,8 +8,6 @@ import (
 	"github.com/tallystick/tallystick/transforms/reading"
 )
 
-const simTopic = "topic-1"
-
 // reader is the log as one worker reads it.
 type reader struct {
 	s *sim
@@ -17,12 +15,12 @@ type reader struct {
 }
 
 func (r *reader) Cut(context.Context) (schemas.TopicCut, error) {
-	cut := schemas.TopicCut{TopicID: simTopic, Partitions: map[int32]schemas.PartitionCut{}}
+	cut := schemas.TopicCut{TopicID: r.s.topicID, Partitions: map[int32]schemas.PartitionCut{}}
 	if r.o.dead {
 		return cut, errCrash
 	}
 	for p, end := range r.s.visible {
-		cut.Partitions[int32(p)] = schemas.PartitionCut{End: end}
+		cut.Partitions[int32(p)] = schemas.PartitionCut{Start: r.s.begin, End: end}
 	}
 	return cut, nil
 }

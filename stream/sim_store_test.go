@@ -91,7 +91,11 @@ func (p port) Marks(_ context.Context, partition int32) (ms []Mark, err error) {
 		return nil, err
 	}
 	for _, row := range p.store.cells {
-		ms = append(ms, row[partition].mark)
+		if int(partition) < len(row) {
+			ms = append(ms, row[partition].mark)
+		} else {
+			ms = append(ms, Mark{})
+		}
 	}
 	return ms, nil
 }

@@ -72,6 +72,8 @@ type sim struct {
 	token       uint64
 	calm        bool // no more faults
 	pinned      int
+	topicID     string
+	begin       int64 // where the logs start
 	quarantined map[position]bool
 	failure     error
 	commits     int
@@ -129,11 +131,7 @@ func simulate(seed int64) (err error) {
 	if err != nil {
 		return err
 	}
-	s := &sim{world: w, r: r, store: newStore(w.shape.shards, len(w.logs)), visible: make([]int64, len(w.logs)),
-		now: time.Unix(1_800_000_000, 0), quarantined: map[position]bool{}}
-	for i := range 2 {
-		s.owners = append(s.owners, &owner{id: i})
-	}
+	s := newSim(w, r)
 	for p := range w.logs {
 		o := s.owners[r.IntN(2)]
 		o.parts = append(o.parts, int32(p))
@@ -148,6 +146,15 @@ func simulate(seed int64) (err error) {
 		return fmt.Errorf("seed %d, %+v: %w", seed, w.shape, s.failure)
 	}
 	return nil
+}
+
+func newSim(w *world, r *rand.Rand) *sim {
+	s := &sim{world: w, r: r, store: newStore(w.shape.shards, len(w.logs)), visible: make([]int64, len(w.logs)),
+		now: time.Unix(1_800_000_000, 0), topicID: "topic-1", quarantined: map[position]bool{}}
+	for i := range 2 {
+		s.owners = append(s.owners, &owner{id: i, pos: map[int32]int64{}})
+	}
+	return s
 }
 
 func (s *sim) fail(format string, a ...any) {

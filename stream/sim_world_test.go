@@ -244,12 +244,17 @@ func newWorld(r *rand.Rand) (*world, error) {
 	if w.view, err = w.shape.definition(); err != nil {
 		return nil, err
 	}
-	if w.engine, err = transforms.NewView(w.view.Spec); err != nil {
+	if err = w.compile(); err != nil {
 		return nil, err
 	}
-	w.records = reading.NewSource(w.view, &resolver{view: w.view})
 	w.logs = draw(r, 1+r.IntN(3), 60+r.IntN(60), w.shape.history)
 	return w, nil
+}
+
+func (w *world) compile() (err error) {
+	w.engine, err = transforms.NewView(w.view.Spec)
+	w.records = reading.NewSource(w.view, &resolver{view: w.view})
+	return err
 }
 
 // reference is the fold of a partition's prefix, by shard.

@@ -1,0 +1,433 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/schemas/registry"
+	"github.com/tallystick/tallystick/transforms/marker"
+	"github.com/tallystick/tallystick/transforms/reading"
+)
+
+// bench is a worker in a world without faults, and the ports it sees.
+type bench struct {
+	*testing.T
+	*sim
+	source  *reader
+	port    port
+	opt     Options
+	notices []Notice
+	w       *Worker
+}
+
+// newBench has a view with ids and versions, and logs that are all visible.
+func newBench(t *testing.T, shards, parts int) *bench {
+	t.Helper()
+	r := rand.New(rand.NewPCG(5, 5))
+	w := &world{memo: map[position]*reference{}, shape: shape{identity: "version", maxOpen: 65536, shards: shards}}
+	b := &bench{T: t}
+	var err error
+	w.view, err = w.shape.definition()
+	b.must(err)
+	b.must(w.compile())
+	for idle := true; idle; {
+		w.logs = draw(r, parts, 80*parts, 0)
+		idle = slices.ContainsFunc(w.logs, func(l []event) bool { return len(l) < 50 })
+	}
+	b.sim = newSim(w, r)
+	b.calm = true
+	for p := range w.logs {
+		b.grow(p, 1000)
+	}
+	o := b.owners[0]
+	b.source, b.port = &reader{b.sim, o}, port{b.sim, o}
+	b.opt = Options{UntilEnd: true, Parallel: 1, SweepEvery: -1, Now: func() time.Time { return b.now }, Token: b.newToken,
+		Sleep:  func(_ context.Context, d time.Duration) { b.now = b.now.Add(d) },
+		Notice: func(n Notice) { b.notices = append(b.notices, n) }}
+	return b
+}
+
+func (b *bench) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) start(sink Sink) {
+	b.Helper()
+	if sink == nil {
+		sink = b.port
+	}
+	var err error
+	b.w, err = New(b.view, b.records, b.source, sink, b.port, b.opt)
+	b.must(err)
+}
+
+// steps steps until the cut is reached or an error comes.
+func (b *bench) steps() error {
+	b.Helper()
+	for range 500 {
+		if finished, err := b.w.Step(b.Context()); finished || err != nil {
+			return err
+		}
+	}
+	return errors.New("the cut is not reached")
+}
+
+// whole asserts that everything is in the store.
+func (b *bench) whole() {
+	b.Helper()
+	if b.complete(); b.failure != nil {
+		b.Fatal(b.failure)
+	}
+}
+
+func (b *bench) cell(shard, p int, f func(*cell)) {
+	c := *b.store.cells[shard][p]
+	c.states = maps.Clone(c.states)
+	f(&c)
+	b.store.cells[shard][p] = &c
+}
+
+// K3, O2: what cannot be continued is refused, by type, with what heals it.
+func TestRefusals(t *testing.T) {
+	is := func(want any) func(error) bool { return func(err error) bool { return errors.As(err, want) } }
+	for name, c := range map[string]struct {
+		spoil func(*bench)
+		want  func(error) bool
+		says  string
+	}{
+		"marker missing beside live ones": {func(b *bench) { b.cell(1, 0, func(c *cell) { c.mark = Mark{} }) }, is(new(*MissingMarkerError)), "--rebuild"},
+		"no marker, log truncated": {func(b *bench) {
+			b.begin = 3
+			for s := range 2 {
+				b.cell(s, 0, func(c *cell) { c.mark = Mark{} })
+			}
+		}, is(new(*MissingMarkerError)), "--adopt-start"},
+		"topic recreated":   {func(b *bench) { b.topicID = "topic-2" }, is(new(*TopicChangedError)), "--adopt-start"},
+		"log truncated":     {func(b *bench) { b.begin = b.visible[0] + 1 }, is(new(*TruncatedError)), "--adopt-start"},
+		"log shrunk":        {func(b *bench) { b.visible[0] -= 9 }, is(new(*ShrunkError)), "unclean"},
+		"beyond the cut":    {func(b *bench) { b.opt.UntilEnd, b.opt.Until = false, b.cut(9) }, is(new(*PastCutError)), "tallystick cut"},
+		"another cut":       {func(b *bench) { b.opt.UntilEnd, b.opt.Until = false, &schemas.TopicCut{TopicID: "x"} }, is(new(*TopicChangedError)), ""},
+		"no such partition": {func(b *bench) { b.opt.Partitions = []int32{7} }, is(new(*MissingPartitionError)), ""},
+		"another clock": {func(b *bench) {
+			b.cell(1, 0, func(c *cell) { clear(c.states); c.mark.Next, c.mark.Clock = 9, c.mark.Clock+1 })
+		}, is(new(*ClockError)), "history"},
+		"corrupt state": {func(b *bench) {
+			for s := range 2 {
+				b.cell(s, 0, func(c *cell) {
+					c.mark = Mark{Phase: marker.Live, TopicID: "topic-1", Clock: schemas.Never, Newest: schemas.Never, ValidFrom: schemas.Never, Token: 1}
+				})
+			}
+		}, is(new(*CorruptStateError)), "beyond its marker; `tallystick reconcile --repair`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2, 1)
+			b.start(nil)
+			b.must(b.steps())
+			c.spoil(b)
+			b.start(nil)
+			if err := b.steps(); err == nil || !c.want(err) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%T %v", err, err)
+			}
+		})
+	}
+}
+
+func (b *bench) cut(end int64) *schemas.TopicCut {
+	return &schemas.TopicCut{TopicID: b.topicID, Partitions: map[int32]schemas.PartitionCut{0: {End: end}}}
+}
+
+// K3: a partition that is in the store must be in the topic.
+func TestFewerPartitions(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.start(knows{b.port, []int32{0, 1, 2}})
+	if _, ok := errors.AsType[*FewerPartitionsError](b.steps()); !ok {
+		t.Error("not refused")
+	}
+}
+
+type knows struct {
+	port
+	list []int32
+}
+
+func (k knows) Partitions(context.Context) ([]int32, error) { return k.list, nil }
+
+// O2: with Rebuild a lost marker is bootstrapped from the log's start.
+func TestRebuild(t *testing.T) {
+	b := newBench(t, 3, 2)
+	b.start(nil)
+	b.must(b.steps())
+	b.cell(1, 0, func(c *cell) { c.mark = Mark{} })
+	b.opt.Rebuild = true
+	b.start(nil)
+	b.must(b.steps())
+	b.whole()
+}
+
+// K1: the stream stands at the cut's end exactly, in a gap or before a record.
+func TestUntilCut(t *testing.T) {
+	for end := range int64(30) {
+		b := newBench(t, 2, 1)
+		b.opt.UntilEnd, b.opt.Until = false, b.cut(end)
+		b.start(nil)
+		b.must(b.steps())
+		for s := range 2 {
+			if m := b.store.cells[s][0].mark; m.Next != end {
+				t.Errorf("cut at %d: shard %d stands at %d", end, s, m.Next)
+			}
+			b.verify(s, 0)
+		}
+		b.must(b.failure)
+	}
+}
+
+// meddling loses the worker's writes to another's, or refuses them.
+type meddling struct {
+	port
+	lose, refuse int
+	err          error
+	calls        int
+	each         func(shard int, partition int32, now Mark, ws []Write)
+}
+
+func (m *meddling) Commit(ctx context.Context, shard int, p int32, was, now Mark, ws []Write) error {
+	m.calls++
+	if now.Phase == marker.Live && now.Next > 0 {
+		if m.each != nil {
+			m.each(shard, p, now, ws)
+		}
+		if m.lose > 0 {
+			m.lose--
+			c := *m.store.cells[shard][p]
+			c.mark.Token = m.newToken()
+			m.store.cells[shard][p] = &c
+		}
+		if m.refuse > 0 {
+			m.refuse--
+			return fmt.Errorf("%w: test", m.err)
+		}
+	}
+	return m.port.Commit(ctx, shard, p, was, now, ws)
+}
+
+// O1: a worker that loses two writes in a row to another's stands by; alone
+// again, it goes on.
+func TestStandBy(t *testing.T) {
+	for lost, stands := range map[int]bool{1: false, 2: true} {
+		b := newBench(t, 1, 1)
+		b.start(&meddling{port: b.port, lose: lost})
+		begun := b.now
+		b.must(b.steps())
+		b.whole()
+		if stood := b.now.Sub(begun) >= 30*time.Second; stood != stands {
+			t.Errorf("%d lost: %v passed", lost, b.now.Sub(begun))
+		}
+	}
+	b := newBench(t, 1, 1)
+	b.opt.MaxStandBys = 2
+	b.start(&meddling{port: b.port, lose: 1000})
+	if e, ok := errors.AsType[*StandByError](b.steps()); !ok || e.Times != 3 {
+		t.Error(e)
+	}
+}
+
+// O3: a full store holds the stream up; nothing is lost and nothing forgotten.
+func TestBackPressure(t *testing.T) {
+	for _, err := range []error{marker.ErrFull, marker.ErrUnavailable} {
+		b := newBench(t, 2, 1)
+		b.opt.MaxDirty = 2
+		b.start(&meddling{port: b.port, refuse: 40, err: err})
+		b.must(b.steps())
+		b.whole()
+		if len(b.notices) < 40 || !errors.Is(b.notices[0].Err, err) && !errors.Is(b.notices[1].Err, err) {
+			t.Errorf("%d notices", len(b.notices))
+		}
+	}
+}
+
+// O1: the cut is not reached by a write that nobody acknowledged.
+func TestLostReplyAtTheEnd(t *testing.T) {
+	b := newBench(t, 1, 1)
+	m := &meddling{port: b.port, err: marker.ErrUnknown}
+	m.each = func(_ int, _ int32, now Mark, _ []Write) {
+		if now.Next == b.visible[0] && m.calls < 1000 {
+			m.refuse, m.calls = 1, 1000
+		}
+	}
+	b.start(m)
+	b.must(b.steps())
+	if b.whole(); m.calls < 1000 {
+		t.Error("no reply was lost")
+	}
+}
+
+// K7, O1: a shard without changes writes its marker, and with it the clock,
+// every IdleEvery; one with changes after FlushEvery, or early.
+func TestWhenItFlushes(t *testing.T) {
+	b := newBench(t, 2, 1)
+	b.logs[0] = []event{{kind: 'd', stamp: 1000, ent: "a", id: "i", ver: 1, et: 1_000_000, ok: true}}
+	for i := range int64(50) {
+		b.logs[0] = append(b.logs[0], event{kind: 't', stamp: 2000 + i, offset: 1 + i})
+	}
+	b.visible[0] = 2
+	wrote := map[int][]time.Duration{}
+	begun := b.now
+	b.opt.UntilEnd = false
+	b.start(&meddling{port: b.port, each: func(shard int, _ int32, _ Mark, _ []Write) {
+		wrote[shard] = append(wrote[shard], b.now.Sub(begun))
+	}})
+	for b.now.Sub(begun) < 25*time.Second {
+		_, err := b.w.Step(b.Context())
+		b.must(err)
+		b.visible[0] = min(51, 2+int64(b.now.Sub(begun)/time.Second)*2)
+	}
+	changed := 0
+	if len(wrote[1]) > 0 && wrote[1][0] < time.Second {
+		changed = 1
+	}
+	first, idle := wrote[changed], wrote[1-changed]
+	if len(first) == 0 || first[0] < 500*time.Millisecond || first[0] > 1100*time.Millisecond || len(first) > 4 {
+		t.Errorf("the changed shard wrote at %v", first)
+	}
+	if len(idle) < 2 || idle[0] < 10*time.Second || idle[0] > 11*time.Second || idle[1] < 20*time.Second {
+		t.Errorf("the idle shard wrote at %v", idle)
+	}
+	if m := b.store.cells[1-changed][0].mark; m.Clock < schemas.KafkaMillis(2010) {
+		t.Errorf("the idle shard's clock is %v", m.Clock)
+	}
+}
+
+// K3: a new partition is adopted from offset 0 and noted.
+func TestAddedPartition(t *testing.T) {
+	b := newBench(t, 2, 2)
+	b.opt.UntilEnd, b.opt.RefreshEvery = false, 10*time.Second
+	all := b.visible
+	b.visible = all[:1]
+	b.start(nil)
+	for range 5 {
+		_, err := b.w.Step(b.Context())
+		b.must(err)
+	}
+	b.visible = all
+	for range 200 {
+		_, err := b.w.Step(b.Context())
+		b.must(err)
+	}
+	b.must(b.w.Drain(b.Context()))
+	b.whole()
+	if !slices.ContainsFunc(b.notices, func(n Notice) bool { return n.Partition == 1 && strings.Contains(n.Text, "adopted") }) {
+		t.Errorf("not noted: %v", b.notices)
+	}
+}
+
+// S2: a record that stops the pipeline stops it; what came before is written.
+func TestIncompatibleStops(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.records = reading.NewSource(b.view, unusable{resolver{view: b.view}})
+	for i := range b.logs[0] {
+		if e := &b.logs[0][i]; i < 20 && e.kind == 'b' || i > 20 {
+			e.kind, e.ver = 't', 0
+		}
+	}
+	b.logs[0][20].kind, b.logs[0][20].ver = 'b', 1
+	b.start(nil)
+	err := b.w.Run(b.Context())
+	if _, ok := errors.AsType[*reading.IncompatibleError](err); !ok {
+		t.Fatal(err)
+	}
+	if m := b.store.cells[0][0].mark; m.Next != b.logs[0][20].offset {
+		t.Errorf("the marker stands at %d", m.Next)
+	}
+}
+
+type unusable struct{ resolver }
+
+func (u unusable) Writer(ctx context.Context, id int) (*registry.Writer, error) {
+	if id == 2 {
+		return nil, &registry.IDError{ID: id, Kind: registry.ErrUnusable}
+	}
+	return u.resolver.Writer(ctx, id)
+}
+
+// locked lets several partitions call the simulated ports at once.
+type locked struct {
+	mu *sync.Mutex
+	port
+}
+
+func (l locked) Marks(ctx context.Context, p int32) ([]Mark, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.port.Marks(ctx, p)
+}
+
+func (l locked) Load(ctx context.Context, p int32, ks []marker.Key) ([]marker.Stored, map[int]Mark, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.port.Load(ctx, p, ks)
+}
+
+func (l locked) Commit(ctx context.Context, shard int, p int32, was, now Mark, ws []Write) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.port.Commit(ctx, shard, p, was, now, ws)
+}
+
+func (l locked) Put(ctx context.Context, qs []Quarantined) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.port.Put(ctx, qs)
+}
+
+// A stop that is asked for writes what was read; partitions work side by side.
+func TestGracefulStop(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	b := newBench(t, 3, 3)
+	var mu sync.Mutex
+	l := locked{&mu, b.port}
+	b.opt = Options{Parallel: 4, MaxDirty: 3, FlushEvery: time.Hour, IdleEvery: time.Hour, SweepEvery: -1, PollWait: time.Millisecond}
+	var err error
+	b.w, err = New(b.view, b.records, b.source, l, l, b.opt)
+	b.must(err)
+	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	defer cancel()
+	stop, halt := context.WithCancel(ctx)
+	for i := 0; ; i++ {
+		_, err := b.w.Step(stop)
+		b.must(err)
+		read := 0
+		for _, st := range b.w.Status() {
+			if st.Read == b.visible[st.Partition] {
+				read++
+			}
+		}
+		if read == 3 {
+			break
+		}
+		b.must(ctx.Err())
+	}
+	halt()
+	b.must(b.w.Run(stop))
+	b.whole()
+}
+
+func TestOptions(t *testing.T) {
+	err := Options{FlushEvery: -1, Chunk: -1, Until: &schemas.TopicCut{}, UntilEnd: true}.Validate()
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("not every fault is told: %v", err)
+	}
+}
