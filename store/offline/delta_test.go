@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -234,13 +235,19 @@ func withoutID(s, fingerprint string) string {
 // process does nothing more.
 type faultFiles struct {
 	osFiles
-	left *int
+	left *atomic.Int64
+}
+
+func faultAfter(n int64) *atomic.Int64 {
+	left := new(atomic.Int64)
+	left.Store(n)
+	return left
 }
 
 var errFault = errors.New("injected")
 
 func (f faultFiles) fault() error {
-	if *f.left--; *f.left < 0 {
+	if f.left.Add(-1) < 0 {
 		return errFault
 	}
 	return nil
@@ -273,7 +280,8 @@ func (f faultFiles) remove(p string) error {
 func (f faultFiles) mkdirAll(p string) error {
 	return first(f.fault, func() error { return f.osFiles.mkdirAll(p) })
 }
-func (f faultFiles) syncDir(string) error { return f.fault() }
+func (f faultFiles) syncDir(string) error  { return f.fault() }
+func (f faultFiles) syncFile(string) error { return f.fault() }
 
 func first(fault, fn func() error) error {
 	if err := fault(); err != nil {
@@ -297,7 +305,7 @@ func (x faultFile) Write(b []byte) (int, error) {
 func (x faultFile) Sync() error  { return x.f.fault() } // nobody pulls the plug on a test
 func (x faultFile) Close() error { x.file.Close(); return x.f.fault() }
 
-func faulty(t *Tables, left *int) *Tables {
+func faulty(t *Tables, left *atomic.Int64) *Tables {
 	for _, table := range t.tables {
 		table.store.(*Local).files = faultFiles{left: left}
 	}
@@ -309,16 +317,16 @@ func faulty(t *Tables, left *int) *Tables {
 func TestKilledAnywhere(t *testing.T) {
 	v := testView(t, testDefinition)
 	old, next := randomRun(v, 1, 1), randomRun(v, 2, 1)
-	publishBoth := func(root string, left *int) error {
+	publishBoth := func(root string, left *atomic.Int64) error {
 		if left == nil {
-			left = new(1 << 30)
+			left = faultAfter(1 << 30)
 		}
 		_, err := next.publish(t, faulty(openTables(t, root, v), left), publishOptions{end: 2})
 		return err
 	}
 	begin := func() string {
 		root := t.TempDir()
-		if _, err := old.publish(t, faulty(openTables(t, root, v), new(1<<30)), publishOptions{end: 1}); err != nil {
+		if _, err := old.publish(t, faulty(openTables(t, root, v), faultAfter(1<<30)), publishOptions{end: 1}); err != nil {
 			t.Fatal(err)
 		}
 		return root
@@ -328,9 +336,9 @@ func TestKilledAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := tree(t, peace)
-	for n := 0; ; n++ {
-		root, left := begin(), n
-		err := publishBoth(root, &left)
+	for n := int64(0); ; n++ {
+		root := begin()
+		err := publishBoth(root, faultAfter(n))
 		got := readBack(t, openTables(t, root, v)).String()
 		if isOld, isNew := got == old.sorted().String(), got == next.sorted().String(); !isOld && !isNew || err == nil && !isNew {
 			t.Fatalf("operation %d (%v): the tables are at no publication", n, err)

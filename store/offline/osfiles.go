@@ -1,9 +1,6 @@
 package offline
 
-import (
-	"os"
-	"path/filepath"
-)
+import "os"
 
 // files are the file operations that Local needs; tests make them fail.
 type files interface {
@@ -15,6 +12,7 @@ type files interface {
 	remove(path string) error
 	mkdirAll(dir string) error
 	syncDir(dir string) error
+	syncFile(path string) error
 }
 
 type file interface {
@@ -52,30 +50,20 @@ type localBlob struct {
 
 func (b *localBlob) Size() int64 { return b.size }
 
-// mkdirAll makes the directories that lack and syncs each into its parent.
-func (o osFiles) mkdirAll(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := o.mkdirAll(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
-		return err
-	}
-	return o.syncDir(parent)
-}
+// mkdirAll makes the directories that lack; Sync makes them durable.
+func (osFiles) mkdirAll(dir string) error { return os.MkdirAll(dir, 0o755) }
 
-func (osFiles) syncDir(dir string) error {
-	d, err := os.Open(dir)
+func (osFiles) syncDir(dir string) error { return syncPath(dir) }
+
+func (osFiles) syncFile(path string) error { return syncPath(path) }
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
-	if e := d.Close(); err == nil {
+	err = f.Sync()
+	if e := f.Close(); err == nil {
 		err = e
 	}
 	return err

@@ -173,10 +173,15 @@ func (s *Staged) publish(ctx context.Context, name TableName, info *Info) (int64
 		s.discard(ctx, name)
 		return base.InfoVersion, nil
 	}
+	var paths []string
 	for _, f := range s.Files[name] {
 		if err := s.settle(ctx, t, f); err != nil {
 			return 0, fmt.Errorf("table %s: %w", t.name, err)
 		}
+		paths = append(paths, f.Path)
+	}
+	if err := t.store.Sync(ctx, paths); err != nil { // before the log names them
+		return 0, fmt.Errorf("table %s: %w", t.name, err)
 	}
 	return t.Commit(ctx, base, *c)
 }

@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // Store is where the files of one table lie. Names are slash-separated paths
@@ -20,11 +24,12 @@ type Store interface {
 	// PutIfAbsent creates a file with these bytes, whole and durable, or fails
 	// with fs.ErrExist when there is one of that name.
 	PutIfAbsent(ctx context.Context, name string, data []byte) error
-	// Create begins a file that is there, whole and durable, once it is committed
-	// under a name.
+	// Create begins a file that is there, whole, once it is committed under a name.
 	Create(ctx context.Context, dir string) (Upload, error)
-	// Move renames a file durably. It replaces one of the new name.
+	// Move renames a file. It replaces one of the new name.
 	Move(ctx context.Context, from, to string) error
+	// Sync makes files and their names durable, after Create and Move.
+	Sync(ctx context.Context, names []string) error
 	// Open opens a file for reading.
 	Open(ctx context.Context, name string) (Blob, error)
 	// Size returns the size of a file in bytes.
@@ -127,7 +132,8 @@ func (l *Local) PutIfAbsent(_ context.Context, name string, data []byte) error {
 	if err := l.files.link(tmp, p); err != nil {
 		return err
 	}
-	return l.files.syncDir(filepath.Dir(p))
+	dir := filepath.Dir(p)
+	return errors.Join(l.files.syncDir(dir), l.files.syncDir(filepath.Dir(dir))) // dir may be new
 }
 
 // write makes a temporary file and returns its name, also with an error.
@@ -137,7 +143,7 @@ func (l *Local) write(dir string, data []byte) (string, error) {
 		return "", err
 	}
 	_, err = u.Write(data)
-	return u.f.Name(), errors.Join(err, u.finish())
+	return u.f.Name(), errors.Join(err, u.f.Sync(), u.f.Close())
 }
 
 // Create implements Store.
@@ -172,17 +178,13 @@ type localUpload struct {
 
 func (u *localUpload) Write(b []byte) (int, error) { return u.f.Write(b) }
 
-func (u *localUpload) finish() error {
-	return errors.Join(u.f.Sync(), u.f.Close())
-}
-
 // Commit implements Upload.
 func (u *localUpload) Commit(_ context.Context, name string) error {
 	to, err := u.l.path(name)
 	if err != nil {
 		return err
 	}
-	if err := u.finish(); err != nil {
+	if err := u.f.Close(); err != nil {
 		return err
 	}
 	if err := u.l.rename(u.f.Name(), to); err != nil {
@@ -218,10 +220,50 @@ func (l *Local) rename(from, to string) error {
 	if err := l.files.mkdirAll(filepath.Dir(to)); err != nil {
 		return err
 	}
-	if err := l.files.rename(from, to); err != nil {
+	return l.files.rename(from, to)
+}
+
+// syncing is how many files are synced at once: a disk takes their writes
+// together, one after the other each would wait for its own.
+const syncing = 32
+
+// Sync implements Store. New directories are made durable with the files in them.
+func (l *Local) Sync(ctx context.Context, names []string) error {
+	dirs := map[string]bool{}
+	paths := make([]string, len(names))
+	for i, name := range names {
+		p, err := l.path(name)
+		if err != nil {
+			return err
+		}
+		paths[i] = p
+		for d := filepath.Dir(p); !dirs[d] && len(d) >= len(l.root); d = filepath.Dir(d) {
+			dirs[d] = true
+		}
+	}
+	if err := inParallel(ctx, paths, l.files.syncFile); err != nil {
 		return err
 	}
-	return l.files.syncDir(filepath.Dir(to))
+	return inParallel(ctx, slices.Sorted(maps.Keys(dirs)), l.files.syncDir)
+}
+
+// inParallel calls fn with every path and returns the first error.
+func inParallel(ctx context.Context, paths []string, fn func(string) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(syncing, len(paths)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(paths)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				if err := fn(paths[i]); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
 }
 
 // Open implements Store.
