@@ -99,7 +99,7 @@ func (p *partition) decode(ctx context.Context, recs []schemas.Record) ([]item, 
 // load finds the states of the items, in memory or in the store.
 func (p *partition) load(ctx context.Context, items []item) error {
 	var keys []marker.Key
-	asked := map[string]struct{}{}
+	var asked map[string]struct{}
 	for i := range items {
 		it := &items[i]
 		if !p.needs(it) {
@@ -111,6 +111,9 @@ func (p *partition) load(ctx context.Context, items []item) error {
 		}
 		if _, twice := asked[string(it.in.Entity)]; !twice {
 			entity := string(it.in.Entity)
+			if asked == nil {
+				asked = map[string]struct{}{}
+			}
 			asked[entity] = struct{}{}
 			keys = append(keys, marker.Key{Shard: it.shard.id, Entity: entity})
 		}

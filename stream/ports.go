@@ -39,8 +39,8 @@ type Source interface {
 	Assign(ctx context.Context, at map[int32]int64) error
 	// Remove gives up partitions.
 	Remove(partitions ...int32)
-	// Poll waits up to wait for records, at most one batch per partition. Batches
-	// beside an error are good. Errors are final, unless they wrap
+	// Poll waits up to wait for records; batches of one partition are in order.
+	// Batches beside an error are good. Errors are final, unless they wrap
 	// marker.ErrUnavailable.
 	Poll(ctx context.Context, wait time.Duration) ([]Batch, error)
 }

@@ -334,6 +334,39 @@ func TestAddedPartition(t *testing.T) {
 	}
 }
 
+// O3: a state that the log clock has left behind is removed by its owner; never
+// one of a view with lifetime features, and none that a record still needs.
+func TestSweep(t *testing.T) {
+	const day = int64(86_400_000)
+	for _, lifetime := range []bool{false, true} {
+		b := newBench(t, 1, 1)
+		b.shape.lifetime = lifetime
+		var err error
+		b.view, err = b.shape.definition()
+		b.must(err)
+		b.must(b.compile())
+		at := func(offset, ms int64, ent string) event {
+			return event{kind: 'd', offset: offset, stamp: ms, ent: ent, id: ent, ver: 1, et: ms * 1000, ok: true}
+		}
+		b.logs[0] = []event{at(0, 0, "a"), at(1, 6*day, "b"), {kind: 't', offset: 2, stamp: 13 * day}}
+		b.visible[0] = 3
+		b.opt.UntilEnd, b.opt.SweepEvery, b.opt.IdleEvery = false, time.Second, time.Second
+		b.start(nil)
+		for range 60 {
+			_, err := b.w.Step(b.Context())
+			b.must(err)
+		}
+		b.must(b.failure)
+		want := []string{"\x04\x01b"}
+		if lifetime {
+			want = []string{"\x04\x01a", "\x04\x01b"}
+		}
+		if got := slices.Sorted(maps.Keys(b.store.cells[0][0].states)); !slices.Equal(got, want) {
+			t.Errorf("lifetime %v: the store has %q, want %q", lifetime, got, want)
+		}
+	}
+}
+
 // S2: a record that stops the pipeline stops it; what came before is written.
 func TestIncompatibleStops(t *testing.T) {
 	b := newBench(t, 1, 1)

@@ -55,7 +55,7 @@ func (s *Source) Assign(ctx context.Context, at map[int32]int64) error {
 // Remove gives up partitions.
 func (s *Source) Remove(ps ...int32) { s.Tailer.Remove(ps...) }
 
-// Poll waits for records. The tailer may bring several batches of a partition.
+// Poll waits for records.
 func (s *Source) Poll(ctx context.Context, wait time.Duration) ([]stream.Batch, error) {
 	bs, err := s.Tailer.Poll(ctx, wait)
 	out := make([]stream.Batch, len(bs))

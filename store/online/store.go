@@ -2,6 +2,8 @@ package online
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -266,6 +268,24 @@ func (s *Store) Commit(ctx context.Context, shard int, partition int32, was, now
 		return err
 	}
 	return unavailable("watch a marker", err)
+}
+
+// Rewrite puts a state in the place of what a (shard, partition) holds of one
+// entity, or removes it when served is nil, if the stored marker is was: for
+// repair (R5). The position stays; the new token makes the stream read the state
+// again. It returns the new marker. Errors as of Commit.
+func (s *Store) Rewrite(ctx context.Context, shard int, partition int32, was marker.Mark, entity string, st marker.Stored) (marker.Mark, error) {
+	now := was
+	for now.Token == was.Token {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // it never fails: crypto/rand ends the process instead
+		now.Token = binary.LittleEndian.Uint64(b[:])
+	}
+	w := marker.Write{Entity: entity, Remove: true, Served: st.Served, Open: st.Open}
+	if err := s.Commit(ctx, shard, partition, was, now, []marker.Write{w}); err != nil {
+		return was, err
+	}
+	return now, nil
 }
 
 // openFields returns, by entity, the fields of the open parts that are to be

@@ -302,3 +302,22 @@ func TestForeignBytes(t *testing.T) {
 		t.Errorf("commit: %v", err)
 	}
 }
+
+// R5: a repair is guarded like any write, and moves the token on.
+func TestRewrite(t *testing.T) {
+	r := newRig(t)
+	was := mark(1, 5, 1)
+	r.put(0, 0, was, marker.Write{Entity: "e", Served: []byte("bad"), Open: []transforms.Open{open(1, "a"), open(2, "b")}})
+	now, err := r.s.Rewrite(r.ctx, 0, 0, was, "e", marker.Stored{Served: []byte("good"), Open: []transforms.Open{open(2, "c")}})
+	r.must(err)
+	if now.Token == was.Token || now.Next != was.Next {
+		t.Errorf("%+v", now)
+	}
+	r.holds(0, "good", open(2, "c"))
+	if _, err := r.s.Rewrite(r.ctx, 0, 0, was, "e", marker.Stored{}); !errors.Is(err, marker.ErrMoved) {
+		t.Error(err)
+	}
+	_, err = r.s.Rewrite(r.ctx, 0, 0, now, "e", marker.Stored{})
+	r.must(err)
+	r.holds(0, "")
+}
