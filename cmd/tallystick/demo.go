@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/examples/flights"
+	"github.com/tallystick/tallystick/store/online"
+	"github.com/tallystick/tallystick/stream"
+	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/marker"
+)
+
+// demo runs the whole loop inside this process: Kafka and Redis are embedded.
+type demo struct {
+	dir   string
+	w     io.Writer
+	meter *meter
+
+	file  string // the definition
+	def   *definition.Definition
+	log   *embeddedLog
+	mini  *miniredis.Miniredis
+	redis *online.Client
+	kills int
+}
+
+func demoCommand() *cobra.Command {
+	d := &demo{}
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "A year of flights through both stores, embedded, and the verdict",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d.w, d.meter = cmd.OutOrStdout(), newMeter(cmd.ErrOrStderr())
+			return d.run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&d.dir, "dir", "tallystick-demo", "where the definition and the Parquet tables are written")
+	return cmd
+}
+
+func (d *demo) run(ctx context.Context) error {
+	begin := time.Now()
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	defer d.stop()
+	for _, phase := range []func(context.Context) error{d.fill, d.stream, d.replay} {
+		if err := phase(ctx); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(d.w, "%.0f s\n", time.Since(begin).Seconds())
+	return nil
+}
+
+// start unpacks the definition and starts the servers.
+func (d *demo) start(ctx context.Context) error {
+	if err := unpack(d.dir); err != nil {
+		return usagef("--dir: %w", err)
+	}
+	d.file = filepath.Join(d.dir, "tallystick.yaml")
+	var err error
+	if d.def, err = definition.Load(d.file); err != nil {
+		return err
+	}
+	if d.log, err = startEmbeddedLog(ctx); err != nil {
+		return err
+	}
+	d.mini = miniredis.NewMiniRedis()
+	if err := d.mini.StartAddr("127.0.0.1:0"); err != nil {
+		return fmt.Errorf("embedded Redis: %w", err)
+	}
+	d.redis, err = online.Open(ctx, online.Options{Addrs: []string{d.mini.Addr()}, AllowUnknownPolicy: true})
+	return err
+}
+
+func (d *demo) stop() {
+	if d.redis != nil {
+		d.redis.Close()
+	}
+	d.mini.Close()
+	d.log.close()
+}
+
+// unpack writes the definition and its schemas into dir.
+func unpack(dir string) error {
+	return fs.WalkDir(flights.Files, ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || strings.HasPrefix(path, "data") {
+			return err
+		}
+		if e.IsDir() {
+			return os.MkdirAll(filepath.Join(dir, path), 0o755)
+		}
+		b, err := flights.Files.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, path), b, 0o644)
+	})
+}
+
+func (d *demo) fill(ctx context.Context) error {
+	p := d.meter.phase("fill", 128_771)
+	n, err := d.log.fill(ctx, func(n int) { p.done.Add(int64(n)) })
+	p.end()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.w, "Kafka holds %d messages of 2013: flights from JFK with their corrections, and the weather (%.1f s)\n", n, p.took().Seconds())
+	return nil
+}
+
+// errKilled stands for a worker that was killed.
+var errKilled = errors.New("killed")
+
+// mortal is a sink whose worker dies at its n-th write, with the write done or
+// not, as chance has it; nothing gets through after that.
+type mortal struct {
+	*online.Store
+	left *atomic.Int64
+}
+
+// Commit implements stream.Sink.
+func (m mortal) Commit(ctx context.Context, shard int, partition int32, was, now marker.Mark, writes []marker.Write) error {
+	n := m.left.Add(-1)
+	if n < 0 {
+		return errKilled
+	}
+	err := m.Store.Commit(ctx, shard, partition, was, now, writes)
+	if n == 0 {
+		return errKilled // the reply is lost with the worker
+	}
+	return err
+}
+
+// stream keeps the features in Redis; the worker is killed several times.
+func (d *demo) stream(ctx context.Context) error {
+	p := d.meter.phase("stream", 0)
+	defer p.end()
+	for _, writes := range []int64{20, 45, 90, 1 << 60} {
+		left := new(atomic.Int64)
+		left.Store(writes)
+		s := &streamFlags{common: common{file: d.file}, until: "end", notices: io.Discard, cache: 64 << 20, pollWait: 20 * time.Millisecond,
+			sink: func(st *online.Store) stream.Sink { return mortal{st, left} }}
+		err := s.follow(ctx, d.log.client, d.redis, d.def.Views, nil)
+		if errors.Is(err, errKilled) {
+			d.kills++
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("stream: %w", err)
+		}
+	}
+	fmt.Fprintf(d.w, "Redis holds the features of %d views; the worker was killed %d times on the way (%.1f s)\n", len(d.def.Views), d.kills, p.took().Seconds())
+	return nil
+}
+
+func (d *demo) replay(ctx context.Context) error {
+	cut, err := d.log.client.Cut(ctx, topics(d.def.Views)...)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	r := &replayFlags{common: common{file: d.file}, limits: limits{memory: 128_000_000, parallel: runtime.GOMAXPROCS(0), spill: os.TempDir()},
+		out: filepath.Join(d.dir, "tables"), meter: d.meter}
+	out, err := r.replay(ctx, d.log.client, cut, d.def.Views)
+	if err != nil {
+		return err
+	}
+	_ = out
+	fmt.Fprintf(d.w, "Parquet holds the same features (%.1f s)\n", time.Since(begin).Seconds())
+	return nil
+}

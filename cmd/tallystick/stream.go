@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/cmd/wire"
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/online"
+	"github.com/tallystick/tallystick/stream"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/marker"
+)
+
+// streamFlags are the flags of `stream`.
+type streamFlags struct {
+	common
+	redisFlags
+	views      []string
+	until      string
+	quarantine string
+	rebuild    bool
+	cache      bytesFlag
+	notices    io.Writer
+	// Not flags: how long a poll waits (0 = the default), and what stands between
+	// the worker and the store (nil = nothing).
+	pollWait time.Duration
+	sink     func(*online.Store) stream.Sink
+}
+
+func streamCommand() *cobra.Command {
+	var s streamFlags
+	cmd := &cobra.Command{
+		Use:   "stream",
+		Short: "Keep the features in Redis: the always-on worker",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.notices = cmd.ErrOrStderr()
+			return s.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	s.logFlags(cmd)
+	s.redisFlags.add(cmd)
+	s.cache = 256 << 20
+	f := cmd.Flags()
+	f.StringSliceVar(&s.views, "view", nil, "only these views")
+	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now (`end`), or at a cut file")
+	f.StringVar(&s.quarantine, "quarantine-topic", "", "topic for records that are not counted (default: the source's topic and .quarantine)")
+	f.BoolVar(&s.rebuild, "rebuild", false, "fold shards whose marker is missing anew from the log's start")
+	f.Var(&s.cache, "cache", "states held in memory, for each view")
+	return cmd
+}
+
+func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
+	def, err := s.load()
+	if err != nil {
+		return err
+	}
+	vs, err := views(def, s.views)
+	if err != nil {
+		return err
+	}
+	var cut *schemas.Cut
+	if s.until != "" && s.until != "end" {
+		if cut, err = schemas.LoadCut(s.until); err != nil {
+			return usage(err)
+		}
+	}
+	client, err := s.common.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	redis, err := s.redisFlags.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer redis.Close()
+	if err := s.follow(ctx, client, redis, vs, cut); err != nil {
+		return err
+	}
+	return s.report(ctx, w, redis, vs)
+}
+
+// follow runs a worker for every view until all are done or one fails.
+func (s *streamFlags) follow(ctx context.Context, client *log.Client, redis *online.Client, vs []*definition.View, cut *schemas.Cut) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	errs := make([]error, len(vs))
+	var wg sync.WaitGroup
+	for i, v := range vs {
+		wg.Go(func() {
+			if errs[i] = s.worker(ctx, client, redis, v, cut); errs[i] != nil {
+				errs[i] = fmt.Errorf("view %s: %w", v.Name, errs[i])
+				cancel(errs[i])
+			}
+		})
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *online.Client, v *definition.View, cut *schemas.Cut) error {
+	topic, err := client.Describe(ctx, v.Source.Topic)
+	if err != nil {
+		return err
+	}
+	warnings, err := topic.CheckEventSource()
+	if err != nil {
+		return err
+	}
+	for _, x := range warnings {
+		fmt.Fprintf(s.notices, "%s: warning: %s\n", v.Name, x)
+	}
+	quarantine := s.quarantine
+	if quarantine == "" {
+		quarantine = v.Source.Topic + ".quarantine"
+	}
+	if err := client.EnsureTopic(ctx, quarantine, 1, nil); err != nil {
+		return err
+	}
+	records, err := s.source(v)
+	if err != nil {
+		return err
+	}
+	source, err := wire.NewSource(ctx, client, v.Source.Topic, topic.TimestampType)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	o := stream.Options{CacheBytes: int(s.cache), Rebuild: s.rebuild, UntilEnd: s.until == "end", PollWait: s.pollWait, Notice: func(n stream.Notice) {
+		fmt.Fprintf(s.notices, "%s: partition %d: %s\n", v.Name, n.Partition, noticeText(n))
+	}}
+	if cut != nil {
+		tc, ok := cut.Topics[v.Source.Topic]
+		if !ok {
+			return usagef("cut file %s does not name topic %s", s.until, v.Source.Topic)
+		}
+		o.Until = &tc
+	}
+	var sink stream.Sink = redis.Store(v)
+	if s.sink != nil {
+		sink = s.sink(redis.Store(v))
+	}
+	worker, err := stream.New(v, records, source, sink, &wire.Quarantine{Client: client, Topic: quarantine, View: v.Name}, o)
+	if err != nil {
+		return err
+	}
+	// Readers of a view that nobody reads yet use this fingerprint.
+	if _, err := redis.SetLive(ctx, v.Name, v.Fingerprint, true); err != nil {
+		return err
+	}
+	return worker.Run(ctx)
+}
+
+func noticeText(n stream.Notice) string {
+	if n.Err != nil {
+		return n.Text + ": " + n.Err.Error()
+	}
+	return n.Text
+}
+
+// streamOutput is what `stream --json` prints when it ends.
+type streamOutput struct {
+	Views []streamedView `json:"views"`
+}
+
+type streamedView struct {
+	View        string              `json:"view"`
+	Fingerprint string              `json:"fingerprint"`
+	Partitions  []streamedPartition `json:"partitions"`
+	Total       ledgerOutput        `json:"total"`
+}
+
+type streamedPartition struct {
+	Partition int32        `json:"partition"`
+	Next      int64        `json:"next"` // the least position of its shards
+	Clock     *string      `json:"clock"`
+	Ledger    ledgerOutput `json:"ledger"`
+}
+
+// report tells where the markers stand.
+func (s *streamFlags) report(ctx context.Context, w io.Writer, redis *online.Client, vs []*definition.View) error {
+	if ctx.Err() != nil { // stopped by a signal: what was flushed can still be read
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		ctx = c
+	}
+	var out streamOutput
+	for _, v := range vs {
+		view, err := streamed(ctx, redis, v)
+		if err != nil {
+			return err
+		}
+		out.Views = append(out.Views, *view)
+	}
+	if s.json {
+		return printJSON(w, out)
+	}
+	for _, v := range out.Views {
+		fmt.Fprintf(w, "view %s (fingerprint %s)\n", v.View, v.Fingerprint)
+		for _, p := range v.Partitions {
+			fmt.Fprintf(w, "  partition %d, up to offset %d: %v\n", p.Partition, p.Next, &p.Ledger.Ledger)
+		}
+	}
+	return nil
+}
+
+func streamed(ctx context.Context, redis *online.Client, v *definition.View) (*streamedView, error) {
+	store := redis.Store(v)
+	parts, err := store.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &streamedView{View: v.Name, Fingerprint: v.Fingerprint}
+	var total transforms.Ledger
+	for _, p := range parts {
+		marks, err := store.Marks(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		row, ledger := streamedAt(p, marks)
+		total.Merge(ledger)
+		out.Partitions = append(out.Partitions, row)
+	}
+	out.Total = ledgerOf(&total)
+	return out, nil
+}
+
+func streamedAt(p int32, marks []marker.Mark) (streamedPartition, *transforms.Ledger) {
+	var ledger transforms.Ledger
+	row := streamedPartition{Partition: p, Next: -1}
+	clock := schemas.Never
+	for i := range marks {
+		if row.Next < 0 || marks[i].Next < row.Next {
+			row.Next, clock = marks[i].Next, marks[i].Clock
+		}
+		ledger.Merge(&marks[i].Ledger)
+	}
+	row.Clock, row.Ledger = instant(clock), ledgerOf(&ledger)
+	return row, &ledger
+}
