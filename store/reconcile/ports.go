@@ -1,0 +1,86 @@
+package reconcile
+
+import (
+	"context"
+	"iter"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/marker"
+)
+
+// Online is the online store of one view and fingerprint.
+type Online interface {
+	// Live returns the fingerprint that readers use, "" for none.
+	Live(ctx context.Context) (string, error)
+	// Partitions lists the partitions that have had a marker, ascending.
+	Partitions(ctx context.Context) ([]int32, error)
+	// Marks returns the markers of all shards of a partition, by shard; the zero
+	// Mark where there is none.
+	Marks(ctx context.Context, partition int32) ([]marker.Mark, error)
+	// Scan yields the states of a (shard, partition), in any order, some perhaps
+	// twice.
+	Scan(ctx context.Context, shard int, partition int32) iter.Seq2[OnlineState, error]
+}
+
+// OnlineState is a state as stored.
+type OnlineState struct {
+	Entity string // canonical bytes
+	marker.Stored
+}
+
+// Offline is one publication of a view's tables.
+type Offline interface {
+	Info() Publication
+	// Tiles yields the closed tiles that start at or after from, perhaps earlier
+	// ones, by shard, entity, source partition, level and start.
+	Tiles(ctx context.Context, from schemas.Micros) iter.Seq2[TileRow, error]
+	// Open yields the remainders by shard, entity and source partition.
+	Open(ctx context.Context) iter.Seq2[OpenRow, error]
+}
+
+// Publication is what the tables' commit says of them.
+type Publication struct {
+	Fingerprint string
+	Cut         schemas.TopicCut // with the clocks at its end
+	Boundary    schemas.Micros   // at which states were trimmed; Never while a partition is empty
+	ValidFrom   schemas.Micros   // Never: the fold began at offset 0
+	Ledgers     []LedgerEntry
+}
+
+// LedgerEntry is the ledger of one shard and partition.
+type LedgerEntry struct {
+	Shard     int   `json:"shard"`
+	Partition int32 `json:"partition"`
+	transforms.Ledger
+}
+
+// TileRow is a closed tile.
+type TileRow struct {
+	Shard     int
+	Partition int32
+	Entity    []byte
+	Tile      transforms.Tile
+}
+
+// OpenRow is what a state holds besides its closed tiles.
+type OpenRow struct {
+	Shard     int
+	Partition int32
+	Entity    []byte
+	Served    []byte
+	Open      []transforms.Open
+}
+
+// Replayer folds the log anew. It decides which of two sides is right.
+type Replayer interface {
+	// Replay folds a partition up to the end of the publication's cut and returns
+	// the states of the entities asked for, and the ledgers by shard.
+	Replay(ctx context.Context, partition int32, entities map[string]bool) (*Replayed, error)
+}
+
+// Replayed is what a replay of a partition found.
+type Replayed struct {
+	States  map[string]*transforms.State // none where no record changed one
+	Ledgers map[int]transforms.Ledger
+}

@@ -1,0 +1,73 @@
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"testing"
+)
+
+var seeds = flag.Int("seeds", 600, "how many random histories each property looks at")
+
+func eachSeed(t *testing.T, fn func(t *testing.T, seed uint64)) {
+	t.Helper()
+	for seed := range uint64(*seeds) {
+		fn(t, seed)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// compareAt builds both sides of a world and compares them.
+func (w *world) sides(moving bool) (*fakeOnline, *fakeOffline) {
+	n := len(w.order)
+	low := w.positions(n/2 + w.r.IntN(n/2))
+	cut := w.positions(n/3 + w.r.IntN(n-n/3+1))
+	return w.stream(low, moving), w.replay(cut)
+}
+
+func (w *world) compare(on Online, off Offline, rep Replayer) *Report {
+	w.Helper()
+	report, err := Run(context.Background(), w.view, on, off, rep, Options{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return report
+}
+
+func (rep *Report) dump(t testing.TB) {
+	t.Helper()
+	b, err := json.MarshalIndent(rep, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Errorf("%s", b)
+}
+
+// R1, B5, V11: whatever the positions of the two sides, a fold does not differ
+// from itself, also while the worker moves on.
+func TestNoFalseDifference(t *testing.T) {
+	var tiles, values, ledgers, open, out, equal int64
+	eachSeed(t, func(t *testing.T, seed uint64) {
+		w := newWorld(t, seed, nil)
+		on, off := w.sides(seed%3 == 0)
+		rep := w.compare(on, off, nil)
+		if rep.Differences > 0 {
+			t.Logf("%s", w.view.Canonical)
+			rep.dump(t)
+		}
+		if rep.Alert || rep.Verdict == Differs || rep.Verdict == NothingCompared && len(rep.Why) == 0 {
+			t.Errorf("verdict %s, alert %v, why %v", rep.Verdict, rep.Alert, rep.Why)
+		}
+		if rep.Verdict == Equal {
+			equal++
+		}
+		tiles, values, ledgers = tiles+rep.Tiles, values+rep.Values, ledgers+rep.Ledgers.Compared
+		open, out = open+rep.OpenTiles, out+rep.OutOfReach
+	})
+	t.Logf("%d of %d equal: %d tiles, %d values, %d ledgers; %d open, %d out of reach", equal, *seeds, tiles, values, ledgers, open, out)
+	if equal*5 < 2*int64(*seeds) || min(tiles, values, ledgers, open, out) < int64(*seeds)/10 {
+		t.Error("the property looks at too little")
+	}
+}
