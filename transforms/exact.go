@@ -299,10 +299,12 @@ func (s *exactSum) append(dst []byte) []byte {
 		h |= 1
 	}
 	dst = binary.AppendVarint(append(dst, h), int64(exp))
-	var b [16]byte
-	binary.LittleEndian.PutUint64(b[:], lo)
-	binary.LittleEndian.PutUint64(b[8:], hi)
-	return append(dst, b[:n]...)
+	end := len(dst) + n
+	dst = binary.LittleEndian.AppendUint64(dst, lo)
+	if n > 8 {
+		dst = binary.LittleEndian.AppendUint64(dst, hi)
+	}
+	return dst[:end]
 }
 
 // maxSumBytes bounds the mantissa of an encoded sum: doubles span 2^-1074 to
@@ -333,14 +335,27 @@ func (s *exactSum) parse(b []byte) int {
 		s.parseBig(m, h&1 != 0, int32(e))
 		return at + n
 	}
-	var t [16]byte
-	copy(t[:], m)
-	lo, hi := binary.LittleEndian.Uint64(t[:]), int64(binary.LittleEndian.Uint64(t[8:]))
+	lo, hi := load128(b[at:], n)
 	if h&1 != 0 {
 		hi, lo = neg128(hi, lo)
 	}
 	s.hi, s.lo, s.exp, s.big = hi, lo, int32(e), nil
 	return at + n
+}
+
+// load128 reads n ≤ 16 bytes, little-endian.
+func load128(b []byte, n int) (lo uint64, hi int64) {
+	if len(b) < 16 {
+		var t [16]byte
+		copy(t[:], b[:n])
+		b = t[:]
+	}
+	lo = binary.LittleEndian.Uint64(b)
+	if n <= 8 {
+		return lo << (8 * (8 - uint(n))) >> (8 * (8 - uint(n))), 0
+	}
+	shift := 8 * (16 - uint(n))
+	return lo, int64(binary.LittleEndian.Uint64(b[8:]) << shift >> shift)
 }
 
 // skipSum returns the length of a sound encoded sum.

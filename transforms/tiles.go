@@ -21,7 +21,7 @@ func (l *level) newTile() *tile { return &tile{cells: make([]cell, len(l.cells))
 // index returns the index of the tile that t lies in.
 func (l *level) index(t schemas.Micros) int64 {
 	q := t / l.hop
-	if t%l.hop < 0 {
+	if q*l.hop > t { // one division: it is the dearest step here
 		q--
 	}
 	return int64(q)
