@@ -10,7 +10,7 @@ import (
 // Commands that heal, as messages name them.
 const (
 	rebuildHint = "`tallystick stream --rebuild` folds it anew from the log's start"
-	adoptHint   = "adopt a new start with `tallystick replay --adopt-start` and bootstrap from it with `tallystick stream --bootstrap`"
+	adoptHint   = "the states cannot be continued: remove them with `tallystick drop`, then `tallystick stream` folds the view anew from a log that begins at offset 0"
 )
 
 // MissingMarkerError says that a (shard, partition) has no marker and that
@@ -119,7 +119,7 @@ type CorruptStateError struct {
 }
 
 func (e *CorruptStateError) Error() string {
-	return fmt.Sprintf("partition %d shard %d entity %x: %v; `tallystick reconcile --repair` folds it anew", e.Partition, e.Key.Shard, e.Key.Entity, e.Err)
+	return fmt.Sprintf("partition %d shard %d entity %x: %v; remove the view's states with `tallystick drop`, then `tallystick stream` folds it anew", e.Partition, e.Key.Shard, e.Key.Entity, e.Err)
 }
 
 func (e *CorruptStateError) Unwrap() error { return e.Err }

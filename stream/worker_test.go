@@ -129,7 +129,7 @@ func TestRefusals(t *testing.T) {
 					c.mark = Mark{Phase: marker.Live, TopicID: "topic-1", Clock: schemas.Never, Newest: schemas.Never, ValidFrom: schemas.Never, Token: 1}
 				})
 			}
-		}, is(new(*CorruptStateError)), "beyond its marker; `tallystick reconcile --repair`"},
+		}, is(new(*CorruptStateError)), "beyond its marker; remove the view's states with `tallystick drop`"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, 2, 1)

@@ -67,7 +67,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see `%s --help`", err, cmd.CommandPath())
 	})
-	root.AddCommand(checkCommand(), cutCommand(), trainCommand(), replayCommand(), streamCommand(), getCommand(), tickCommand(), demoCommand())
+	root.AddCommand(checkCommand(), cutCommand(), trainCommand(), replayCommand(), streamCommand(), getCommand(), dropCommand(), tickCommand(), demoCommand(), reconcileCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}

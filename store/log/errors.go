@@ -11,7 +11,7 @@ import (
 
 // adoptHint names the command that starts a new fold on a log that no longer
 // continues the old one.
-const adoptHint = "start anew at the log's first offset with `tallystick replay --adopt-start`"
+const adoptHint = "take a new cut with `tallystick cut` and begin where the log begins with `tallystick replay --adopt-start`"
 
 // UnreachableError says that no broker answered within a bounded time.
 type UnreachableError struct {
@@ -77,7 +77,7 @@ type TruncatedError struct {
 
 func (e *TruncatedError) Error() string {
 	return fmt.Sprintf("topic %s partition %d: offsets %d to %d are lost, the log now starts at %d; "+
-		"accept the loss with `--accept-truncation`, or %s",
+		"%s",
 		e.Topic, e.Partition, e.Needed, e.Have-1, e.Have, adoptHint)
 }
 
@@ -135,7 +135,7 @@ type TimestampTypeError struct {
 func (e *TimestampTypeError) Error() string {
 	return fmt.Sprintf("topic %s partition %d offset %d: the timestamp type changes from %s to %s here, "+
 		"and with it the meaning of the log clock; set message.timestamp.type back to %s, "+
-		"or start a new fold beyond this offset with `tallystick replay --adopt-start`",
+		"or keep the records of one type only",
 		e.Topic, e.Partition, e.Offset, e.Was, e.Is, e.Was)
 }
 

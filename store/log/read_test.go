@@ -137,7 +137,7 @@ func TestReadTruncated(t *testing.T) {
 	_, err = r.read("t", 0, 0, 10)
 	e := wantErr[*TruncatedError](t, err)
 	equal(t, *e, TruncatedError{"t", 0, 0, 4})
-	if !strings.Contains(err.Error(), "--accept-truncation") || !strings.Contains(err.Error(), "0 to 3") {
+	if !strings.Contains(err.Error(), "--adopt-start") || !strings.Contains(err.Error(), "0 to 3") {
 		t.Errorf("the message names neither loss nor command: %v", err)
 	}
 	err = r.c.ReadCut(r.ctx, "t", cut.Topics["t"], 2, func(int32, []schemas.Record) error { return nil })

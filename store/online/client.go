@@ -158,8 +158,14 @@ func (c *Client) Live(ctx context.Context, view string) (string, error) {
 }
 
 // SetLive makes readers of a view use a fingerprint. With first it does so only
-// where they use none yet, and tells whether it did.
+// where they use none yet, and tells whether it did. "" makes them use none.
 func (c *Client) SetLive(ctx context.Context, view, fingerprint string, first bool) (bool, error) {
+	if fingerprint == "" {
+		if err := c.rc.Del(ctx, liveKey(view)).Err(); err != nil {
+			return false, unavailable("clear the live fingerprint", err)
+		}
+		return true, nil
+	}
 	args := redis.SetArgs{}
 	if first {
 		args.Mode = "NX"

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/store/online"
+)
+
+func dropCommand() *cobra.Command {
+	var c common
+	var r redisFlags
+	var live bool
+	cmd := &cobra.Command{
+		Use:   "drop VIEW",
+		Short: "Remove a view's states and markers from the online store",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			def, err := c.load()
+			if err != nil {
+				return err
+			}
+			v, err := def.View(args[0])
+			if err != nil {
+				return usage(err)
+			}
+			redis, err := r.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer redis.Close()
+			if live {
+				if _, err := redis.SetLive(cmd.Context(), v.Name, "", false); err != nil {
+					return err
+				}
+			}
+			keys, err := redis.Store(v).Drop(cmd.Context())
+			var inUse *online.LiveError
+			if errors.As(err, &inUse) {
+				return fmt.Errorf("%w; add --live to remove what readers use", err)
+			}
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), map[string]any{"view": v.Name, "fingerprint": v.Fingerprint, "keys": keys})
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "view %s: %d keys of fingerprint %s removed\n", v.Name, keys, v.Fingerprint)
+			return nil
+		},
+	}
+	c.definitionFlag(cmd)
+	c.jsonFlag(cmd)
+	r.add(cmd)
+	cmd.Flags().BoolVar(&live, "live", false, "also when readers use them")
+	return cmd
+}

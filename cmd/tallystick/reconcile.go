@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/store/online"
+	"github.com/tallystick/tallystick/store/reconcile"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
+)
+
+// reconcileFlags are the flags of `reconcile`.
+type reconcileFlags struct {
+	common
+	redisFlags
+	views  []string
+	out    string
+	sample float64
+	list   int
+}
+
+func reconcileCommand() *cobra.Command {
+	var r reconcileFlags
+	cmd := &cobra.Command{
+		Use:   "reconcile",
+		Short: "Compare the online and the offline store and name the cause of every difference",
+		Long: `Compare the online store with the tables that replay wrote: every closed tile
+that both still hold, byte for byte, the values at the closed boundaries, and the
+ledgers where both stand at one position. With --brokers, what differs is replayed
+from the log to tell which side is right.
+
+Exit codes: 0 equal, 3 the stores differ, 4 so many values diverge that the alert
+fires, 1 nothing could be compared or the comparison failed.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return r.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	r.logFlags(cmd)
+	r.redisFlags.add(cmd)
+	f := cmd.Flags()
+	f.StringSliceVar(&r.views, "view", nil, "only these views")
+	f.StringVar(&r.out, "out", os.Getenv("TALLYSTICK_OUT"), "directory of the tables, as given to replay ($TALLYSTICK_OUT)")
+	f.Float64Var(&r.sample, "sample", 1, "compare this share of the entities, in (0, 1], chosen by their hash")
+	f.IntVar(&r.list, "list", 100, "how many differences --json names")
+	return cmd
+}
+
+func (r *reconcileFlags) run(ctx context.Context, w io.Writer) error {
+	def, err := r.load()
+	if err != nil {
+		return err
+	}
+	vs, err := views(def, r.views)
+	if err != nil {
+		return err
+	}
+	if r.out == "" {
+		return usagef("no tables: name the directory that replay wrote with --out")
+	}
+	if !(r.sample > 0 && r.sample <= 1) {
+		return usagef("--sample must lie in (0, 1]")
+	}
+	redis, err := r.redisFlags.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer redis.Close()
+	var client *log.Client
+	if r.brokers != "" {
+		if client, err = r.common.open(ctx); err != nil {
+			return err
+		}
+		defer client.Close()
+	}
+	out, err := r.reconcile(ctx, redis, client, vs)
+	if err != nil {
+		return err
+	}
+	if r.json {
+		err = printJSON(w, out)
+	} else {
+		out.print(w)
+	}
+	return errors.Join(err, out.outcome())
+}
+
+// reconcileOutput is what `reconcile --json` prints.
+type reconcileOutput struct {
+	Verdict reconcile.Verdict   `json:"verdict"` // the worst of the views
+	Alert   bool                `json:"alert"`
+	Views   []*reconcile.Report `json:"views"`
+}
+
+// reconcile compares every view; without a log client no replay tells who is right.
+func (r *reconcileFlags) reconcile(ctx context.Context, redis *online.Client, client *log.Client, vs []*definition.View) (*reconcileOutput, error) {
+	out := &reconcileOutput{Verdict: reconcile.Equal}
+	for _, v := range vs {
+		rep, err := r.one(ctx, redis, client, v)
+		if err != nil {
+			return nil, fmt.Errorf("view %s: %w", v.Name, err)
+		}
+		out.Views = append(out.Views, rep)
+		out.Alert = out.Alert || rep.Alert
+		if rep.Verdict == reconcile.Differs || rep.Verdict == reconcile.NothingCompared && out.Verdict == reconcile.Equal {
+			out.Verdict = rep.Verdict
+		}
+	}
+	return out, nil
+}
+
+func (r *reconcileFlags) one(ctx context.Context, redis *online.Client, client *log.Client, v *definition.View) (*reconcile.Report, error) {
+	tables, err := offline.OpenTables(r.out, v)
+	if err != nil {
+		return nil, usagef("--out: %w", err)
+	}
+	published, err := tables.Published(ctx)
+	if errors.Is(err, offline.ErrNothingPublished) {
+		return nil, fmt.Errorf("%w in %s: write the tables with `tallystick replay --out`", err, r.out)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var replayer reconcile.Replayer
+	if client != nil {
+		source, err := r.source(v)
+		if err != nil {
+			return nil, err
+		}
+		engine, err := transforms.NewView(v.Spec)
+		if err != nil {
+			return nil, err
+		}
+		replayer = &replaySide{client: client, source: source, view: v, engine: engine, cut: published.Info.Cut}
+	}
+	return reconcile.Run(ctx, v, &onlineSide{redis, redis.Store(v), v.Name}, offlineSide{published}, replayer,
+		reconcile.Options{Sample: r.sample, List: r.list})
+}
+
+func (o *reconcileOutput) print(w io.Writer) {
+	for i, v := range o.Views {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		v.Print(w)
+	}
+}
+
+// outcome turns the verdict into the exit code.
+func (o *reconcileOutput) outcome() error {
+	switch {
+	case o.Alert:
+		return &exitError{exitDiverged, errors.New("the stores diverge: alert")}
+	case o.Verdict == reconcile.Differs:
+		return &exitError{exitDiffers, errors.New("the stores differ")}
+	case o.Verdict == reconcile.NothingCompared:
+		return errors.New("nothing could be compared")
+	}
+	return nil
+}

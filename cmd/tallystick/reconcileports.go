@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/store/online"
+	"github.com/tallystick/tallystick/store/reconcile"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/marker"
+	"github.com/tallystick/tallystick/transforms/reading"
+)
+
+// onlineSide is a view's online store as reconcile reads it.
+type onlineSide struct {
+	client *online.Client
+	store  *online.Store
+	view   string
+}
+
+// Live implements reconcile.Online.
+func (o *onlineSide) Live(ctx context.Context) (string, error) { return o.client.Live(ctx, o.view) }
+
+// Partitions implements reconcile.Online.
+func (o *onlineSide) Partitions(ctx context.Context) ([]int32, error) { return o.store.Partitions(ctx) }
+
+// Marks implements reconcile.Online.
+func (o *onlineSide) Marks(ctx context.Context, p int32) ([]marker.Mark, error) {
+	return o.store.Marks(ctx, p)
+}
+
+// Scan implements reconcile.Online.
+func (o *onlineSide) Scan(ctx context.Context, shard int, p int32) iter.Seq2[reconcile.OnlineState, error] {
+	return func(yield func(reconcile.OnlineState, error) bool) {
+		for cursor, first := "", true; first || cursor != ""; first = false {
+			page, err := o.store.Scan(ctx, shard, p, cursor)
+			if err != nil {
+				yield(reconcile.OnlineState{}, err)
+				return
+			}
+			for _, s := range page.States {
+				if !yield(reconcile.OnlineState{Entity: s.Entity, Stored: s.Stored}, nil) {
+					return
+				}
+			}
+			cursor = page.Next
+		}
+	}
+}
+
+// offlineSide is a view's publication as reconcile reads it.
+type offlineSide struct{ *offline.Published }
+
+// Info implements reconcile.Offline.
+func (o offlineSide) Info() reconcile.Publication {
+	info := &o.Published.Info
+	p := reconcile.Publication{Fingerprint: info.Fingerprint, Cut: info.Cut, Boundary: schemas.Never, ValidFrom: schemas.Never}
+	if info.Boundary != nil {
+		p.Boundary = *info.Boundary
+	}
+	if info.ValidFrom != nil {
+		p.ValidFrom = *info.ValidFrom
+	}
+	for _, l := range info.Ledgers {
+		p.Ledgers = append(p.Ledgers, reconcile.LedgerEntry(l))
+	}
+	return p
+}
+
+// Tiles implements reconcile.Offline.
+func (o offlineSide) Tiles(ctx context.Context, from schemas.Micros) iter.Seq2[reconcile.TileRow, error] {
+	sel := offline.Select{FromDay: int64(from.Floor(schemas.Day) / schemas.Day)}
+	return func(yield func(reconcile.TileRow, error) bool) {
+		for t, err := range o.Published.Tiles(ctx, sel) {
+			if !yield(reconcile.TileRow(t), err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Open implements reconcile.Offline.
+func (o offlineSide) Open(ctx context.Context) iter.Seq2[reconcile.OpenRow, error] {
+	return func(yield func(reconcile.OpenRow, error) bool) {
+		for r, err := range o.Published.Open(ctx, offline.Select{}) {
+			row := reconcile.OpenRow{Shard: r.Shard, Partition: r.Partition, Entity: r.Entity, Served: r.Served, Open: r.OpenRow.Open}
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// replaySide folds the log anew, for reconcile to tell which side is right.
+type replaySide struct {
+	client *log.Client
+	source *reading.Source
+	view   *definition.View
+	engine *transforms.View
+	cut    schemas.TopicCut
+}
+
+// Replay implements reconcile.Replayer: one pass over the partition, with the
+// states of all its entities in memory where ledgers are wanted, else only those
+// asked for.
+func (r *replaySide) Replay(ctx context.Context, p int32, entities map[string]bool) (*reconcile.Replayed, error) {
+	pc, ok := r.cut.Partitions[p]
+	if !ok {
+		return nil, fmt.Errorf("partition %d is not in the cut", p)
+	}
+	f := &refold{r: r, partition: p, reader: r.source.NewReader(), event: r.source.NewEvent(), in: r.engine.NewInput(),
+		clock:  schemas.ClockAt(schemas.Never, r.view.Source.History[p], r.view.Source.MaxFuture),
+		states: map[string]*transforms.State{}, ledgers: map[int]transforms.Ledger{}}
+	err := r.client.Read(ctx, log.Ref{Name: r.view.Source.Topic, ID: r.cut.TopicID}, p, pc.Start, pc.End, func(rs []schemas.Record) error {
+		return f.take(ctx, rs)
+	})
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(f.states, func(e string, s *transforms.State) bool { return s.LastOffset() < 0 || !entities[e] })
+	return &reconcile.Replayed{States: f.states, Ledgers: f.ledgers}, nil
+}
+
+// refold is one partition being folded.
+type refold struct {
+	r         *replaySide
+	partition int32
+	reader    *reading.Reader
+	event     *schemas.Event
+	in        *transforms.Input
+	clock     schemas.Clock
+	states    map[string]*transforms.State
+	ledgers   map[int]transforms.Ledger
+}
+
+func (f *refold) take(ctx context.Context, rs []schemas.Record) error {
+	for i := range rs {
+		if rs[i].Tick {
+			f.clock.Tick(&rs[i])
+			continue
+		}
+		if err := f.reader.Read(ctx, &rs[i], f.event); err != nil {
+			return err
+		}
+		f.clock.Stamp(f.event)
+		f.r.engine.Prepare(f.in, f.event)
+		var s *transforms.State
+		if len(f.in.Entity) > 0 {
+			if s = f.states[string(f.in.Entity)]; s == nil {
+				s = f.r.engine.NewState(f.partition)
+				f.states[string(f.in.Entity)] = s
+			}
+		}
+		v := f.r.engine.Step(s, f.in)
+		shard := transforms.EntityShard(f.in.Entity, f.r.engine.Spec().Shards)
+		l := f.ledgers[shard]
+		l.Add(&v)
+		f.ledgers[shard] = l
+	}
+	return nil
+}
