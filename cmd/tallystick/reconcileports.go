@@ -106,15 +106,13 @@ type replaySide struct {
 	cut    schemas.TopicCut
 }
 
-// Replay implements reconcile.Replayer: one pass over the partition, with the
-// states of all its entities in memory where ledgers are wanted, else only those
-// asked for.
-func (r *replaySide) Replay(ctx context.Context, p int32, entities map[string]bool) (*reconcile.Replayed, error) {
+// Replay implements reconcile.Replayer: one pass over the partition.
+func (r *replaySide) Replay(ctx context.Context, p int32, entities map[string]bool, ledgers bool) (*reconcile.Replayed, error) {
 	pc, ok := r.cut.Partitions[p]
 	if !ok {
 		return nil, fmt.Errorf("partition %d is not in the cut", p)
 	}
-	f := &refold{r: r, partition: p, reader: r.source.NewReader(), event: r.source.NewEvent(), in: r.engine.NewInput(),
+	f := &refold{r: r, partition: p, only: entities, all: ledgers, reader: r.source.NewReader(), event: r.source.NewEvent(), in: r.engine.NewInput(),
 		clock:  schemas.ClockAt(schemas.Never, r.view.Source.History[p], r.view.Source.MaxFuture),
 		states: map[string]*transforms.State{}, ledgers: map[int]transforms.Ledger{}}
 	err := r.client.Read(ctx, log.Ref{Name: r.view.Source.Topic, ID: r.cut.TopicID}, p, pc.Start, pc.End, func(rs []schemas.Record) error {
@@ -131,6 +129,8 @@ func (r *replaySide) Replay(ctx context.Context, p int32, entities map[string]bo
 type refold struct {
 	r         *replaySide
 	partition int32
+	only      map[string]bool
+	all       bool // not only these
 	reader    *reading.Reader
 	event     *schemas.Event
 	in        *transforms.Input
@@ -150,6 +150,9 @@ func (f *refold) take(ctx context.Context, rs []schemas.Record) error {
 		}
 		f.clock.Stamp(f.event)
 		f.r.engine.Prepare(f.in, f.event)
+		if !f.all && !f.only[string(f.in.Entity)] {
+			continue
+		}
 		var s *transforms.State
 		if len(f.in.Entity) > 0 {
 			if s = f.states[string(f.in.Entity)]; s == nil {

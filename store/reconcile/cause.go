@@ -97,7 +97,7 @@ func (r *run) replays(ctx context.Context) (map[int32]*Replayed, error) {
 	if r.replayer == nil {
 		return out, nil
 	}
-	want := map[int32]map[string]bool{}
+	want, books := map[int32]map[string]bool{}, map[int32]bool{}
 	need := func(p int32, entity string) {
 		if want[p] == nil {
 			want[p] = map[string]bool{}
@@ -116,10 +116,11 @@ func (r *run) replays(ctx context.Context) (map[int32]*Replayed, error) {
 			}
 		case f.ask == askLedger:
 			need(f.place.partition, "")
+			books[f.place.partition] = true
 		}
 	}
 	for p, entities := range want {
-		rep, err := r.replayer.Replay(ctx, p, entities)
+		rep, err := r.replayer.Replay(ctx, p, entities, books[p])
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

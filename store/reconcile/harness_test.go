@@ -35,14 +35,14 @@ func pick[T any](r *rand.Rand, xs ...T) T { return xs[r.IntN(len(xs))] }
 
 // record is one record of a test log.
 type record struct {
-	tick, bad   bool
-	at, et      schemas.Micros
-	ent, id     string
-	ver         int64
-	amt         float64
-	n           int64
-	txt         string
-	entity, pos int
+	tick, bad bool
+	at, et    schemas.Micros
+	ent, id   string
+	ver       int64
+	amt       float64
+	n         int64
+	txt       string
+	pos       int // the partition
 }
 
 // world is a random view, its log, and two stores of it.
@@ -54,11 +54,10 @@ type world struct {
 	logs     [][]record
 	clocks   [][]schemas.Micros // by partition, before each offset
 	identity string
-	still    bool    // copies keep their event time
-	start    []int   // where the online fold began, by partition (K8)
-	order    []int   // partitions as the records came
-	cut      []int   // ends
-	from     []place // unused by most
+	still    bool  // copies keep their event time
+	start    []int // where the online fold began, by partition (K8)
+	order    []int // partitions as the records came
+	cut      []int // ends
 }
 
 func newWorld(t testing.TB, seed uint64, tune func(*world)) *world {
@@ -401,9 +400,12 @@ func (w *world) split(o *fakeOffline, p int32, e string, s *transforms.State) {
 }
 
 // Replay implements Replayer.
-func (w *world) Replay(_ context.Context, p int32, entities map[string]bool) (*Replayed, error) {
+func (w *world) Replay(_ context.Context, p int32, entities map[string]bool, ledgers bool) (*Replayed, error) {
 	f := w.fold(int(p), 0, w.cut[p])
-	out := &Replayed{States: map[string]*transforms.State{}, Ledgers: f.ledgers}
+	out := &Replayed{States: map[string]*transforms.State{}}
+	if ledgers {
+		out.Ledgers = f.ledgers
+	}
 	for e := range entities {
 		if s := f.states[e]; s != nil {
 			out.States[e] = s

@@ -75,8 +75,9 @@ type OpenRow struct {
 // Replayer folds the log anew. It decides which of two sides is right.
 type Replayer interface {
 	// Replay folds a partition up to the end of the publication's cut and returns
-	// the states of the entities asked for, and the ledgers by shard.
-	Replay(ctx context.Context, partition int32, entities map[string]bool) (*Replayed, error)
+	// the states of the entities asked for and, if asked for, the ledgers by shard,
+	// which take the states of all entities.
+	Replay(ctx context.Context, partition int32, entities map[string]bool, ledgers bool) (*Replayed, error)
 }
 
 // Replayed is what a replay of a partition found.
