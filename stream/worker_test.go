@@ -113,9 +113,9 @@ func TestRefusals(t *testing.T) {
 			for s := range 2 {
 				b.cell(s, 0, func(c *cell) { c.mark = Mark{} })
 			}
-		}, is(new(*MissingMarkerError)), "--adopt-start"},
-		"topic recreated":   {func(b *bench) { b.topicID = "topic-2" }, is(new(*TopicChangedError)), "--adopt-start"},
-		"log truncated":     {func(b *bench) { b.begin = b.visible[0] + 1 }, is(new(*TruncatedError)), "--adopt-start"},
+		}, is(new(*MissingMarkerError)), "tallystick drop"},
+		"topic recreated":   {func(b *bench) { b.topicID = "topic-2" }, is(new(*TopicChangedError)), "tallystick drop"},
+		"log truncated":     {func(b *bench) { b.begin = b.visible[0] + 1 }, is(new(*TruncatedError)), "tallystick drop"},
 		"log shrunk":        {func(b *bench) { b.visible[0] -= 9 }, is(new(*ShrunkError)), "unclean"},
 		"beyond the cut":    {func(b *bench) { b.opt.UntilEnd, b.opt.Until = false, b.cut(9) }, is(new(*PastCutError)), "tallystick cut"},
 		"another cut":       {func(b *bench) { b.opt.UntilEnd, b.opt.Until = false, &schemas.TopicCut{TopicID: "x"} }, is(new(*TopicChangedError)), ""},
