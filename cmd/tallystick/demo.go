@@ -17,7 +17,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tallystick/tallystick/examples/flights"
+	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/online"
+	"github.com/tallystick/tallystick/store/reconcile"
 	"github.com/tallystick/tallystick/stream"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/marker"
@@ -35,6 +37,8 @@ type demo struct {
 	mini  *miniredis.Miniredis
 	redis *online.Client
 	kills int
+	// boundary is the closed one of the view that is sabotaged.
+	boundary schemas.Micros
 }
 
 func demoCommand() *cobra.Command {
@@ -57,12 +61,21 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	defer d.stop()
-	for _, phase := range []func(context.Context) error{d.fill, d.stream, d.replay} {
+	for _, phase := range []func(context.Context) error{d.fill, d.stream, d.replay, d.agree, d.damage} {
 		if err := phase(ctx); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(d.w, "%.0f s\n", time.Since(begin).Seconds())
+	tables, err := filepath.Abs(filepath.Join(d.dir, "tables"))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.w, `
+The Parquet tables (Delta) are in %[1]s. Read them, for example, with
+  duckdb -c "select dest, boundary, flights_7d, delay_7d from '%[1]s/dest_delays/features/*/*/*.parquet' order by boundary desc limit 5"
+  python3 -c "import pandas as pd; print(pd.read_parquet('%[1]s/dest_delays/features').tail())"
+The definition is %[2]s. Done in %.0[3]f s.
+`, tables, d.file, time.Since(begin).Seconds())
 	return nil
 }
 
@@ -119,7 +132,7 @@ func (d *demo) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.w, "Kafka holds %d messages of 2013: flights from JFK with their corrections, and the weather (%.1f s)\n", n, p.took().Seconds())
+	fmt.Fprintf(d.w, "Kafka    %d messages of 2013: departures from JFK with their corrections, and the weather (%.1f s)\n", n, p.took().Seconds())
 	return nil
 }
 
@@ -150,7 +163,7 @@ func (m mortal) Commit(ctx context.Context, shard int, partition int32, was, now
 func (d *demo) stream(ctx context.Context) error {
 	p := d.meter.phase("stream", 0)
 	defer p.end()
-	for _, writes := range []int64{20, 45, 90, 1 << 60} {
+	for _, writes := range []int64{5, 12, 20, 30, 1 << 60} {
 		left := new(atomic.Int64)
 		left.Store(writes)
 		s := &streamFlags{common: common{file: d.file}, until: "end", notices: io.Discard, cache: 64 << 20, pollWait: 20 * time.Millisecond,
@@ -164,7 +177,7 @@ func (d *demo) stream(ctx context.Context) error {
 			return fmt.Errorf("stream: %w", err)
 		}
 	}
-	fmt.Fprintf(d.w, "Redis holds the features of %d views; the worker was killed %d times on the way (%.1f s)\n", len(d.def.Views), d.kills, p.took().Seconds())
+	fmt.Fprintf(d.w, "Redis    the features of %d views, kept by the stream worker, killed %d times on the way (%.1f s)\n", len(d.def.Views), d.kills, p.took().Seconds())
 	return nil
 }
 
@@ -174,13 +187,75 @@ func (d *demo) replay(ctx context.Context) error {
 		return err
 	}
 	begin := time.Now()
-	r := &replayFlags{common: common{file: d.file}, limits: limits{memory: 128_000_000, parallel: runtime.GOMAXPROCS(0), spill: os.TempDir()},
+	r := &replayFlags{common: common{file: d.file}, limits: limits{memory: 256_000_000, parallel: runtime.GOMAXPROCS(0), spill: os.TempDir()},
 		out: filepath.Join(d.dir, "tables"), meter: d.meter}
 	out, err := r.replay(ctx, d.log.client, cut, d.def.Views)
 	if err != nil {
 		return err
 	}
-	_ = out
-	fmt.Fprintf(d.w, "Parquet holds the same features (%.1f s)\n", time.Since(begin).Seconds())
+	var rows, tiles int64
+	for _, v := range out.Views {
+		rows += v.Features
+		tiles += v.Tiles
+	}
+	fmt.Fprintf(d.w, "Parquet  %d feature rows and %d closed tiles, replayed from the same log (%.1f s)\n\n", rows, tiles, time.Since(begin).Seconds())
+	for _, v := range out.Views {
+		t := &v.Total.Ledger
+		fmt.Fprintf(d.w, "%-12s %v\n", v.View, t)
+	}
+	return nil
+}
+
+// reconcile compares both stores of all views.
+func (d *demo) reconcile(ctx context.Context) (*reconcileOutput, error) {
+	r := &reconcileFlags{common: common{file: d.file}, out: filepath.Join(d.dir, "tables"), sample: 1, list: 20}
+	return r.reconcile(ctx, d.redis, d.log.client, d.def.Views)
+}
+
+// agree shows that the stores are equal.
+func (d *demo) agree(ctx context.Context) error {
+	begin := time.Now()
+	out, err := d.reconcile(ctx)
+	if err != nil {
+		return err
+	}
+	if out.Verdict != reconcile.Equal {
+		out.print(d.w)
+		return errors.Join(errors.New("the stores should be equal"), out.outcome())
+	}
+	fmt.Fprintln(d.w)
+	for _, v := range out.Views {
+		fmt.Fprintf(d.w, "%-12s equal, to the bit: %d tiles, %d values of %d entities, %d ledgers; %d tiles are still open\n",
+			v.View, v.Tiles, v.Values, v.Compared, v.Ledgers.Compared, v.OpenTiles)
+	}
+	d.boundary = schemas.Micros(out.Views[0].Boundary)
+	fmt.Fprintf(d.w, "verdict: EQUAL, TO THE BIT (%.1f s)\n\n", time.Since(begin).Seconds())
+	return nil
+}
+
+// damage corrupts one value and drops one tile online, and shows both found.
+func (d *demo) damage(ctx context.Context) error {
+	v := d.def.Views[0]
+	corrupted, dropped, err := d.sabotage(ctx, v, d.boundary)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.w, "Now one count in Redis is made one too high (%s),\nand one tile is dropped (%s). The reconciler finds:\n", corrupted, dropped)
+	out, err := d.reconcile(ctx)
+	if err != nil {
+		return err
+	}
+	found := map[reconcile.Cause]bool{}
+	for _, x := range out.Views[0].Listed {
+		if x.Kind != reconcile.TileKind {
+			continue
+		}
+		found[x.Cause] = true
+		fmt.Fprintf(d.w, "  %-8s %s, partition %d, %s tile of %v: Redis %s, Parquet %s\n", x.Cause, strings.Join(x.Key, " "), *x.Partition, x.Level, x.Start, x.Online, x.Offline)
+	}
+	fmt.Fprintf(d.w, "verdict: %s; %d differences, each with its cause: %v\n", out.Verdict, out.Views[0].Differences, out.Views[0].Causes)
+	if !found[reconcile.Corrupt] || !found[reconcile.Missing] {
+		return errors.New("the damage should have been found as corrupt and missing")
+	}
 	return nil
 }

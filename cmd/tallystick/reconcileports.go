@@ -85,6 +85,21 @@ func (o offlineSide) Tiles(ctx context.Context, from schemas.Micros) iter.Seq2[r
 	}
 }
 
+// Features implements reconcile.Offline.
+func (o offlineSide) Features(ctx context.Context, at schemas.Micros) iter.Seq2[reconcile.FeatureRow, error] {
+	day := int64(at.Floor(schemas.Day) / schemas.Day)
+	return func(yield func(reconcile.FeatureRow, error) bool) {
+		for f, err := range o.Published.Features(ctx, offline.Select{FromDay: day, ToDay: day}) {
+			if err == nil && f.Boundary != at {
+				continue
+			}
+			if !yield(reconcile.FeatureRow{Shard: f.Shard, Entity: f.Entity, Results: f.Results}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // Open implements reconcile.Offline.
 func (o offlineSide) Open(ctx context.Context) iter.Seq2[reconcile.OpenRow, error] {
 	return func(yield func(reconcile.OpenRow, error) bool) {
