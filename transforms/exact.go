@@ -307,9 +307,13 @@ func (s *exactSum) append(dst []byte) []byte {
 	return dst[:end]
 }
 
-// maxSumBytes bounds the mantissa of an encoded sum: doubles span 2^-1074 to
-// 2^1024, squares twice that, and 2^63 of them add 63 bits.
-const maxSumBytes = (2*(1074+1024) + 128) / 8
+// Doubles span 2^-1074 to 2^1024, squares twice that, and 2^63 of them add 63
+// bits: so far reach the exponent and the mantissa of an encoded sum.
+const (
+	minSumExp   = -2 * 1074
+	maxSumExp   = 2*1024 + 63
+	maxSumBytes = (maxSumExp - minSumExp + 7) / 8
+)
 
 // parse reads a sum that append wrote; 0 when b does not begin with one.
 func (s *exactSum) parse(b []byte) int {
@@ -324,7 +328,7 @@ func (s *exactSum) parse(b []byte) int {
 	}
 	e, w2 := varint(b[w:])
 	at := w + w2
-	if w2 == 0 || e < -2*1074 || e > 2*1024 || len(b)-at < n {
+	if w2 == 0 || e < minSumExp || e > maxSumExp || len(b)-at < n {
 		return 0
 	}
 	m := b[at : at+n]
