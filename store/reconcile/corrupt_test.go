@@ -223,6 +223,20 @@ var injections = []injection{
 		row.Served = row.Served[:len(row.Served)-1]
 		return true
 	}), expected{Corrupt, OnOffline, StateKind, 0}},
+	{"a changed row of features", false, onRow(func(rows []FeatureRow, i int) []FeatureRow {
+		rows[i].Results = slices.Clone(rows[i].Results)
+		rows[i].Results[0] = transforms.Result{Value: schemas.StringValue("damage"), Status: transforms.Present}
+		return rows
+	}), expected{Corrupt, OnOffline, RowKind, 0}},
+	{"a dropped row of features", false, onRow(func(rows []FeatureRow, i int) []FeatureRow {
+		return slices.Delete(rows, i, i+1)
+	}), expected{Missing, OnOffline, RowKind, 0}},
+	{"a row of features too many", false, onRow(func(rows []FeatureRow, i int) []FeatureRow {
+		more := rows[i]
+		more.Entity = append(slices.Clone(more.Entity[:len(more.Entity)-1]), 'x')
+		more.Shard = rows[i].Shard
+		return append(rows, more)
+	}), expected{Corrupt, OnOffline, RowKind, 0}},
 	{"a changed ledger online", true, func(w *world, on *fakeOnline, _ *fakeOffline) bool {
 		at, ok := w.sameLedgers(on)
 		bump(on.marks, at, func(m *marker.Mark) { m.Ledger.Applied++; m.Ledger.Filtered-- })
@@ -263,6 +277,31 @@ var injections = []injection{
 		bump(on.later, t.place, func(m *marker.Mark) { m.Next = on.marks[t.place].Next - 1 })
 		return true
 	}), expected{Lag, OnOnline, MarkerKind, 0}},
+}
+
+// onRow damages the features table as of the boundary that is compared.
+func onRow(fn func([]FeatureRow, int) []FeatureRow) func(*world, *fakeOnline, *fakeOffline) bool {
+	return func(w *world, on *fakeOnline, off *fakeOffline) bool {
+		b := w.boundary(on)
+		if b == schemas.Never {
+			return false
+		}
+		hops := w.engine.Hops()
+		t := b.Floor(hops[len(hops)-1]).Floor(w.view.Snapshots)
+		// Far from both positions what the row says can no longer be told.
+		for p := range w.logs {
+			for shard := range w.view.Spec.Shards {
+				if max(on.later[place{shard, int32(p)}].Clock, w.clocks[p][w.cut[p]]) > t+w.view.Spec.Lateness+40*schemas.Hour {
+					return false
+				}
+			}
+		}
+		if len(off.rows[t]) == 0 {
+			return false
+		}
+		off.rows[t] = fn(off.rows[t], w.r.IntN(len(off.rows[t])))
+		return true
+	}
 }
 
 func changeTile(w *world, on *fakeOnline, off *fakeOffline, t target) bool {

@@ -29,8 +29,8 @@ func (r *run) entity(e *entity) {
 	for _, p := range r.frame.partitions { // a part that is not known to be empty
 		whole = whole && !r.frame.out[place{e.shard, p}]
 	}
-	if whole && r.values(e, base) > 0 {
-		compared = true
+	if whole {
+		compared = r.values(e, base)+r.table(e, base) > 0 || compared
 	}
 	if compared {
 		r.rep.Compared++

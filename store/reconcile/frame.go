@@ -32,6 +32,7 @@ type frame struct {
 	out        map[place]bool        // left out: no live marker
 	b          schemas.Micros        // B_h of the finest level; Never = nothing is closed
 	bounds     []schemas.Micros      // B_h by level
+	snapshot   schemas.Micros        // the last closed boundary of the features table
 }
 
 // cutClock returns a partition's clock at the cut's end, Never where there is none.
@@ -177,6 +178,7 @@ func (r *run) bound() {
 	for li, h := range f.hops {
 		f.bounds[li] = f.b.Floor(h)
 	}
+	f.snapshot = f.bounds[len(f.hops)-1].Floor(r.view.Snapshots)
 }
 
 // settle reads the markers again after a shard's states: none may stand beyond

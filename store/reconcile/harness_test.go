@@ -317,6 +317,7 @@ type fakeOffline struct {
 	info  Publication
 	tiles []TileRow
 	open  []OpenRow
+	rows  map[schemas.Micros][]FeatureRow
 }
 
 func (o *fakeOffline) Info() Publication { return o.info }
@@ -330,6 +331,11 @@ func (o *fakeOffline) Tiles(_ context.Context, from schemas.Micros) iter.Seq2[Ti
 func (o *fakeOffline) Open(context.Context) iter.Seq2[OpenRow, error] {
 	slices.SortFunc(o.open, compareOpen)
 	return each(o.open)
+}
+
+func (o *fakeOffline) Features(_ context.Context, t schemas.Micros) iter.Seq2[FeatureRow, error] {
+	slices.SortFunc(o.rows[t], compareRows)
+	return each(o.rows[t])
 }
 
 func each[T any](rows []T) iter.Seq2[T, error] {
@@ -361,6 +367,7 @@ func (w *world) replay(cut []int) *fakeOffline {
 	if least != schemas.Never {
 		o.info.Boundary = least.SubSat(w.view.Spec.Lateness).Floor(w.engine.Hops()[0])
 	}
+	w.snapshots(o, least)
 	for p, end := range cut {
 		f := w.fold(p, 0, end)
 		for shard := range w.view.Spec.Shards {
@@ -371,6 +378,35 @@ func (w *world) replay(cut []int) *fakeOffline {
 		}
 	}
 	return o
+}
+
+// snapshots writes the features table: every boundary up to the least clock, by
+// a fold that holds everything, with Value's own words for a boundary.
+func (w *world) snapshots(o *fakeOffline, least schemas.Micros) {
+	o.rows = map[schemas.Micros][]FeatureRow{}
+	if least == schemas.Never {
+		return
+	}
+	closed := least.SubSat(w.view.Spec.Lateness).Floor(w.view.Snapshots)
+	for k := range schemas.Micros(30) {
+		t := closed - k*w.view.Snapshots
+		states := map[string][]*transforms.State{}
+		for p := range w.cut {
+			// What counts before t has come once the clock is at t + lateness.
+			n := 0
+			for n < w.cut[p] && w.clocks[p][n] < t+w.view.Spec.Lateness {
+				n++
+			}
+			for e, s := range w.fold(p, 0, n).states {
+				states[e] = append(states[e], s)
+			}
+		}
+		for e, ss := range states {
+			if res := w.engine.BoundaryValue(nil, t, ss...); res[0].Status != transforms.Absent {
+				o.rows[t] = append(o.rows[t], FeatureRow{transforms.EntityShard([]byte(e), w.view.Spec.Shards), []byte(e), res})
+			}
+		}
+	}
 }
 
 // split is what package batch does at the end of an entity.

@@ -35,6 +35,9 @@ type Offline interface {
 	// Tiles yields the closed tiles that start at or after from, perhaps earlier
 	// ones, by shard, entity, source partition, level and start.
 	Tiles(ctx context.Context, from schemas.Micros) iter.Seq2[TileRow, error]
+	// Features yields the values as of one boundary, by shard and entity. Absent
+	// entities have no row.
+	Features(ctx context.Context, boundary schemas.Micros) iter.Seq2[FeatureRow, error]
 	// Open yields the remainders by shard, entity and source partition.
 	Open(ctx context.Context) iter.Seq2[OpenRow, error]
 }
@@ -70,6 +73,13 @@ type OpenRow struct {
 	Entity    []byte
 	Served    []byte
 	Open      []transforms.Open
+}
+
+// FeatureRow is what the features table says of an entity as of a boundary.
+type FeatureRow struct {
+	Shard   int
+	Entity  []byte
+	Results []transforms.Result
 }
 
 // Replayer folds the log anew. It decides which of two sides is right.

@@ -72,6 +72,7 @@ func (rep *Report) printCounts(w io.Writer) {
 		fmt.Fprintf(w, "  level %-5s %s tiles compared, %s differ; %s out of reach, %s incomplete, open %s online and %s offline\n", l.Hop,
 			count(l.Compared), count(l.Different), count(l.OutOfReach), count(l.Incomplete), count(l.OpenOnline), count(l.OpenOffline))
 	}
+	fmt.Fprintf(w, "  table features: %s rows as of %v compared\n", count(rep.TableRows), rep.TableAsOf)
 	on, off := sum(rep.Ledgers.Online), sum(rep.Ledgers.Offline)
 	fmt.Fprintf(w, "  ledgers: %d compared, %d differ, %d not comparable (other positions)\n", rep.Ledgers.Compared, rep.Ledgers.Different, rep.Ledgers.NotComparable)
 	fmt.Fprintf(w, "    online:  %v\n    offline: %v\n", &on, &off)
@@ -124,7 +125,7 @@ func (d *Difference) line() string {
 	switch d.Kind {
 	case TileKind:
 		at = append(at, fmt.Sprintf("%s tile of %v", d.Level, *d.Start))
-	case ValueKind:
+	case ValueKind, RowKind:
 		at = append(at, fmt.Sprintf("%s as of %v", d.Feature, *d.AsOf))
 	default:
 		at = append(at, string(d.Kind))

@@ -57,6 +57,7 @@ const (
 	StateKind      Kind = "state"
 	TileKind       Kind = "tile"
 	ValueKind      Kind = "value"
+	RowKind        Kind = "row" // of the features table, against the other tables
 )
 
 // Instant is an instant that is null in JSON where there is none.
@@ -134,6 +135,8 @@ type FeatureReport struct {
 	Diverging  int64   `json:"diverging"` // R2
 	OutOfReach int64   `json:"out_of_reach"`
 	Incomplete int64   `json:"incomplete"`
+	// InTable are those of Compared that were compared with the features table.
+	InTable int64 `json:"compared_in_table"`
 }
 
 // Ledgers has the ledgers of both sides.
@@ -163,8 +166,10 @@ type Report struct {
 	Compared    int64    `json:"entities_compared"`
 	States      int64    `json:"states"` // (entity, partition)
 	Skipped     int64    `json:"states_not_compared"`
-	Tiles       int64    `json:"tiles"`  // compared
-	Values      int64    `json:"values"` // compared
+	Tiles       int64    `json:"tiles"`       // compared
+	Values      int64    `json:"values"`      // compared
+	TableAsOf   Instant  `json:"table_as_of"` // the boundary of the features table that was compared
+	TableRows   int64    `json:"table_rows"`
 	OpenTiles   int64    `json:"open_tiles"`
 	OutOfReach  int64    `json:"out_of_reach"`
 	Incomplete  int64    `json:"incomplete"`

@@ -26,6 +26,8 @@ type run struct {
 	found    []*finding // of the shard at hand, causes still open
 	open     pulled[OpenRow]
 	tiles    pulled[TileRow]
+	rows     pulled[FeatureRow]
+	oneRow   *entity // whose row is known to be missing, or one too many
 }
 
 // Run compares the two stores of a view. A difference is no error: errors say
@@ -67,7 +69,7 @@ func newRun(view *definition.View, engine *transforms.View, online Online, offli
 	r.frame = frame{engine: engine, hops: engine.Hops(), cut: info.Cut, boundary: info.Boundary, validFrom: info.ValidFrom,
 		before: map[place]marker.Mark{}, after: map[place]marker.Mark{}, out: map[place]bool{}, b: schemas.Never}
 	r.rep = &Report{View: view.Name, Fingerprint: view.Fingerprint, Boundary: Instant(schemas.Never), ValidFrom: Instant(info.ValidFrom),
-		TilesFrom: Instant(schemas.Never), Sample: opt.Sample, Replayed: replayer != nil, Notes: []string{}, Listed: []Difference{},
+		TilesFrom: Instant(schemas.Never), TableAsOf: Instant(schemas.Never), Sample: opt.Sample, Replayed: replayer != nil, Notes: []string{}, Listed: []Difference{},
 		Causes: map[Cause]int64{}}
 	for _, c := range Causes() {
 		r.rep.Causes[c] = 0
@@ -123,18 +125,20 @@ func (r *run) compare(ctx context.Context) error {
 	defer r.open.stop()
 	r.tiles = pull(r.offline.Tiles(ctx, f.tilesFrom()), compareTiles)
 	defer r.tiles.stop()
-	if err := r.open.next(); err != nil {
-		return err
-	}
-	if err := r.tiles.next(); err != nil {
-		return err
+	r.rows = pull(r.offline.Features(ctx, f.snapshot), compareRows)
+	defer r.rows.stop()
+	r.rep.TableAsOf = Instant(f.snapshot)
+	for _, next := range []func() error{r.open.next, r.tiles.next, r.rows.next} {
+		if err := next(); err != nil {
+			return err
+		}
 	}
 	for shard := range r.shards {
 		if err := r.shard(ctx, shard); err != nil {
 			return fmt.Errorf("shard %d: %w", shard, err)
 		}
 	}
-	if r.open.ok || r.tiles.ok {
+	if r.open.ok || r.tiles.ok || r.rows.ok {
 		return &OrderError{"rows of a shard that the view does not have"}
 	}
 	return nil
@@ -209,6 +213,7 @@ type entity struct {
 	shard int
 	name  string // canonical bytes
 	parts []*part
+	row   *FeatureRow // nil = none
 }
 
 // part is an entity in one partition.
@@ -229,7 +234,7 @@ func (e *entity) part(p int32) *part {
 	return e.parts[i]
 }
 
-// gather takes the next entity of a shard off the three streams, nil after the
+// gather takes the next entity of a shard off the four streams, nil after the
 // last.
 func (r *run) gather(shard int, states []scanned) (*entity, []scanned, error) {
 	e := &entity{shard: shard}
@@ -247,6 +252,9 @@ func (r *run) gather(shard int, states []scanned) (*entity, []scanned, error) {
 	}
 	if r.tiles.ok && r.tiles.row.Shard == shard {
 		least(string(r.tiles.row.Entity))
+	}
+	if r.rows.ok && r.rows.row.Shard == shard {
+		least(string(r.rows.row.Entity))
 	}
 	if !some {
 		return nil, nil, nil
@@ -266,6 +274,13 @@ func (r *run) gather(shard int, states []scanned) (*entity, []scanned, error) {
 		p := e.part(r.tiles.row.Partition)
 		p.tiles = append(p.tiles, r.tiles.row.Tile)
 		if err := r.tiles.next(); err != nil {
+			return nil, nil, err
+		}
+	}
+	if r.rows.ok && r.rows.row.Shard == shard && string(r.rows.row.Entity) == e.name {
+		row := r.rows.row
+		e.row = &row
+		if err := r.rows.next(); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -305,6 +320,10 @@ func (p *pulled[T]) next() error {
 
 func compareOpen(a, b OpenRow) int {
 	return cmp.Or(cmp.Compare(a.Shard, b.Shard), slices.Compare(a.Entity, b.Entity), cmp.Compare(a.Partition, b.Partition))
+}
+
+func compareRows(a, b FeatureRow) int {
+	return cmp.Or(cmp.Compare(a.Shard, b.Shard), slices.Compare(a.Entity, b.Entity))
 }
 
 func compareTiles(a, b TileRow) int {
