@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/reconcile"
+)
+
+const reconcileDefinition = `sources:
+  ev:
+    schema: ev.avsc
+    writers: {files: {1: ev.avsc}}
+    event_time: et
+    id: id
+    version: ver
+    lateness: 1h
+views:
+  v:
+    source: ev
+    entity: {ent: string}
+    shards: 3
+    features:
+      n: {count: "*", over: [30m, 24h]}
+      s: {sum: amt, over: 24h}
+      l: {last: amt, over: lifetime}
+`
+
+const reconcileSchema = `{"type":"record","name":"Ev","fields":[{"name":"ent","type":"string"},{"name":"id","type":"string"},
+ {"name":"ver","type":"long"},{"name":"et","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"amt","type":"double"}]}`
+
+// reconcileRig is Kafka and Redis inside the process, and a definition on disk.
+type reconcileRig struct {
+	*testing.T
+	ctx   context.Context
+	dir   string
+	kafka *kfake.Cluster
+	redis *miniredis.Miniredis
+}
+
+func newReconcileRig(t *testing.T) *reconcileRig {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	x := &reconcileRig{T: t, ctx: ctx, dir: t.TempDir(), redis: miniredis.NewMiniRedis()}
+	x.must(os.WriteFile(filepath.Join(x.dir, "v.yaml"), []byte(reconcileDefinition), 0o600))
+	x.must(os.WriteFile(filepath.Join(x.dir, "ev.avsc"), []byte(reconcileSchema), 0o600))
+	var err error
+	x.kafka, err = kfake.NewCluster(kfake.NumBrokers(1))
+	x.must(err)
+	t.Cleanup(x.kafka.Close)
+	x.must(x.redis.StartAddr("127.0.0.1:0"))
+	t.Cleanup(x.redis.Close)
+	return x
+}
+
+func (x *reconcileRig) must(err error) {
+	x.Helper()
+	if err != nil {
+		x.Fatal(err)
+	}
+}
+
+// fill appends three days of events of four entities to two partitions.
+func (x *reconcileRig) fill() {
+	x.Helper()
+	client, err := log.Open(x.ctx, log.Options{Brokers: x.kafka.ListenAddrs()})
+	x.must(err)
+	defer client.Close()
+	x.must(client.EnsureTopic(x.ctx, "ev", 2, nil))
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 150 {
+		now = now.Add(29 * time.Minute)
+		b := []byte{0, 0, 0, 0, 1}
+		for _, s := range []string{fmt.Sprint("e", i%4), fmt.Sprint("i", i)} {
+			b = append(binary.AppendVarint(b, int64(len(s))), s...)
+		}
+		b = binary.AppendVarint(binary.AppendVarint(b, 1), now.UnixMicro())
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(i)))
+		_, err := client.Produce(x.ctx, "ev", int32(i%2), log.Message{Value: b, Timestamp: now})
+		x.must(err)
+	}
+}
+
+func (x *reconcileRig) common() common {
+	return common{file: filepath.Join(x.dir, "v.yaml"), brokers: strings.Join(x.kafka.ListenAddrs(), ",")}
+}
+
+// reconcile runs the command and returns what it prints and its exit code.
+func (x *reconcileRig) reconcile(json bool) (string, int) {
+	x.Helper()
+	r := reconcileFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr(), embedded: true}, out: filepath.Join(x.dir, "tables"), sample: 1, list: 100}
+	r.json = json
+	var b strings.Builder
+	err := r.run(x.ctx, &b)
+	code := exitOK
+	if err != nil {
+		code = exitFailed
+		if e, ok := err.(interface{ Unwrap() []error }); ok {
+			err = e.Unwrap()[0]
+		}
+		if e, ok := err.(*exitError); ok {
+			code = e.code
+		}
+	}
+	return b.String(), code
+}
+
+// R1, R2, R3: the command over Kafka, Redis and Parquet: equal, then a state is
+// dropped.
+func TestReconcile(t *testing.T) {
+	x := newReconcileRig(t)
+	x.fill()
+	s := streamFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr(), embedded: true}, until: "end", notices: os.Stderr, cache: 1 << 20, pollWait: 20 * time.Millisecond}
+	x.must(s.run(x.ctx, &strings.Builder{}))
+	r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables")}
+	x.must(r.run(x.ctx, &strings.Builder{}))
+
+	text, code := x.reconcile(false)
+	if code != exitOK || !strings.Contains(text, "equal, to the bit: ") || !strings.Contains(text, "ledgers: 6 compared") {
+		t.Fatalf("exit %d\n%s", code, text)
+	}
+	dropped := false
+	for _, k := range x.redis.Keys() {
+		if !dropped && strings.Contains(k, "}:e:") {
+			x.redis.Del(k)
+			x.redis.Del(strings.Replace(k, "}:e:", "}:o:", 1))
+			dropped = true
+		}
+	}
+	text, code = x.reconcile(true)
+	var out struct {
+		Verdict reconcile.Verdict
+		Alert   bool
+		Views   []struct {
+			Differences int64
+			Causes      map[string]int64
+		}
+	}
+	x.must(json.Unmarshal([]byte(text), &out))
+	if v := out.Views[0]; code != exitDiverged || !out.Alert || out.Verdict != reconcile.Differs || v.Differences == 0 || v.Causes["missing"] != v.Differences {
+		t.Errorf("R3: exit %d\n%s", code, text)
+	}
+}
