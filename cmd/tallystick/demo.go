@@ -163,7 +163,7 @@ func (m mortal) Commit(ctx context.Context, shard int, partition int32, was, now
 func (d *demo) stream(ctx context.Context) error {
 	p := d.meter.phase("stream", 0)
 	defer p.end()
-	for _, writes := range []int64{5, 12, 20, 30, 1 << 60} {
+	for _, writes := range []int64{2, 4, 6, 8, 1 << 60} {
 		left := new(atomic.Int64)
 		left.Store(writes)
 		s := &streamFlags{common: common{file: d.file}, until: "end", notices: io.Discard, cache: 64 << 20, pollWait: 20 * time.Millisecond,
