@@ -296,10 +296,11 @@ func onRow(fn func([]FeatureRow, int) []FeatureRow) func(*world, *fakeOnline, *f
 				}
 			}
 		}
-		if len(off.rows[t]) == 0 {
+		rows := off.at(t)
+		if len(rows) == 0 {
 			return false
 		}
-		off.rows[t] = fn(off.rows[t], w.r.IntN(len(off.rows[t])))
+		off.rows[t] = fn(rows, w.r.IntN(len(rows)))
 		return true
 	}
 }

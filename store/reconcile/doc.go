@@ -32,6 +32,9 @@
 //     out of reach, no ABSENT is compared. A unit that is ABSENT on both sides is
 //     not counted. Lifetime is compared by value only, while the later clock -
 //     retention < B_h: beyond, the base has taken in what came after B_h.
+//   - The features table's rows as of its last closed boundary, with the values of
+//     the online states. A row that contradicts the tiles beside it is wrong by
+//     that alone.
 //   - Ledgers, per (shard, partition), where both sides stand at one position.
 //   - Windows and tiles that begin at or before valid_from are INCOMPLETE (K8) and
 //     are not compared.

@@ -314,10 +314,11 @@ func (w *world) expired(s *transforms.State, clock schemas.Micros) bool {
 
 // fakeOffline is a publication in memory.
 type fakeOffline struct {
-	info  Publication
-	tiles []TileRow
-	open  []OpenRow
-	rows  map[schemas.Micros][]FeatureRow
+	info   Publication
+	tiles  []TileRow
+	open   []OpenRow
+	rows   map[schemas.Micros][]FeatureRow
+	rowsAt func(schemas.Micros) []FeatureRow
 }
 
 func (o *fakeOffline) Info() Publication { return o.info }
@@ -334,8 +335,15 @@ func (o *fakeOffline) Open(context.Context) iter.Seq2[OpenRow, error] {
 }
 
 func (o *fakeOffline) Features(_ context.Context, t schemas.Micros) iter.Seq2[FeatureRow, error] {
-	slices.SortFunc(o.rows[t], compareRows)
-	return each(o.rows[t])
+	slices.SortFunc(o.at(t), compareRows)
+	return each(o.at(t))
+}
+
+func (o *fakeOffline) at(t schemas.Micros) []FeatureRow {
+	if _, ok := o.rows[t]; !ok {
+		o.rows[t] = o.rowsAt(t)
+	}
+	return o.rows[t]
 }
 
 func each[T any](rows []T) iter.Seq2[T, error] {
@@ -352,7 +360,7 @@ func each[T any](rows []T) iter.Seq2[T, error] {
 // (B5).
 func (w *world) replay(cut []int) *fakeOffline {
 	w.cut = cut
-	o := &fakeOffline{info: Publication{Fingerprint: w.view.Fingerprint, Boundary: schemas.Never, ValidFrom: schemas.Never,
+	o := &fakeOffline{rows: map[schemas.Micros][]FeatureRow{}, info: Publication{Fingerprint: w.view.Fingerprint, Boundary: schemas.Never, ValidFrom: schemas.Never,
 		Cut: schemas.TopicCut{TopicID: "t", Partitions: map[int32]schemas.PartitionCut{}}}}
 	least := schemas.Forever
 	for p, end := range cut {
@@ -367,7 +375,7 @@ func (w *world) replay(cut []int) *fakeOffline {
 	if least != schemas.Never {
 		o.info.Boundary = least.SubSat(w.view.Spec.Lateness).Floor(w.engine.Hops()[0])
 	}
-	w.snapshots(o, least)
+	o.rowsAt = w.rowsAt
 	for p, end := range cut {
 		f := w.fold(p, 0, end)
 		for shard := range w.view.Spec.Shards {
@@ -380,33 +388,27 @@ func (w *world) replay(cut []int) *fakeOffline {
 	return o
 }
 
-// snapshots writes the features table: every boundary up to the least clock, by
-// a fold that holds everything, with Value's own words for a boundary.
-func (w *world) snapshots(o *fakeOffline, least schemas.Micros) {
-	o.rows = map[schemas.Micros][]FeatureRow{}
-	if least == schemas.Never {
-		return
-	}
-	closed := least.SubSat(w.view.Spec.Lateness).Floor(w.view.Snapshots)
-	for k := range schemas.Micros(30) {
-		t := closed - k*w.view.Snapshots
-		states := map[string][]*transforms.State{}
-		for p := range w.cut {
-			// What counts before t has come once the clock is at t + lateness.
-			n := 0
-			for n < w.cut[p] && w.clocks[p][n] < t+w.view.Spec.Lateness {
-				n++
-			}
-			for e, s := range w.fold(p, 0, n).states {
-				states[e] = append(states[e], s)
-			}
+// rowsAt writes the features table as of a closed boundary, from states that have
+// dropped nothing yet.
+func (w *world) rowsAt(t schemas.Micros) (rows []FeatureRow) {
+	states := map[string][]*transforms.State{}
+	for p := range w.cut {
+		// What counts before t has come once the clock is at t + lateness.
+		n := 0
+		for n < w.cut[p] && w.clocks[p][n] < t+w.view.Spec.Lateness {
+			n++
 		}
-		for e, ss := range states {
-			if res := w.engine.BoundaryValue(nil, t, ss...); res[0].Status != transforms.Absent {
-				o.rows[t] = append(o.rows[t], FeatureRow{transforms.EntityShard([]byte(e), w.view.Spec.Shards), []byte(e), res})
-			}
+		for e, s := range w.fold(p, 0, n).states {
+			states[e] = append(states[e], s)
 		}
 	}
+	for e, ss := range states {
+		if res := w.engine.BoundaryValue(nil, t, ss...); res[0].Status != transforms.Absent {
+			rows = append(rows, FeatureRow{transforms.EntityShard([]byte(e), w.view.Spec.Shards), []byte(e), res})
+		}
+	}
+	slices.SortFunc(rows, compareRows)
+	return rows
 }
 
 // split is what package batch does at the end of an entity.

@@ -83,6 +83,7 @@ func TestNothingCompared(t *testing.T) {
 		"neither store has an entity": func(w *world, on *fakeOnline, off *fakeOffline) {
 			clear(on.states)
 			off.open, off.tiles = nil, nil
+			off.rowsAt = func(schemas.Micros) []FeatureRow { return nil }
 		},
 	}
 	for want, do := range cases {
