@@ -297,22 +297,3 @@ func toEngine(v oracle.Val) schemas.Value {
 	}
 	return schemas.Value{}
 }
-
-func fromEngine(v schemas.Value) oracle.Val {
-	o := oracle.Val{Kind: oracle.Kind(v.Kind())}
-	switch v.Kind() {
-	case schemas.Bool:
-		if v.Bool() {
-			o.I = 1
-		}
-	case schemas.Int:
-		o.I = v.Int()
-	case schemas.Double:
-		o.F = v.Double()
-	case schemas.String, schemas.Bytes:
-		o.S = v.Text()
-	case schemas.Timestamp:
-		o.I = int64(v.Micros())
-	}
-	return o
-}

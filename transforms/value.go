@@ -41,15 +41,14 @@ func (e *NotDefinedError) Error() string {
 
 // evaluation is the working memory of one Value call.
 type evaluation struct {
-	accs    [][]cell // per level and probe
-	spans   [][]interval
-	reach   []indexRange // of the windows of the level at hand
-	within  []bool       // per window: the tile at hand lies in it
-	some    bool         // an event lies in some window
-	used    cell
-	in      *Input
-	values  []schemas.Value
-	results []Result
+	accs   [][]cell // per level and probe
+	spans  [][]interval
+	reach  []indexRange // of the windows of the level at hand
+	within []bool       // per window: the tile at hand lies in it
+	some   bool         // an event lies in some window
+	used   cell
+	in     *Input
+	values []schemas.Value
 }
 
 // interval is [lo, hi) in event time.

@@ -58,7 +58,8 @@ type WriterOptions struct {
 // each goroutine or call writes, on every processor of one build (B1). It is
 // not safe for concurrent use.
 type Writer struct {
-	cols    []Column
+	cols []Column
+	//lint:ignore SA1019 the generic writer wants a row type, and ours are known at run time only
 	pw      *parquet.Writer
 	rows    []parquet.Row
 	arena   []byte // text of the buffered rows

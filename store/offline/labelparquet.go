@@ -59,7 +59,7 @@ func (r *labelReader) parquetError(err error) error {
 // retype gives the timestamp and key columns the types that they are read as,
 // or says why they cannot be.
 func (r *labelReader) retype(c *Column, i int) error {
-	to := c.Kind
+	var to schemas.Kind
 	switch k := r.keyOf[i]; {
 	case i == r.out.TimestampColumn:
 		to = schemas.Timestamp
