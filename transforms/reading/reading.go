@@ -79,6 +79,7 @@ func (e *IncompatibleError) Unwrap() error { return e.Err }
 // program reads the bodies of one writer schema.
 type program struct {
 	fault   *schemas.Fault // not nil: every such record is invalid
+	unknown bool           // the id is: it may be registered later, so it is asked for anew
 	decoder *avro.Decoder
 	// A migration computes fields[i] = rules[i] over what origin reads.
 	origin *avro.Decoder
@@ -127,7 +128,7 @@ func (r *Reader) Read(ctx context.Context, rec *schemas.Record, e *schemas.Event
 		e.Fault = &schemas.Fault{Stage: schemas.StageDecode, Reason: err.Error()}
 		return nil
 	}
-	if r.last == nil || id != r.lastID {
+	if r.last == nil || id != r.lastID || r.last.unknown {
 		p, err := r.src.program(ctx, id, rec)
 		if err != nil {
 			return err
@@ -138,7 +139,10 @@ func (r *Reader) Read(ctx context.Context, rec *schemas.Record, e *schemas.Event
 		return nil
 	}
 	if e.Fault = r.decode(body, e.Fields); e.Fault == nil {
-		e.EventTime, e.Fault = r.src.eventTime(e.Fields)
+		t, fault := r.src.eventTime(e.Fields)
+		if e.Fault = fault; fault == nil {
+			e.EventTime = t
+		}
 	}
 	return nil
 }
@@ -224,7 +228,7 @@ func (s *Source) program(ctx context.Context, id int, rec *schemas.Record) (*pro
 	w, err := s.writers.Writer(ctx, id)
 	switch {
 	case errors.Is(err, registry.ErrUnknownID):
-		p = &program{fault: &schemas.Fault{Stage: schemas.StageDecode, Reason: err.Error()}}
+		return &program{unknown: true, fault: &schemas.Fault{Stage: schemas.StageDecode, Reason: err.Error()}}, nil
 	case err != nil && !errors.Is(err, registry.ErrUnusable):
 		return nil, fmt.Errorf("source %s: %w", s.def.Name, err)
 	default:
