@@ -94,6 +94,12 @@ func another(t transforms.Tile) transforms.Tile {
 	return t
 }
 
+// eventsLen is the length of the event count that a tile's bytes begin with.
+func eventsLen(t transforms.Tile) int {
+	_, n := binary.Uvarint([]byte(t.Cells))
+	return n
+}
+
 func onTarget(fn func(w *world, on *fakeOnline, off *fakeOffline, t target) bool) func(*world, *fakeOnline, *fakeOffline) bool {
 	return func(w *world, on *fakeOnline, off *fakeOffline) bool {
 		list := w.targets(on, off)
@@ -148,6 +154,19 @@ func bump(m map[place]marker.Mark, at place, fn func(*marker.Mark)) {
 var injections = []injection{
 	{"a changed tile", true, onTarget(changeTile), expected{Corrupt, OnOnline, TileKind, 1}},
 	{"a changed tile, no replay", false, onTarget(changeTile), expected{Logic, "", TileKind, 1}},
+	{"the cells of another tile", true, onTarget(func(w *world, on *fakeOnline, off *fakeOffline, t target) bool {
+		did := false
+		w.change(on, t, w.boundary(on), func(ts []transforms.Tile) []transforms.Tile {
+			i := find(ts, off.tiles[t.row].Tile)
+			for _, x := range ts {
+				if y := ts[i]; !did && x.Hop == y.Hop && x.Cells[eventsLen(x):] != y.Cells[eventsLen(y):] {
+					ts[i].Cells, did = y.Cells[:eventsLen(y)]+x.Cells[eventsLen(x):], true
+				}
+			}
+			return ts
+		})
+		return did
+	}), expected{Corrupt, OnOnline, TileKind, 1}},
 	{"a dropped tile", true, onTarget(func(w *world, on *fakeOnline, off *fakeOffline, t target) bool {
 		return w.change(on, t, w.boundary(on), func(ts []transforms.Tile) []transforms.Tile {
 			i := find(ts, off.tiles[t.row].Tile)

@@ -8,6 +8,7 @@
 //	run.go     shard by shard: a merge join of sorted streams
 //	entity.go  the states of one entity: read, judged, compared
 //	values.go  values at the closed boundaries, and R2
+//	ledger.go  ledgers, and the verdict
 //	cause.go   who is right: causes, with the help of a replay
 //	report.go  what is said, print.go as text
 //

@@ -177,10 +177,19 @@ type folded struct {
 	ledgers map[int]transforms.Ledger
 }
 
-func (w *world) fold(p, from, to int) folded {
+func (w *world) fold(p, from, to int) folded { return w.foldTrimmed(p, from, to, -1, 0) }
+
+// foldTrimmed trims all states at b, as a bootstrap from the tables would have,
+// before it folds offset boot.
+func (w *world) foldTrimmed(p, from, to, boot int, b schemas.Micros) folded {
 	f := folded{map[string]*transforms.State{}, map[int]transforms.Ledger{}}
 	in, e := w.engine.NewInput(), schemas.Event{}
 	for off := from; off < to; off++ {
+		if off == boot {
+			for _, s := range f.states {
+				w.engine.Trim(s, b)
+			}
+		}
 		if w.logs[p][off].tick {
 			continue
 		}
@@ -278,6 +287,14 @@ func (w *world) mark(shard, p, next int, l transforms.Ledger) marker.Mark {
 func (w *world) stream(low []int, moving bool) *fakeOnline {
 	shards := w.view.Spec.Shards
 	o := &fakeOnline{live: w.view.Fingerprint, marks: map[place]marker.Mark{}, later: map[place]marker.Mark{}, states: map[place]map[string]marker.Stored{}, parts: len(w.logs), shards: shards}
+	boot, b := make([]int, len(w.logs)), schemas.Never
+	if w.r.IntN(3) == 0 { // bootstrapped from an earlier cut (O5)
+		boot = w.positions(w.r.IntN(len(w.order) / 2))
+		b = w.closed(boot)
+	}
+	if b == schemas.Never {
+		boot = slices.Repeat([]int{-1}, len(w.logs))
+	}
 	for p := range w.logs {
 		for shard := range shards {
 			span := len(w.logs[p]) - low[p]
@@ -291,7 +308,7 @@ func (w *world) stream(low []int, moving bool) *fakeOnline {
 			start := w.start[p]
 			o.marks[at] = w.mark(shard, p, next, w.fold(p, start, max(start, next)).ledgers[shard])
 			o.later[at] = w.mark(shard, p, after, w.fold(p, start, max(start, after)).ledgers[shard])
-			f := w.fold(p, start, max(start, state))
+			f := w.foldTrimmed(p, start, max(start, state), boot[p], b)
 			o.states[at] = map[string]marker.Stored{}
 			for e, s := range f.states {
 				if transforms.EntityShard([]byte(e), shards) == shard && !w.expired(s, w.clocks[p][state]) {
@@ -301,6 +318,18 @@ func (w *world) stream(low []int, moving bool) *fakeOnline {
 		}
 	}
 	return o
+}
+
+// closed is the boundary at which the tables' states are trimmed.
+func (w *world) closed(at []int) schemas.Micros {
+	least := schemas.Forever
+	for p, n := range at {
+		least = min(least, w.clocks[p][n])
+	}
+	if least == schemas.Never {
+		return schemas.Never
+	}
+	return least.SubSat(w.view.Spec.Lateness).Floor(w.engine.Hops()[0])
 }
 
 // expired: O3, a state's owner deletes it in time.
@@ -362,19 +391,15 @@ func (w *world) replay(cut []int) *fakeOffline {
 	w.cut = cut
 	o := &fakeOffline{rows: map[schemas.Micros][]FeatureRow{}, info: Publication{Fingerprint: w.view.Fingerprint, Boundary: schemas.Never, ValidFrom: schemas.Never,
 		Cut: schemas.TopicCut{TopicID: "t", Partitions: map[int32]schemas.PartitionCut{}}}}
-	least := schemas.Forever
 	for p, end := range cut {
 		pc := schemas.PartitionCut{End: int64(end)}
 		c := w.clocks[p][end]
 		if c != schemas.Never {
 			pc.Clock = &c
 		}
-		least = min(least, c)
 		o.info.Cut.Partitions[int32(p)] = pc
 	}
-	if least != schemas.Never {
-		o.info.Boundary = least.SubSat(w.view.Spec.Lateness).Floor(w.engine.Hops()[0])
-	}
+	o.info.Boundary = w.closed(cut)
 	o.rowsAt = w.rowsAt
 	for p, end := range cut {
 		f := w.fold(p, 0, end)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-var seeds = flag.Int("seeds", 600, "how many random histories each property looks at")
+var seeds = flag.Int("seeds", 300, "how many random histories each property looks at")
 
 func eachSeed(t *testing.T, fn func(t *testing.T, seed uint64)) {
 	t.Helper()
