@@ -3,11 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/offline"
 )
 
 // flightsLog starts an embedded Kafka with the example's year.
@@ -43,16 +48,104 @@ func tally(t *testing.T, wantCode int, args ...string) (stdout, stderr string) {
 	return out.String(), errs.String()
 }
 
+// Training rows equal, to the bit, values that a brute-force program in another
+// language computed from the CSV files alone: testdata/flights_*.csv, with
+// doubles in hexadecimal and null as nothing (V2-V9, S2, §10).
 func TestTrainFlights(t *testing.T) {
 	e := flightsLog(t)
-	dir := t.TempDir()
-	labels := filepath.Join(dir, "labels.csv")
-	if err := os.WriteFile(labels, []byte("dest,tailnum,origin,ts,y\nMIA,N619AA,JFK,2013-02-09T12:00:00Z,1\nXXX,N0,LGA,2013-05-01T00:00:00Z,0\n"), 0o644); err != nil {
+	for _, knowledge := range []string{"complete", "arrival"} {
+		golden := readCSV(t, filepath.Join("testdata", "flights_"+knowledge+".csv"))
+		labels := filepath.Join(t.TempDir(), "labels.csv")
+		writeLabels(t, labels, golden)
+		out := filepath.Join(t.TempDir(), "out.parquet")
+		tally(t, exitOK, "train", "-f", "../../examples/flights/tallystick.yaml", "--brokers", strings.Join(e.brokers, ","),
+			"--service", "departure_model", "--labels", labels, "-o", out, "--knowledge", knowledge)
+		compareTraining(t, knowledge, golden, out)
+	}
+}
+
+// compareTraining compares the columns behind the key and the timestamp.
+func compareTraining(t *testing.T, knowledge string, golden [][]string, path string) {
+	t.Helper()
+	rows, err := offline.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []string{"complete", "arrival"} {
-		out, _ := tally(t, exitOK, "train", "-f", "../../examples/flights/tallystick.yaml", "--brokers", strings.Join(e.brokers, ","),
-			"--service", "departure_model", "--labels", labels, "-o", filepath.Join(dir, "out.parquet"), "--knowledge", k)
-		t.Log(out)
+	defer rows.Close()
+	at := map[string]int{}
+	for i, c := range rows.Columns() {
+		at[c.Name] = i
+	}
+	compared := 0
+	for _, want := range golden[1:] {
+		row, err := rows.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, name := range golden[0][labelColumns:] {
+			got := ""
+			switch v := row[at[name]]; v.Kind() {
+			case schemas.Null:
+			case schemas.Double:
+				got = strconv.FormatFloat(v.Double(), 'x', -1, 64)
+			default:
+				got = v.String()
+			}
+			compared++
+			if w := normalHex(t, want[labelColumns+i]); got != w {
+				t.Errorf("%s, %v: %s is %q, not %q", knowledge, want[:labelColumns], name, got, w)
+			}
+		}
+	}
+	if compared < 1000 {
+		t.Errorf("only %d values compared", compared)
+	}
+}
+
+// normalHex writes a hexadecimal double as Go does.
+func normalHex(t *testing.T, text string) string {
+	t.Helper()
+	if !strings.Contains(text, "0x") {
+		return text
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.FormatFloat(f, 'x', -1, 64)
+}
+
+// labelColumns are the key fields and the timestamp.
+const labelColumns = 4
+
+func readCSV(t *testing.T, path string) [][]string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func writeLabels(t *testing.T, path string, golden [][]string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := csv.NewWriter(f)
+	for _, row := range golden {
+		if err := w.Write(row[:labelColumns]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.Flush(); w.Error() != nil {
+		t.Fatal(w.Error())
 	}
 }
