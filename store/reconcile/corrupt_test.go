@@ -247,6 +247,11 @@ var injections = []injection{
 		rows[i].Results[0] = transforms.Result{Value: schemas.StringValue("damage"), Status: transforms.Present}
 		return rows
 	}), expected{Corrupt, OnOffline, RowKind, 0}},
+	{"a changed status in a row of features", false, onRow(func(rows []FeatureRow, i int) []FeatureRow {
+		rows[i].Results = slices.Clone(rows[i].Results)
+		rows[i].Results[0].Status = transforms.Overflow
+		return rows
+	}), expected{Corrupt, OnOffline, RowKind, 0}},
 	{"a dropped row of features", false, onRow(func(rows []FeatureRow, i int) []FeatureRow {
 		return slices.Delete(rows, i, i+1)
 	}), expected{Missing, OnOffline, RowKind, 0}},

@@ -60,6 +60,9 @@ func TestNoFalseDifference(t *testing.T) {
 		if rep.Alert || rep.Verdict == Differs || rep.Verdict == NothingCompared && len(rep.Why) == 0 {
 			t.Errorf("verdict %s, alert %v, why %v", rep.Verdict, rep.Alert, rep.Why)
 		}
+		if rep.Tiles+rep.OutOfReach == 0 && rep.Values > 0 && !w.engine.HasLifetime() {
+			t.Errorf("R1: %d values compared of entities that are ABSENT on both sides", rep.Values)
+		}
 		if rep.Verdict == Equal {
 			equal++
 		}
