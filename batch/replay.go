@@ -134,7 +134,7 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := &replayRun{Replay: r, engine: engine, books: newBooks()}
+	run := &replayRun{Replay: r, engine: engine, books: newBooks(), reappear: reappear(&r.View.Spec)}
 	s := newSorter(filepath.Join(r.SpillDir, "rows"), max(r.Memory/2, 1<<20), r.Disk/2)
 	defer s.close()
 	ids := newSorter(filepath.Join(r.SpillDir, "ids"), max(r.Memory/2, 1<<20), r.Disk/2)
@@ -171,6 +171,10 @@ type replayRun struct {
 	// closed is the least clock minus lateness; Never while a partition is empty.
 	closed schemas.Micros
 	now    schemas.Micros // the least clock
+	// reappear: an absent entity is absent for good this long after its newest
+	// event. Before, a unit may end and its event fall into the whole units of an
+	// exclude_current window.
+	reappear schemas.Micros
 
 	mu     sync.Mutex
 	books  *books
@@ -378,6 +382,18 @@ func (f *replayFold) state(p int32) *transforms.State {
 	return s
 }
 
+// reappear is the longest time from an event until it leaves a window that
+// leaves out the current unit.
+func reappear(s *transforms.Spec) (longest schemas.Micros) {
+	unit := map[transforms.WindowKind]schemas.Micros{transforms.Days: schemas.Day, transforms.Weeks: 7 * schemas.Day, transforms.Months: 31 * schemas.Day}
+	for _, f := range s.Features {
+		if w := f.Window; w.ExcludeCurrent {
+			longest = max(longest, schemas.Micros(w.N+1)*unit[w.Kind])
+		}
+	}
+	return longest
+}
+
 // snapshots writes the boundaries up to limit that the entity has not been
 // asked at, none beyond the least clock.
 func (f *replayFold) snapshots(limit schemas.Micros) error {
@@ -389,7 +405,7 @@ func (f *replayFold) snapshots(limit schemas.Micros) error {
 			return err
 		}
 		f.next = b.AddSat(f.run.View.Snapshots)
-		if absent && f.newest < b { // nothing more until another event
+		if absent && f.newest.AddSat(f.run.reappear) < b { // nothing more until another event
 			f.next = schemas.Never
 		}
 	}
