@@ -18,6 +18,7 @@ type identity struct {
 	accepted  bool           // the event in force passes the view's filter
 	open      bool           // row holds the event in force, not yet sealed
 	gone      bool           // forgotten
+	listed    bool           // has an entry in the queue of memories
 	row       string
 	at        int // index in its bucket
 }
@@ -34,7 +35,7 @@ type identities struct {
 	buckets map[int64][]*identity // by bucketOf(eventTime)
 	dirty   map[int64]struct{}    // buckets changed since they were last encoded
 	opens   queue                 // open events, by event time
-	memory  queue                 // ids, by memory
+	memory  queue                 // ids, by memory as it was when it was last looked at
 	ahead   []mark                // ids whose event in force lies ahead of the clock
 	// force orders the ids by the event in force, for max_open; it is made when
 	// the limit is first passed.
@@ -69,13 +70,31 @@ func (x *identities) put(d *identity, clock schemas.Micros) {
 	d.at = len(x.buckets[b])
 	x.buckets[b] = append(x.buckets[b], d)
 	x.dirty[b] = struct{}{}
-	x.memory.push(mark{key: int64(d.memory), d: d})
+	if !d.listed {
+		d.listed = true
+		x.push(&x.memory, mark{key: int64(d.memory), d: d}, remembered)
+	}
 	if d.eventTime > clock {
 		x.ahead = append(x.ahead, d.inForce())
 	}
 	if x.ordered {
-		x.force.push(d.inForce())
+		x.push(&x.force, d.inForce(), inForce)
 	}
+}
+
+// What makes an entry of a queue worth keeping. Each id has at most one such
+// entry in each queue.
+func remembered(m mark) bool { return !m.d.gone }
+func inForce(m mark) bool    { return !m.stale(true) }
+func isOpen(m mark) bool     { return !m.stale(m.d.open) }
+
+// push adds an entry to a queue, which is rid of its stale ones when they are
+// most of it: its length stays proportional to the ids remembered.
+func (x *identities) push(q *queue, m mark, live func(mark) bool) {
+	if len(*q) >= 2*len(x.byID)+64 {
+		q.keep(live)
+	}
+	q.push(m)
 }
 
 // take removes d from its bucket, before a change of its event time or for good.
@@ -100,11 +119,11 @@ func (x *identities) forget(d *identity) {
 	delete(x.byID, d.id)
 }
 
-// lengthen sets how long d is remembered.
+// lengthen sets how long d is remembered. Its entry in the queue is put right
+// when it comes up: memory only grows.
 func (x *identities) lengthen(d *identity, memory schemas.Micros) {
 	d.memory = memory
 	x.dirty[bucketOf(d.eventTime)] = struct{}{}
-	x.memory.push(mark{key: int64(memory), d: d})
 }
 
 // forgetBefore forgets the ids whose memory ends before t.
@@ -115,8 +134,12 @@ func (x *identities) forgetBefore(t schemas.Micros) {
 			return
 		}
 		x.memory.pop()
-		if !m.d.gone && int64(m.d.memory) == m.key {
+		switch {
+		case m.d.gone:
+		case m.d.memory < t:
 			x.forget(m.d)
+		default:
+			x.memory.push(mark{key: int64(m.d.memory), d: m.d})
 		}
 	}
 }
@@ -125,7 +148,7 @@ func (x *identities) forgetBefore(t schemas.Micros) {
 func (x *identities) opened(d *identity, row string) {
 	d.open, d.row = true, row
 	x.dirty[bucketOf(d.eventTime)] = struct{}{}
-	x.opens.push(d.inForce())
+	x.push(&x.opens, d.inForce(), isOpen)
 }
 
 // closed stops keeping it raw.
@@ -157,9 +180,6 @@ func (x *identities) settleAhead(clock schemas.Micros) {
 // least returns the id whose event in force is the least by (event time,
 // version, offset).
 func (x *identities) least() *identity {
-	if x.ordered && len(x.force) > 4*len(x.byID)+64 {
-		x.force, x.ordered = nil, false // mostly stale
-	}
 	if !x.ordered {
 		for _, d := range x.byID {
 			x.force.push(d.inForce())
@@ -230,23 +250,35 @@ func (q *queue) push(m mark) {
 func (q *queue) pop() {
 	h := *q
 	end := len(h) - 1
-	m := h[end]
-	h[end] = mark{}
-	h = h[:end]
-	i := 0
-	for 2*i+1 < end {
+	h[0], h[end] = h[end], mark{}
+	*q = h[:end]
+	q.down(0)
+}
+
+// down moves the entry at i to its place among those behind it.
+func (q queue) down(i int) {
+	if i >= len(q) {
+		return
+	}
+	m := q[i]
+	for 2*i+1 < len(q) {
 		c := 2*i + 1
-		if c+1 < end && h[c+1].less(h[c]) {
+		if c+1 < len(q) && q[c+1].less(q[c]) {
 			c++
 		}
-		if !h[c].less(m) {
+		if !q[c].less(m) {
 			break
 		}
-		h[i] = h[c]
+		q[i] = q[c]
 		i = c
 	}
-	if end > 0 {
-		h[i] = m
+	q[i] = m
+}
+
+// keep drops the entries that are not live.
+func (q *queue) keep(live func(mark) bool) {
+	*q = slices.DeleteFunc(*q, func(m mark) bool { return !live(m) })
+	for i := len(*q)/2 - 1; i >= 0; i-- {
+		q.down(i)
 	}
-	*q = h
 }
