@@ -259,14 +259,14 @@ func (r *run) decideValue(f *finding, replays map[int32]*Replayed) {
 
 func same(a, b transforms.Result) bool { return a.Status == b.Status && a.Value.Equal(b.Value) }
 
-// oneSided finds a state that one side lacks although it stands beyond the
-// record that last changed the other's.
+// oneSided finds a state that one side lacks although the other's holds
+// something before the boundary, which both sides have passed.
 func (r *run) oneSided(f *finding) *part {
+	holds := func(s *transforms.State) bool {
+		return r.frame.engine.BoundaryValue(nil, f.at, s)[f.feature].Status != transforms.Absent
+	}
 	for _, p := range f.parts {
-		if p.stored == nil && p.row != nil && !p.off.Empty() && p.off.LastOffset() < r.frame.after[p.at].Next {
-			return p
-		}
-		if p.row == nil && p.stored != nil && !p.on.Empty() && p.on.LastOffset() < r.frame.cut.Partitions[p.at.partition].End {
+		if p.stored == nil && p.row != nil && holds(p.off) || p.row == nil && p.stored != nil && holds(p.on) {
 			return p
 		}
 	}
