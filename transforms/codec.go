@@ -177,7 +177,7 @@ func (v *View) OpenHours(s *State) []int64 {
 }
 
 func (v *View) hourOf(li int, index int64) int64 {
-	return bucketOf(schemas.Micros(index) * v.levels[li].hop)
+	return bucketOf(v.levels[li].start(index))
 }
 
 // TakeChanged returns the hours whose field of the open part may have changed
@@ -276,7 +276,7 @@ func (v *View) Tiles(s *State, b schemas.Micros) []Tile {
 	for li := range v.levels {
 		l := &v.levels[li]
 		end := b.Floor(l.hop)
-		for c := s.levels[li].walk(); c.next() && schemas.Micros(c.index+1)*l.hop <= end; {
+		for c := s.levels[li].walk(); c.next() && l.start(c.index+1) <= end; {
 			tiles = append(tiles, l.tile(c.index, c.body))
 		}
 	}

@@ -83,7 +83,7 @@ func (v *View) ParseServed(b []byte) (*State, error) {
 		if err := l.parse(r, x); err != nil {
 			return nil, err
 		}
-		if x.count > 0 && schemas.Micros(x.first+1)*l.hop <= v.reach(s).SubSat(l.retention) {
+		if x.count > 0 && l.start(x.first+1) <= v.reach(s).SubSat(l.retention) {
 			return nil, corrupt("served", "a tile of the %d µs level beyond its retention", int64(l.hop))
 		}
 	}
@@ -116,8 +116,8 @@ func (l *level) parse(r *reader, x *tileList) error {
 		return nil
 	}
 	first := r.varint()
-	lo, hi := int64(schemas.Never/l.hop), int64(schemas.Forever/l.hop)
-	if r.bad || first < lo || first >= hi || len(r.b) > math.MaxInt32 {
+	lo, hi := l.index(schemas.Never), l.index(schemas.Forever)
+	if r.bad || first < lo || first > hi || len(r.b) > math.MaxInt32 {
 		return corrupt("served", "first tile out of range")
 	}
 	x.data, x.first, x.last, x.count = slices.Clone(r.b), first, first, int32(n)

@@ -15,7 +15,7 @@ func (v *View) TakeClosed(s *State, b schemas.Micros) []Tile {
 	for li := range v.levels {
 		l, x := &v.levels[li], &s.levels[li]
 		end := b.Floor(l.hop)
-		for x.count > 0 && schemas.Micros(x.first+1)*l.hop <= end {
+		for x.count > 0 && l.start(x.first+1) <= end {
 			x.dropFirst()
 		}
 	}
@@ -35,21 +35,21 @@ func (v *View) Restore(s *State, tiles []Tile) error {
 		limit := clock.SubSat(l.retention)
 		var joined tileList
 		for _, t := range tiles {
-			if t.Hop != l.hop || t.Start+l.hop <= limit {
+			index := l.index(t.Start)
+			if t.Hop != l.hop || l.start(index+1) <= limit {
 				continue
 			}
 			body := []byte(t.Cells)
-			if t.Start%l.hop != 0 || !l.parseBody(body, l.newTile()) {
+			if l.start(index) != t.Start || !l.parseBody(body, l.newTile()) {
 				return corrupt("tile", "the tile of the %d µs level at %v does not decode", int64(l.hop), t.Start)
 			}
-			index := int64(t.Start / l.hop)
 			if joined.count > 0 && index <= joined.last {
 				return corrupt("tile", "tiles are not ascending at %v", t.Start)
 			}
 			joined.append(index, appendUvarintBytes(nil, body))
 		}
 		if x.count > 0 && joined.count > 0 && joined.last >= x.first {
-			return corrupt("tile", "a closed tile at %v overlaps the remainder", schemas.Micros(joined.last)*l.hop)
+			return corrupt("tile", "a closed tile at %v overlaps the remainder", l.start(joined.last))
 		}
 		for c := x.walk(); c.next(); {
 			joined.append(c.index, x.data[c.from+c.dist:c.to])

@@ -141,7 +141,7 @@ func (v *View) drop(s *State, clock schemas.Micros) {
 func (v *View) dropLater(s *State, clock schemas.Micros) {
 	for li := range v.levels {
 		l, x := &v.levels[li], &s.levels[li]
-		if x.count > 0 && (s.KeepEvicted || schemas.Micros(x.first+overdue)*l.hop <= clock.SubSat(l.retention)) {
+		if x.count > 0 && (s.KeepEvicted || l.start(x.first+overdue) <= clock.SubSat(l.retention)) {
 			v.dropLevel(s, li, clock)
 		}
 	}
@@ -150,7 +150,7 @@ func (v *View) dropLater(s *State, clock schemas.Micros) {
 func (v *View) dropLevel(s *State, li int, clock schemas.Micros) {
 	l, x := &v.levels[li], &s.levels[li]
 	limit := clock.SubSat(l.retention)
-	for x.count > 0 && schemas.Micros(x.first+1)*l.hop <= limit {
+	for x.count > 0 && l.start(x.first+1) <= limit {
 		v.evict(s, li)
 		x.dropFirst()
 	}
@@ -171,7 +171,7 @@ func (v *View) evict(s *State, li int) {
 // tile returns an encoded tile in its canonical form.
 func (l *level) tile(index int64, body []byte) Tile {
 	n, _ := uvarint(body)
-	return Tile{Hop: l.hop, Start: schemas.Micros(index) * l.hop, Events: int64(n), Cells: string(body)}
+	return Tile{Hop: l.hop, Start: l.start(index), Events: int64(n), Cells: string(body)}
 }
 
 // absorb merges a tile of the coarsest level into the base.

@@ -306,7 +306,7 @@ func (v *View) Accept(s *State, in *Input) {
 // forgotten, tiles that end at or before b + lateness - retention dropped. Two
 // states with the same records are equal after a Trim at the same b (V11).
 func (v *View) Trim(s *State, b schemas.Micros) {
-	v.settle(s, b-1, func(*held) bool { return false })
+	v.settle(s, b.SubSat(1), func(*held) bool { return false })
 	v.expire(s, b)
 	v.drop(s, s.clock)
 	v.drop(s, b.AddSat(v.spec.Lateness))

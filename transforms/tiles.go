@@ -27,6 +27,9 @@ func (l *level) index(t schemas.Micros) int64 {
 	return int64(q)
 }
 
+// start returns where the tile of that index begins.
+func (l *level) start(index int64) schemas.Micros { return startOf(index, l.hop) }
+
 func (t *tile) reset(index int64) {
 	t.index, t.events = index, 0
 	for i := range t.cells {

@@ -170,6 +170,9 @@ func (r indexRange) has(i int64) bool { return r.first <= i && i < r.end }
 
 // indexes returns the tiles that start within a window.
 func (l *level) indexes(w interval) indexRange {
+	if w.lo >= w.hi {
+		return indexRange{}
+	}
 	r := indexRange{math.MinInt64, -l.index(-w.hi)} // hi rounded up
 	if w.lo != schemas.Never {
 		r.first = l.index(w.lo)

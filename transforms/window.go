@@ -25,22 +25,36 @@ func (w Window) Span(t schemas.Micros) (lo, hi schemas.Micros) { return w.span(t
 // unitStart returns the start of the calendar unit n units before the one that
 // t lies in.
 func (w Window) unitStart(t schemas.Micros, n int) schemas.Micros {
-	day := t.Floor(schemas.Day)
+	d := int64(t / schemas.Day)
+	if schemas.Micros(d)*schemas.Day > t {
+		d--
+	}
 	switch w.Kind {
-	case Weeks:
-		// 1970-01-01 was a Thursday: Mondays are 4 days past multiples of a week.
-		const monday = 4 * schemas.Day
-		return day.SubSat(monday).Floor(7*schemas.Day) + monday - schemas.Micros(n)*7*schemas.Day
+	case Weeks: // day 4 was a Monday
+		return startOf(d-((d-4)%7+7)%7-7*int64(n), schemas.Day)
 	case Months:
-		y, m, _ := civil(int64(day / schemas.Day))
+		y, m, _ := civil(d)
 		k := y*12 + m - 1 - int64(n)
 		y, m = k/12, k%12
 		if m < 0 {
 			y, m = y-1, m+12
 		}
-		return schemas.Micros(daysFromCivil(y, m+1)) * schemas.Day
+		return startOf(daysFromCivil(y, m+1), schemas.Day)
 	}
-	return day - schemas.Micros(n)*schemas.Day
+	return startOf(d-int64(n), schemas.Day)
+}
+
+// startOf returns index × hop, held within [Never, Forever]. It lies less than
+// 2^63 µs outside.
+func startOf(index int64, hop schemas.Micros) schemas.Micros {
+	switch t := schemas.Micros(index) * hop; {
+	case index < 0 && t > 0:
+		return schemas.Never
+	case index > 0 && t < 0:
+		return schemas.Forever
+	default:
+		return t
+	}
 }
 
 // reach returns the length of event time that the window can look back from t,
