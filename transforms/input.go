@@ -43,8 +43,8 @@ func (v *View) NewInput() *Input {
 	return in
 }
 
-// bindFields finds which fields the view's own programs read, and which
-// filters guard each input.
+// bindFields finds which fields the view's programs and the source's
+// expectations read, and which filters guard each input.
 func (v *View) bindFields() {
 	seen := map[int]bool{}
 	read := func(p *expr.Program) {
@@ -55,6 +55,9 @@ func (v *View) bindFields() {
 	s := &v.spec
 	for _, k := range s.Key {
 		read(k.Expr)
+	}
+	for _, r := range s.Expect {
+		read(r.Expr)
 	}
 	if s.Where != nil {
 		read(s.Where)
