@@ -161,14 +161,22 @@ func (m mortal) Commit(ctx context.Context, shard int, partition int32, was, now
 
 // stream keeps the features in Redis; the worker is killed several times.
 func (d *demo) stream(ctx context.Context) error {
-	p := d.meter.phase("stream", 0)
+	cut, err := d.log.client.Cut(ctx, topics(d.def.Views)...)
+	if err != nil {
+		return err
+	}
+	var total int64
+	for _, v := range d.def.Views {
+		total += cutRecords(cut.Topics[v.Source.Topic])
+	}
+	p := d.meter.phase("stream", total)
 	defer p.end()
 	for _, writes := range []int64{2, 4, 6, 8, 1 << 60} {
 		left := new(atomic.Int64)
 		left.Store(writes)
 		s := &streamFlags{common: common{file: d.file}, until: "end", notices: io.Discard, cache: 64 << 20, pollWait: 20 * time.Millisecond,
 			sink: func(st *online.Store) stream.Sink { return mortal{st, left} }}
-		err := s.follow(ctx, d.log.client, d.redis, d.def.Views, nil)
+		err := s.follow(ctx, d.log.client, d.redis, d.def.Views, nil, p)
 		if errors.Is(err, errKilled) {
 			d.kills++
 			continue

@@ -34,6 +34,28 @@ type streamFlags struct {
 	// the worker and the store (nil = nothing).
 	pollWait time.Duration
 	sink     func(*online.Store) stream.Sink
+	meter    *meter
+	progress progress
+}
+
+// progress adds up how far the workers of all views have read.
+type progress struct {
+	mu   sync.Mutex
+	read map[string]int64 // by view
+}
+
+// set notes how far a view has been read and returns the sum.
+func (p *progress) set(view string, n int64) (sum int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.read == nil {
+		p.read = map[string]int64{}
+	}
+	p.read[view] = n
+	for _, x := range p.read {
+		sum += x
+	}
+	return sum
 }
 
 func streamCommand() *cobra.Command {
@@ -43,6 +65,7 @@ func streamCommand() *cobra.Command {
 		Short: "Keep the features in Redis: the always-on worker",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.notices = cmd.ErrOrStderr()
+			s.meter = newMeter(s.notices)
 			return s.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
@@ -83,21 +106,63 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer redis.Close()
-	if err := s.follow(ctx, client, redis, vs, cut); err != nil {
+	phase, err := s.measured(ctx, client, vs, cut)
+	if err != nil {
+		return err
+	}
+	err = s.follow(ctx, client, redis, vs, cut, phase)
+	phase.end()
+	if err != nil {
 		return err
 	}
 	return s.report(ctx, w, redis, vs)
 }
 
+// measured begins the phase that shows progress; without an end there is none.
+func (s *streamFlags) measured(ctx context.Context, client *log.Client, vs []*definition.View, cut *schemas.Cut) (*metered, error) {
+	if s.until == "" {
+		return (*meter)(nil).phase("stream", 0), nil
+	}
+	if cut == nil {
+		var err error
+		if cut, err = client.Cut(ctx, topics(vs)...); err != nil {
+			return nil, err
+		}
+	}
+	var total int64
+	for _, v := range vs {
+		total += cutRecords(cut.Topics[v.Source.Topic])
+	}
+	return s.meter.phase("stream", total), nil
+}
+
+// watch tells the phase how far a worker has read, until ctx ends.
+func (s *streamFlags) watch(ctx context.Context, view string, w *stream.Worker, phase *metered) {
+	t := time.NewTicker(200 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			var n int64
+			for _, p := range w.Status() {
+				n += max(0, p.Read)
+			}
+			phase.done.Store(s.progress.set(view, n))
+		}
+	}
+}
+
 // follow runs a worker for every view until all are done or one fails.
-func (s *streamFlags) follow(ctx context.Context, client *log.Client, redis *online.Client, vs []*definition.View, cut *schemas.Cut) error {
+func (s *streamFlags) follow(ctx context.Context, client *log.Client, redis *online.Client, vs []*definition.View, cut *schemas.Cut, phase *metered) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	errs := make([]error, len(vs))
 	var wg sync.WaitGroup
 	for i, v := range vs {
 		wg.Go(func() {
-			if errs[i] = s.worker(ctx, client, redis, v, cut); errs[i] != nil {
+			if errs[i] = s.worker(ctx, client, redis, v, cut, phase); errs[i] != nil {
 				errs[i] = fmt.Errorf("view %s: %w", v.Name, errs[i])
 				cancel(errs[i])
 			}
@@ -110,7 +175,7 @@ func (s *streamFlags) follow(ctx context.Context, client *log.Client, redis *onl
 	return errors.Join(errs...)
 }
 
-func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *online.Client, v *definition.View, cut *schemas.Cut) error {
+func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *online.Client, v *definition.View, cut *schemas.Cut, phase *metered) error {
 	topic, err := client.Describe(ctx, v.Source.Topic)
 	if err != nil {
 		return err
@@ -160,6 +225,9 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if _, err := redis.SetLive(ctx, v.Name, v.Fingerprint, true); err != nil {
 		return err
 	}
+	watched, stop := context.WithCancel(ctx)
+	defer stop()
+	go s.watch(watched, v.Name, worker, phase)
 	return worker.Run(ctx)
 }
 

@@ -102,9 +102,6 @@ func (s *Source) write(w *yamlWriter) {
 		}
 		w.line(2, "history: {%s}", strings.Join(parts, ", "))
 	}
-	if s.CloseIdle > 0 {
-		w.line(2, "close_idle: %s", expr.FormatDuration(s.CloseIdle))
-	}
 }
 
 func (e EventTimeSpec) text() string {

@@ -51,7 +51,6 @@ type Source struct {
 	MaxOpen        int
 	Expect         []transforms.Rule
 	History        map[int32]int64 // partition → first offset beyond the load (K7); nil = none
-	CloseIdle      schemas.Micros  // 0 = only the log closes the log (K7)
 	// Paths is the projection: the reader paths that programs of this source and
 	// of its views read. A program's slot is an index into it, and so is one of
 	// schemas.Event.Fields.

@@ -16,8 +16,8 @@ import (
 )
 
 // fingerprint hashes what values depend on besides the records (§3): not names
-// and descriptions, not the order of features, not writer schemas, not the
-// origin of schemas, nor what the log records itself (close_idle).
+// and descriptions, not the order of features, not writer schemas, nor
+// the origin of schemas.
 func (v *View) fingerprint() string {
 	lines := []string{fmt.Sprintf("tallystick state format %d", transforms.StateFormat)}
 	add := func(format string, a ...any) { lines = append(lines, fmt.Sprintf(format, a...)) }
