@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 
@@ -77,14 +78,14 @@ func (c *idCheck) row(row []byte) error {
 }
 
 // brokenIDs checks all ids; nil for a source without.
-func (r *replayRun) brokenIDs(ids *sorter) (*BrokenIDs, error) {
+func (r *replayRun) brokenIDs(ctx context.Context, ids *sorter) (*BrokenIDs, error) {
 	if r.engine.Spec().Identity == transforms.Anonymous {
 		return nil, nil
 	}
 	out := &BrokenIDs{Examples: []BrokenID{}}
 	for shard := range r.engine.Spec().Shards {
 		var c idCheck
-		if err := ids.shard(shard, c.row); err != nil {
+		if err := ids.shard(ctx, shard, c.row); err != nil {
 			return nil, err
 		}
 		out.Count += c.found.Count

@@ -142,13 +142,13 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 	if err := run.read(ctx, s, ids); err != nil {
 		return nil, err
 	}
-	broken, err := run.brokenIDs(ids)
+	broken, err := run.brokenIDs(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	if err := eachShard(ctx, engine.Spec().Shards, r.Parallel, func(shard int) error {
+	if err := eachShard(ctx, engine.Spec().Shards, r.Parallel, func(ctx context.Context, shard int) error {
 		f := &replayFold{run: run, shard: shard, in: engine.NewInput(), books: newBooks()}
-		if err := s.shard(shard, f.row); err != nil {
+		if err := s.shard(ctx, shard, f.row); err != nil {
 			return err
 		}
 		if err := f.end(); err != nil {

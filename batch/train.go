@@ -125,9 +125,9 @@ func (r *trainRun) fold(ctx context.Context, s *sorter) error {
 			}
 		}
 	}
-	return eachShard(ctx, trainShards, r.Parallel, func(shard int) error {
+	return eachShard(ctx, trainShards, r.Parallel, func(ctx context.Context, shard int) error {
 		f := &trainFold{r: r, in: r.engine.NewInput()}
-		if err := s.shard(shard, f.row); err != nil {
+		if err := s.shard(ctx, shard, f.row); err != nil {
 			return err
 		}
 		return f.end()
@@ -135,7 +135,7 @@ func (r *trainRun) fold(ctx context.Context, s *sorter) error {
 }
 
 // eachShard calls fn for every shard, several at once, until one fails.
-func eachShard(ctx context.Context, shards, parallel int, fn func(shard int) error) error {
+func eachShard(ctx context.Context, shards, parallel int, fn func(ctx context.Context, shard int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next atomic.Int32
@@ -147,7 +147,7 @@ func eachShard(ctx context.Context, shards, parallel int, fn func(shard int) err
 				if shard >= shards {
 					return
 				}
-				if err := fn(shard); err != nil {
+				if err := fn(ctx, shard); err != nil {
 					cancel(err)
 				}
 			}
