@@ -64,7 +64,8 @@ func (a *orderKey) less(b *orderKey) bool {
 
 // aggregator is one row of the table of partial aggregates. Add and merge are
 // exact, associative and commutative (V2); append writes canonical bytes; parse
-// returns the length it took, 0 for anything that append would not write.
+// returns the length it took, 0 for anything that append would not write, and
+// overwrites all that the other methods look at.
 type aggregator interface {
 	add(c *cell, v schemas.Value, at *orderKey)
 	merge(c, d *cell)
@@ -180,10 +181,11 @@ func (a moments) add(c *cell, v schemas.Value, at *orderKey) {
 }
 
 func (a moments) merge(c, d *cell) {
-	sums(a).merge(c, d)
-	if d.x != nil {
-		c.extra().squares.merge(&d.x.squares)
+	if d.n == 0 {
+		return
 	}
+	sums(a).merge(c, d)
+	c.extra().squares.merge(&d.x.squares)
 }
 
 func (a moments) append(dst []byte, c *cell) []byte {

@@ -203,7 +203,6 @@ func (e *evaluation) addBody(l *level, li int, index int64, body []byte) {
 			}
 			if !parsed {
 				parsed = true
-				e.used.reset()
 				body = body[agg.parse(body, &e.used):]
 			}
 			agg.merge(&e.accs[li][pi], &e.used)
