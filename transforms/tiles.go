@@ -39,7 +39,7 @@ func (t *tile) reset(index int64) {
 
 // recent is how many of a level's newest tiles are found without a walk. Events
 // come roughly in order of event time, so nearly all of them land there.
-const recent = 4
+const recent = 16
 
 // tileList holds the sealed tiles of one level, ascending and encoded as a flush
 // writes them. data[head:] is, per tile, an unsigned varint of the distance to
@@ -116,7 +116,8 @@ func (x *tileList) begin(index int64) {
 	if x.count > 0 {
 		x.data = binary.AppendUvarint(x.data, uint64(index-x.last))
 	}
-	x.at[3], x.at[2], x.at[1], x.at[0] = x.at[2], x.at[1], x.at[0], at
+	copy(x.at[1:], x.at[:recent-1])
+	x.at[0] = at
 	x.marks = min(x.marks+1, recent)
 	x.last = index
 	x.count++
@@ -201,6 +202,28 @@ type walker struct {
 
 func (x *tileList) walk() walker {
 	return walker{x: x, left: x.count, slot: slot{index: x.first, to: int(x.head)}}
+}
+
+// walkFrom returns a walker that stands at the first tile at or after index;
+// false when there is none. Where that is one of the newest, the others are not
+// walked over.
+func (x *tileList) walkFrom(index int64) (walker, bool) {
+	if x.count == 0 || index > x.last {
+		return walker{x: x}, false
+	}
+	s := x.slotAt(int(x.at[0]), x.last)
+	for m := 1; ; m++ {
+		if s.from == int(x.head) || s.before < index {
+			c := walker{x: x, left: int32(m), slot: slot{index: s.before, to: s.from}}
+			return c, c.next()
+		}
+		if m == int(x.marks) {
+			break
+		}
+		s = x.slotAt(int(x.at[m]), s.before)
+	}
+	c := x.walk()
+	return c, c.seek(index)
 }
 
 func (c *walker) next() bool {

@@ -44,7 +44,9 @@ type evaluation struct {
 	accs   [][]cell // per level and probe
 	spans  [][]interval
 	reach  []indexRange // of the windows of the level at hand
-	within []bool       // per window: the tile at hand lies in it
+	active [][]*cell    // per cell of that level: the probes that the tile at hand adds to
+	counts []*cell      // likewise, those that count events
+	until  int64        // the tile at which active changes
 	some   bool         // an event lies in some window
 	used   cell
 	in     *Input
@@ -62,7 +64,10 @@ func newEvaluation(v *View) *evaluation {
 		e.accs = append(e.accs, make([]cell, len(l.probes)))
 		e.spans = append(e.spans, make([]interval, len(l.windows)))
 		if n := len(l.windows); n > len(e.reach) {
-			e.reach, e.within = make([]indexRange, n), make([]bool, n)
+			e.reach = make([]indexRange, n)
+		}
+		if n := len(l.cells); n > len(e.active) {
+			e.active = make([][]*cell, n)
 		}
 	}
 	return e
@@ -157,9 +162,40 @@ func (v *View) collectLevel(e *evaluation, s *State, li int) {
 		e.addBase(l, li, s.base)
 	}
 	all := l.indexes(interval{lo, hi})
-	c := x.walk()
-	for more := c.seek(all.first); more && c.index < all.end; more = c.next() {
-		e.addBody(l, li, c.index, c.body)
+	e.until = math.MinInt64
+	c, more := x.walkFrom(all.first)
+	for ; more && c.index < all.end; more = c.next() {
+		if c.index >= e.until {
+			e.arrange(l, li, c.index)
+		}
+		e.addBody(l, c.body)
+	}
+}
+
+// arrange finds the probes that the tile at index adds to, and up to where that
+// holds: windows begin and end far more rarely than tiles come.
+func (e *evaluation) arrange(l *level, li int, index int64) {
+	e.until = math.MaxInt64
+	for _, r := range e.reach[:len(l.windows)] {
+		if r.first > index {
+			e.until = min(e.until, r.first)
+		} else if r.end > index {
+			e.until = min(e.until, r.end)
+			e.some = true
+		}
+	}
+	e.counts = e.counts[:0]
+	for i := range l.cells {
+		e.active[i] = e.active[i][:0]
+	}
+	for pi, p := range l.probes {
+		switch {
+		case !e.reach[p.window].has(index):
+		case p.cell < 0:
+			e.counts = append(e.counts, &e.accs[li][pi])
+		default:
+			e.active[p.cell] = append(e.active[p.cell], &e.accs[li][pi])
+		}
 	}
 }
 
@@ -181,34 +217,21 @@ func (l *level) indexes(w interval) indexRange {
 }
 
 // addBody adds an encoded tile, decoding only what some window looks at.
-func (e *evaluation) addBody(l *level, li int, index int64, body []byte) {
+func (e *evaluation) addBody(l *level, body []byte) {
 	n, w := uvarint(body)
 	body = body[w:]
-	for i, r := range e.reach[:len(l.windows)] {
-		if e.within[i] = r.has(index); e.within[i] {
-			e.some = true
-		}
+	for _, c := range e.counts {
+		c.n += int64(n)
 	}
-	for _, pi := range l.counting {
-		if e.within[l.probes[pi].window] {
-			e.accs[li][pi].n += int64(n)
-		}
-	}
-	for i := range l.cells {
+	for i, accs := range e.active[:len(l.cells)] {
 		agg := l.cells[i].agg
-		parsed := false
-		for _, pi := range l.reading[i] {
-			if !e.within[l.probes[pi].window] {
-				continue
-			}
-			if !parsed {
-				parsed = true
-				body = body[agg.parse(body, &e.used):]
-			}
-			agg.merge(&e.accs[li][pi], &e.used)
-		}
-		if !parsed {
+		if len(accs) == 0 {
 			body = body[agg.skip(body):]
+			continue
+		}
+		body = body[agg.parse(body, &e.used):]
+		for _, c := range accs {
+			agg.merge(c, &e.used)
 		}
 	}
 }

@@ -43,8 +43,6 @@ type level struct {
 	cells     []cellSpec // sorted by key
 	windows   []Window   // distinct
 	probes    []probe    // distinct
-	counting  []int      // probes of the tile's event count
-	reading   [][]int    // per cell, its probes
 	base      []int      // cells that lifetime features read; the coarsest level only
 	text      bool       // a cell may hold text
 }
@@ -72,9 +70,6 @@ func NewView(spec Spec) (*View, error) {
 	v.addLevels()
 	for i := range spec.Features {
 		v.plan(i)
-	}
-	for li := range v.levels {
-		v.levels[li].sortProbes()
 	}
 	v.retain()
 	v.bindFields()
@@ -199,18 +194,6 @@ func (v *View) plan(i int) {
 		l.probes = append(l.probes, p)
 	}
 	v.plans[i] = plan{level: li, probe: pi}
-}
-
-// sortProbes lists the probes by the cell that they look at.
-func (l *level) sortProbes() {
-	l.reading = make([][]int, len(l.cells))
-	for pi, p := range l.probes {
-		if p.cell < 0 {
-			l.counting = append(l.counting, pi)
-		} else {
-			l.reading[p.cell] = append(l.reading[p.cell], pi)
-		}
-	}
 }
 
 // retain sets each level's retention: longest window + hop + lateness + 48 h (V11).
