@@ -3,7 +3,7 @@ package batch
 import (
 	"context"
 	"fmt"
-	"slices"
+	"path/filepath"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -69,7 +69,11 @@ func (t *Train) Run(ctx context.Context, labels []Label) (*Answers, error) {
 	for _, rows := range r.asked {
 		sort.SliceStable(rows, func(i, j int) bool { return labels[rows[i]].T < labels[rows[j]].T })
 	}
-	s := newSorter(t.SpillDir, max(t.Memory, 1<<20), 0)
+	memory := max(t.Memory, 1<<20)
+	if t.Knowledge == Complete {
+		memory /= 2 // the other half is for the events in force
+	}
+	s := newSorter(filepath.Join(t.SpillDir, "rows"), memory, 0)
 	defer s.close()
 	done, err := r.read(ctx, s)
 	if err != nil {
@@ -119,15 +123,35 @@ func (r *trainRun) read(ctx context.Context, s *sorter) (map[int32]*partitionSca
 
 func (r *trainRun) fold(ctx context.Context, s *sorter) error {
 	for entity, rows := range r.asked { // those without records are answered too
-		if r.results[rows[0]] == nil {
-			if err := r.answerAll(rows, nil); err != nil {
-				return fmt.Errorf("entity %x: %w", entity, err)
-			}
+		if err := r.answerAll(rows, nil); err != nil {
+			return fmt.Errorf("entity %x: %w", entity, err)
 		}
 	}
+	if r.Knowledge == Arrival {
+		return eachShard(ctx, trainShards, r.Parallel, func(ctx context.Context, shard int) error {
+			f := &trainFold{r: r, in: r.engine.NewInput(), fresh: r.engine.NewTrainingState}
+			if err := s.shard(ctx, shard, f.arrive); err != nil {
+				return err
+			}
+			return f.end()
+		})
+	}
+	events := newSorter(filepath.Join(r.SpillDir, "events"), s.limit, 0)
+	defer events.close()
+	if err := eachShard(ctx, trainShards, r.Parallel, func(ctx context.Context, shard int) error {
+		f := &trainFold{r: r, in: r.engine.NewInput(), fresh: r.engine.NewState, shard: shard, events: events}
+		return s.shard(ctx, shard, f.judge)
+	}); err != nil {
+		return err
+	}
+	s.close()
+	events.finish()
 	return eachShard(ctx, trainShards, r.Parallel, func(ctx context.Context, shard int) error {
-		f := &trainFold{r: r, in: r.engine.NewInput()}
-		if err := s.shard(ctx, shard, f.row); err != nil {
+		f := &trainFold{r: r, in: r.engine.NewInput(), fresh: r.engine.NewState}
+		if err := events.shard(ctx, shard, f.settle); err != nil {
+			return err
+		}
+		if err := f.accept(); err != nil {
 			return err
 		}
 		return f.end()
@@ -157,70 +181,119 @@ func eachShard(ctx context.Context, shards, parallel int, fn func(ctx context.Co
 	return context.Cause(ctx)
 }
 
-// trainFold folds the rows of one entity after the other.
+// trainFold folds the rows of one entity after the other. With knowledge
+// Arrival that is one pass, by clock: arrive. With Complete it is two: judge, by
+// clock, hands the events in force to a sorter; settle takes them by event time.
 type trainFold struct {
-	r       *trainRun
-	in      *transforms.Input
-	entity  []byte
-	begun   bool
-	left    []int // labels of the entity not answered yet, by T
-	states  map[int32]*transforms.State
-	applied map[place][]byte // Complete: rows in force
+	r      *trainRun
+	in     *transforms.Input
+	fresh  func(partition int32) *transforms.State
+	entity []byte
+	begun  bool
+	left   []int // labels of the entity not answered yet, by T
+	states map[int32]*transforms.State
+
+	shard  int
+	events *sorter // of judge
+	out    []byte  // its row
+	held   []byte  // of settle: the last row, unless it was taken back
 }
 
-type place struct {
-	partition int32
-	offset    int64
-}
-
-func (f *trainFold) row(row []byte) error {
+// enter begins another entity where the row is of one, and parses the row.
+func (f *trainFold) enter(row []byte) error {
 	if entity, _ := transforms.RowKey(row); !f.begun || string(entity) != string(f.entity) {
 		if err := f.end(); err != nil {
 			return err
 		}
-		f.begin(entity)
+		f.entity, f.begun = append(f.entity[:0], entity...), true
+		f.left = f.r.asked[string(entity)]
+		f.states = map[int32]*transforms.State{}
 	}
 	if !f.r.engine.ParseInput(row, f.in) {
 		return fmt.Errorf("a spilled row of partition %d does not decode", f.in.Partition)
 	}
-	if f.r.Knowledge == Arrival {
-		return f.arrive()
-	}
-	v := f.r.engine.Step(f.state(f.in.Partition), f.in)
-	if v.Replaced {
-		delete(f.applied, place{f.in.Partition, v.ReplacedOffset})
-	}
-	if v.Outcome == transforms.Applied {
-		f.applied[place{f.in.Partition, f.in.Offset}] = slices.Clone(row)
-	}
 	return nil
-}
-
-func (f *trainFold) begin(entity []byte) {
-	f.entity, f.begun = append(f.entity[:0], entity...), true
-	f.left = f.r.asked[string(entity)]
-	f.states, f.applied = map[int32]*transforms.State{}, map[place][]byte{}
 }
 
 func (f *trainFold) state(p int32) *transforms.State {
 	s := f.states[p]
 	if s == nil {
-		if f.r.Knowledge == Arrival {
-			s = f.r.engine.NewTrainingState(p)
-		} else {
-			s = f.r.engine.NewState(p)
-		}
+		s = f.fresh(p)
 		f.states[p] = s
 	}
 	return s
 }
 
 // arrive answers the labels before the record's clock, then folds it.
-func (f *trainFold) arrive() error {
+func (f *trainFold) arrive(row []byte) error {
+	if err := f.enter(row); err != nil {
+		return err
+	}
 	if err := f.answerBefore(f.in.Clock); err != nil {
 		return err
 	}
 	f.r.engine.Step(f.state(f.in.Partition), f.in)
+	return nil
+}
+
+// judge folds a record and hands on what its verdict changes of the events in
+// force: itself, as an accepted row, and the one that it replaced, as one that
+// is not. Rows are keyed by event time in the place of the clock, so both rows
+// of an event that was replaced have one key.
+func (f *trainFold) judge(row []byte) error {
+	if err := f.enter(row); err != nil {
+		return err
+	}
+	v := f.r.engine.Step(f.state(f.in.Partition), f.in)
+	if v.Outcome == transforms.Applied {
+		if err := f.hand(); err != nil {
+			return err
+		}
+	}
+	if !v.Replaced || v.ReplacedOutcome != transforms.Applied {
+		return nil
+	}
+	f.in.Offset, f.in.EventTime, f.in.Accept = v.ReplacedOffset, v.ReplacedEventTime, false
+	return f.hand()
+}
+
+// hand adds the input as a row of the events in force, unless no label can see it.
+func (f *trainFold) hand() error {
+	if f.in.EventTime >= f.r.labels[f.left[len(f.left)-1]].T {
+		return nil
+	}
+	f.in.Clock = f.in.EventTime
+	f.out = f.in.AppendInput(f.out[:0])
+	return f.events.add(f.shard, f.out)
+}
+
+// settle accepts the row before, unless this one takes it back.
+func (f *trainFold) settle(row []byte) error {
+	if len(f.held) > 0 && compareRows(f.held, row) == 0 {
+		f.held = f.held[:0]
+		return nil
+	}
+	if err := f.accept(); err != nil {
+		return err
+	}
+	f.held = append(f.held[:0], row...)
+	return nil
+}
+
+// accept answers the labels up to the held event's time, then enters it. One
+// state stands for all partitions.
+func (f *trainFold) accept() error {
+	if len(f.held) == 0 {
+		return nil
+	}
+	if err := f.enter(f.held); err != nil {
+		return err
+	}
+	f.held = f.held[:0]
+	if err := f.answerBefore(f.in.EventTime.AddSat(1)); err != nil {
+		return err
+	}
+	f.r.engine.Accept(f.state(0), f.in)
 	return nil
 }
 
@@ -243,52 +316,14 @@ func (f *trainFold) parts() []*transforms.State {
 	return parts
 }
 
-// end answers what is left of the entity.
+// end answers what is left of the entity; judge leaves that to settle.
 func (f *trainFold) end() error {
-	if !f.begun {
+	if !f.begun || f.events != nil {
 		return nil
-	}
-	if f.r.Knowledge == Complete {
-		if err := f.byEventTime(); err != nil {
-			return err
-		}
 	}
 	rows := f.left
 	f.left, f.begun = nil, false
 	return f.r.answerAll(rows, f.parts())
-}
-
-// byEventTime enters the events in force in order of event time and answers
-// each label between those before and those at or after its T.
-func (f *trainFold) byEventTime() error {
-	s := f.r.engine.NewState(0)
-	f.states = map[int32]*transforms.State{0: s}
-	events := make([]*transforms.Input, 0, len(f.applied))
-	for _, row := range f.applied {
-		in := f.r.engine.NewInput()
-		if !f.r.engine.ParseInput(row, in) {
-			return fmt.Errorf("a spilled row does not decode")
-		}
-		events = append(events, in)
-	}
-	clear(f.applied)
-	sort.Slice(events, func(i, j int) bool {
-		a, b := events[i], events[j]
-		if a.EventTime != b.EventTime {
-			return a.EventTime < b.EventTime
-		}
-		if a.Partition != b.Partition {
-			return a.Partition < b.Partition
-		}
-		return a.Offset < b.Offset
-	})
-	for _, in := range events {
-		if err := f.answerBefore(in.EventTime.AddSat(1)); err != nil {
-			return err
-		}
-		f.r.engine.Accept(s, in)
-	}
-	return nil
 }
 
 // answerAll fills in the results of labels from states.
