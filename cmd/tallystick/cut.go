@@ -22,6 +22,9 @@ func cutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkFile("--output", out); err != nil {
+				return err
+			}
 			client, err := c.open(cmd.Context())
 			if err != nil {
 				return err

@@ -63,6 +63,9 @@ func (r *replayFlags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := r.checkOutputs(); err != nil {
+		return err
+	}
 	client, err := r.open(ctx)
 	if err != nil {
 		return err
@@ -88,12 +91,31 @@ func (r *replayFlags) run(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
+func (r *replayFlags) checkOutputs() error {
+	if err := checkFile("--save-cut", r.saveCut); err != nil {
+		return err
+	}
+	if err := checkTree("--out", r.out); err != nil {
+		return err
+	}
+	if err := checkTree("--quarantine", r.quarantine); err != nil {
+		return err
+	}
+	return checkDir("--spill-dir", r.spill)
+}
+
 // replay replays every view over the cut and fills in the cut's clocks.
-func (r *replayFlags) replay(ctx context.Context, client *log.Client, cut *schemas.Cut, vs []*definition.View) (*replayOutput, error) {
+func (r *replayFlags) replay(ctx context.Context, client *log.Client, cut *schemas.Cut, vs []*definition.View) (_ *replayOutput, err error) {
 	if r.quarantine != "" {
+		_, missing := os.Stat(r.quarantine)
 		if err := os.MkdirAll(r.quarantine, 0o755); err != nil {
 			return nil, usagef("--quarantine: %w", err)
 		}
+		defer func() {
+			if err != nil && missing != nil {
+				os.Remove(r.quarantine) // unless a view's file is in it
+			}
+		}()
 	}
 	out := &replayOutput{Cut: cut, Root: r.out}
 	for _, v := range vs {

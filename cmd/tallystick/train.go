@@ -143,8 +143,16 @@ func (t *trainFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return usage(err)
 	}
+	if len(labels.T) == 0 {
+		return usagef("labels %s: it has no rows, so there is nothing to answer", t.labels)
+	}
 	if err := a.checkColumns(labels); err != nil {
 		return err
+	}
+	for _, o := range [][2]string{{"--output", t.output}, {"--save-cut", t.saveCut}} {
+		if err := checkFile(o[0], o[1]); err != nil {
+			return err
+		}
 	}
 	client, err := t.open(ctx)
 	if err != nil {
