@@ -15,6 +15,7 @@ import (
 	"github.com/tallystick/tallystick/store/online"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/expr"
 )
 
 // getFlags are the flags of `get`.
@@ -57,7 +58,7 @@ func (g *getFlags) run(ctx context.Context, w io.Writer, name string, args []str
 	q := schemas.Micros(time.Now().UnixMicro())
 	if g.at != "" {
 		if q, err = schemas.ParseInstant(g.at); err != nil {
-			return usagef("--at: %w", err)
+			return usagef("--at: %w; write it as in 2026-01-31T12:00:00Z", err)
 		}
 	}
 	redis, err := g.redisFlags.open(ctx)
@@ -81,11 +82,26 @@ func askedBy(def *definition.Definition, name string) (*asked, error) {
 	t := trainFlags{view: name}
 	if _, err := def.View(name); err != nil {
 		if _, e := def.Service(name); e != nil {
-			return nil, usagef("%w, and no service has that name", err)
+			return nil, unknownName(def, name)
 		}
 		t = trainFlags{service: name}
 	}
 	return t.ask(def)
+}
+
+func unknownName(def *definition.Definition, name string) error {
+	var known []string
+	for _, v := range def.Views {
+		known = append(known, v.Name)
+	}
+	for _, s := range def.Services {
+		known = append(known, s.Name)
+	}
+	hint := expr.DidYouMean(name, known)
+	if hint == "" {
+		hint = "there are " + strings.Join(known, ", ")
+	}
+	return usagef("no view or service is called `%s`; %s", name, hint)
 }
 
 // parseKey reads KEY=VALUE arguments, one for every key field.

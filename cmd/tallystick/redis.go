@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/tallystick/tallystick/store/online"
@@ -27,6 +28,14 @@ func (r *redisFlags) add(cmd *cobra.Command) {
 	f.BoolVar(&r.cluster, "redis-cluster", false, "the single --redis address is a Cluster's")
 	f.StringVar(&r.username, "redis-username", "", "ACL user")
 }
+
+// quiet keeps go-redis from writing to standard error by itself: what fails is
+// told once, by the error that is returned.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+func init() { goredis.SetLogger(quiet{}) }
 
 // open connects to the online store.
 func (r *redisFlags) open(ctx context.Context) (*online.Client, error) {

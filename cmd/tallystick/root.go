@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/transforms/expr"
 )
 
 // Exit codes. Scripts go by them: docs/cli.md lists them.
@@ -70,6 +72,20 @@ func newRoot() *cobra.Command {
 	root.AddCommand(checkCommand(), cutCommand(), trainCommand(), replayCommand(), streamCommand(), getCommand(), dropCommand(), tickCommand(), demoCommand(), reconcileCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)
+	}
+	root.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		hint := "see `tallystick --help`"
+		if h := expr.DidYouMean(args[0], names); h != "" {
+			hint = h
+		}
+		return usagef("unknown command `%s`; %s", args[0], hint)
 	}
 	return root
 }
