@@ -92,8 +92,8 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 	}
 	var cut *schemas.Cut
 	if s.until != "" && s.until != "end" {
-		if cut, err = schemas.LoadCut(s.until); err != nil {
-			return usage(err)
+		if cut, err = cutOf(ctx, nil, s.until, topics(vs)); err != nil {
+			return err
 		}
 	}
 	client, err := s.common.open(ctx)
@@ -207,10 +207,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 		fmt.Fprintf(s.notices, "%s: partition %d: %s\n", v.Name, n.Partition, noticeText(n))
 	}}
 	if cut != nil {
-		tc, ok := cut.Topics[v.Source.Topic]
-		if !ok {
-			return usagef("cut file %s does not name topic %s", s.until, v.Source.Topic)
-		}
+		tc := cut.Topics[v.Source.Topic]
 		o.Until = &tc
 	}
 	var sink stream.Sink = redis.Store(v)
