@@ -75,7 +75,7 @@ func LoadCut(path string) (*Cut, error) {
 		return nil, fmt.Errorf("cut file %s is not a cut: %w; write one with `tallystick cut`", path, err)
 	}
 	if err := c.Validate(); err != nil {
-		return nil, fmt.Errorf("cut file %s: %w", path, err)
+		return nil, fmt.Errorf("cut file %s: %w; write one with `tallystick cut`", path, err)
 	}
 	return &c, nil
 }

@@ -101,6 +101,8 @@ func ReadLabels(path string, opt LabelOptions) (*Labels, error) {
 		return nil, &LabelError{File: path, Reason: "it is empty", Hint: "a label file has a timestamp column and the key columns"}
 	case err != nil && err != io.ErrUnexpectedEOF:
 		return nil, fmt.Errorf("labels: %w", err)
+	case magic[0] == 0xff && magic[1] == 0xfe, magic[0] == 0xfe && magic[1] == 0xff:
+		return nil, &LabelError{File: path, Reason: "it is UTF-16", Hint: "save it as UTF-8"}
 	case magic[0] == 0x1f && magic[1] == 0x8b:
 		return nil, &LabelError{File: path, Reason: "it is compressed", Hint: "decompress it"}
 	case string(magic[:n]) == "PAR1":
