@@ -13,6 +13,8 @@
 //     of them, `-seed N` one alone.
 //   - start_test.go: folds that start late (K8), and count_distinct (V2).
 //   - hostile_test.go: bytes that Encode does not write (S3); readers at once.
+//   - e2e_*_test.go: the built program on random projects, bit by bit; bad input.
+//     `go test -run EndToEnd -e2e 200` runs more, `-e2e 1 -e2e-from N` one alone.
 //   - golden_test.go, testdata/boundaries.csv: window boundaries worked out by
 //     hand (V3, V10).
 package integration
