@@ -101,8 +101,18 @@ func topics(vs []*definition.View) []string {
 	return out
 }
 
-// cutOf reads the cut file, or fixes a cut now when there is none (K1).
+// cutOf reads the cut file, or fixes a cut now when there is none (K1). Topics
+// that are no event sources are refused (K6).
 func cutOf(ctx context.Context, client *log.Client, path string, topics []string) (*schemas.Cut, error) {
+	for _, name := range topics {
+		t, err := client.Describe(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := t.CheckEventSource(); err != nil { // what it warns of concerns the stream, which says so
+			return nil, err
+		}
+	}
 	if path == "" {
 		return client.Cut(ctx, topics...)
 	}

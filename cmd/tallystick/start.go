@@ -27,6 +27,9 @@ func (s *startFlags) add(cmd *cobra.Command) {
 // are incomplete, Never when the cut begins at offset 0 (K8).
 func (s *startFlags) validFrom(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut) (schemas.Micros, error) {
 	from := schemas.Never
+	if s.clock != "" && !s.adopt {
+		return 0, usagef("--start-clock goes with --adopt-start")
+	}
 	for _, p := range tc.PartitionIDs() {
 		start := tc.Partitions[p].Start
 		if start == 0 {
