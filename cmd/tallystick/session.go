@@ -116,6 +116,11 @@ func cutOf(ctx context.Context, client *log.Client, path string, topics []string
 	if path == "" {
 		return client.Cut(ctx, topics...)
 	}
+	return loadCut(path, topics)
+}
+
+// loadCut reads a cut file that names all of the topics.
+func loadCut(path string, topics []string) (*schemas.Cut, error) {
 	cut, err := schemas.LoadCut(path)
 	if err != nil {
 		return nil, usage(err)

@@ -92,7 +92,7 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 	}
 	var cut *schemas.Cut
 	if s.until != "" && s.until != "end" {
-		if cut, err = cutOf(ctx, nil, s.until, topics(vs)); err != nil {
+		if cut, err = loadCut(s.until, topics(vs)); err != nil {
 			return err
 		}
 	}
