@@ -223,7 +223,6 @@ func (g *e2eLog) when(c *e2eColumn, like *e2eRecord) (oracle.Val, bool) {
 		pick(g.r, 0, 0, 0, 0, 1, g.unit, g.cfg.MaxFuture, g.cfg.MaxFuture+1)
 	if like != nil {
 		if g.r.IntN(3) == 0 {
-			want = like.vals[c.field].I
 			if like.vals[c.field].Kind != e2eKinds[c.typ] || c.rule != nil || c.typ != g.time.typ {
 				return oracle.Val{}, false
 			}

@@ -80,7 +80,6 @@ type e2eWriter struct {
 	stem        string // of its file
 	columns     []e2eColumn
 	boxNullable bool
-	unreadable  bool // lacks a field that has no default: incompatible: quarantine
 }
 
 func (w *e2eWriter) column(field int) *e2eColumn {

@@ -23,7 +23,6 @@ type e2eSource struct {
 	parts       int
 	wild        bool
 	logs        [][]e2eRecord
-	topicID     string
 }
 
 func newE2ESource(r *rand.Rand, seed uint64, n int) *e2eSource {
