@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/tallystick/tallystick/examples/flights"
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/store/online"
 	"github.com/tallystick/tallystick/store/reconcile"
 	"github.com/tallystick/tallystick/stream"
@@ -55,8 +58,16 @@ func demoCommand() *cobra.Command {
 	return cmd
 }
 
+// demoMemory bounds the memory that the demo, its Kafka and its Redis take;
+// beyond it the garbage collector works harder.
+const demoMemory = 600 << 20
+
 func (d *demo) run(ctx context.Context) error {
 	begin := time.Now()
+	if before := debug.SetMemoryLimit(-1); before > demoMemory { // a lower GOMEMLIMIT stands
+		debug.SetMemoryLimit(demoMemory)
+		defer debug.SetMemoryLimit(before)
+	}
 	if err := d.start(ctx); err != nil {
 		return err
 	}
@@ -81,6 +92,9 @@ The definition is %[2]s. Done in %.0[3]f s.
 
 // start unpacks the definition and starts the servers.
 func (d *demo) start(ctx context.Context) error {
+	if err := checkDemoDir(d.dir); err != nil {
+		return err
+	}
 	if err := unpack(d.dir); err != nil {
 		return usagef("--dir: %w", err)
 	}
@@ -108,20 +122,59 @@ func (d *demo) stop() {
 	d.log.close()
 }
 
+// checkDemoDir refuses a directory that cannot be written, that cannot hold
+// tables, or in which somebody has changed what the demo unpacked.
+func checkDemoDir(dir string) error {
+	if dir == "" {
+		return usagef("--dir: name a directory")
+	}
+	if err := checkTree("--dir", dir); err != nil {
+		return err
+	}
+	tables, err := filepath.Abs(filepath.Join(dir, "tables"))
+	if err != nil {
+		return usagef("--dir: %w", err)
+	}
+	if err := offline.CheckRoot(tables); err != nil {
+		return usagef("--dir: %w", err)
+	}
+	return eachFile(func(path string, ours []byte) error {
+		theirs, err := os.ReadFile(filepath.Join(dir, path))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return usagef("--dir: %w", err)
+		}
+		if !bytes.Equal(theirs, ours) {
+			return usagef("--dir: %s is not the demo's own and would be overwritten: name another directory, or remove the file", filepath.Join(dir, path))
+		}
+		return nil
+	})
+}
+
 // unpack writes the definition and its schemas into dir.
 func unpack(dir string) error {
-	return fs.WalkDir(flights.Files, ".", func(path string, e fs.DirEntry, err error) error {
-		if err != nil || strings.HasPrefix(path, "data") {
+	return eachFile(func(path string, b []byte) error {
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if e.IsDir() {
-			return os.MkdirAll(filepath.Join(dir, path), 0o755)
+		return os.WriteFile(path, b, 0o644)
+	})
+}
+
+// eachFile calls fn with the definition and its schemas.
+func eachFile(fn func(path string, b []byte) error) error {
+	return fs.WalkDir(flights.Files, ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || strings.HasPrefix(path, "data") {
+			return err
 		}
 		b, err := flights.Files.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, path), b, 0o644)
+		return fn(path, b)
 	})
 }
 
@@ -261,7 +314,13 @@ func (d *demo) damage(ctx context.Context) error {
 		found[x.Cause] = true
 		fmt.Fprintf(d.w, "  %-8s %s, partition %d, %s tile of %v: Redis %s, Parquet %s\n", x.Cause, strings.Join(x.Key, " "), *x.Partition, x.Level, x.Start, x.Online, x.Offline)
 	}
-	fmt.Fprintf(d.w, "verdict: %s; %d differences, each with its cause: %v\n", out.Verdict, out.Views[0].Differences, out.Views[0].Causes)
+	var causes []string
+	for _, c := range reconcile.Causes() {
+		if n := out.Views[0].Causes[c]; n > 0 {
+			causes = append(causes, fmt.Sprintf("%d %s", n, c))
+		}
+	}
+	fmt.Fprintf(d.w, "verdict: %s; %d differences, in tiles and in the values that they make: %s\n", out.Verdict, out.Views[0].Differences, strings.Join(causes, ", "))
 	if !found[reconcile.Corrupt] || !found[reconcile.Missing] {
 		return errors.New("the damage should have been found as corrupt and missing")
 	}

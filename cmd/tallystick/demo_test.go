@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,5 +19,37 @@ func TestDemo(t *testing.T) {
 	}
 	if n := strings.Count(out, "\n"); n > 30 {
 		t.Errorf("%d lines are more than a screen", n)
+	}
+}
+
+// What the demo cannot use is refused before anything is written; a definition
+// that was changed is not overwritten (B2).
+func TestDemoRefusesDirectory(t *testing.T) {
+	root := t.TempDir()
+	file := filepath.Join(root, "file")
+	changed := filepath.Join(root, "changed")
+	if err := os.Mkdir(changed, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{file, filepath.Join(changed, "tallystick.yaml")} {
+		if err := os.WriteFile(f, []byte("mine"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for dir, want := range map[string]string{
+		"":                                "name a directory",
+		file:                              "is not a directory",
+		changed:                           "would be overwritten",
+		filepath.Join(root, "with space"): "choose a path",
+	} {
+		if out, errs := tally(t, exitUsage, "demo", "--dir", dir); out != "" || !strings.Contains(errs, want) {
+			t.Errorf("%q: %s%s", dir, out, errs)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(changed, "tallystick.yaml")); err != nil || string(b) != "mine" {
+		t.Errorf("the changed definition is now %q, %v", b, err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "with space")); err == nil {
+		t.Error("a refused directory was created")
 	}
 }

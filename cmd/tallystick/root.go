@@ -11,7 +11,7 @@ import (
 	"github.com/tallystick/tallystick/transforms/expr"
 )
 
-// Exit codes. Scripts go by them: docs/cli.md lists them.
+// Exit codes. Scripts go by them: README.md lists them.
 const (
 	exitOK       = 0
 	exitFailed   = 1 // what was asked could not be done: the message says why
@@ -48,6 +48,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted") // by a signal: whatever was under way says no more than that
 	}
 	fmt.Fprintf(stderr, "tallystick: %v\n", err)
 	var e *exitError
