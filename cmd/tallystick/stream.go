@@ -225,7 +225,62 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.watch(watched, v.Name, worker, phase)
-	return worker.Run(ctx)
+	lag := &lagGauge{client: client, view: v, worker: worker, notices: s.notices}
+	go lag.run(watched)
+	err = worker.Run(ctx)
+	stop()
+	lag.last(ctx)
+	return err
+}
+
+// lagGauge commits where a view's markers stand to a consumer group, so that
+// Kafka's own tools show its lag. The truth is in the markers (K4).
+type lagGauge struct {
+	client  *log.Client
+	view    *definition.View
+	worker  *stream.Worker
+	notices io.Writer
+}
+
+// gaugeEvery is the distance of two commits.
+const gaugeEvery = 5 * time.Second
+
+func (g *lagGauge) run(ctx context.Context) {
+	t := time.NewTicker(gaugeEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if err := g.commit(ctx); err != nil && ctx.Err() == nil {
+				fmt.Fprintf(g.notices, "%s: lag not told: %v\n", g.view.Name, err)
+			}
+		}
+	}
+}
+
+// last commits where the worker stopped. A gauge that cannot be set is no
+// reason to fail.
+func (g *lagGauge) last(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gaugeEvery)
+	defer cancel()
+	if err := g.commit(ctx); err != nil {
+		fmt.Fprintf(g.notices, "%s: lag not told: %v\n", g.view.Name, err)
+	}
+}
+
+func (g *lagGauge) commit(ctx context.Context) error {
+	next := map[int32]int64{}
+	for _, p := range g.worker.Status() {
+		if p.Written >= 0 && p.Phase != "opening" {
+			next[p.Partition] = p.Written
+		}
+	}
+	if len(next) == 0 {
+		return nil
+	}
+	return g.client.CommitOffsets(ctx, "tallystick."+g.view.Name+"."+g.view.Fingerprint[:8], g.view.Source.Topic, next)
 }
 
 func noticeText(n stream.Notice) string {
