@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tallystick/tallystick/transforms/definition"
+
 	"github.com/tallystick/tallystick/transforms/expr"
 )
 
@@ -52,7 +54,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted") // by a signal: whatever was under way says no more than that
 	}
-	fmt.Fprintf(stderr, "tallystick: %v\n", err)
+	var faults *definition.Errors
+	if errors.As(err, &faults) { // lines that begin with file:line:column, as editors read them
+		fmt.Fprintln(stderr, faults)
+	} else {
+		fmt.Fprintf(stderr, "tallystick: %v\n", err)
+	}
 	var e *exitError
 	if errors.As(err, &e) {
 		return e.code

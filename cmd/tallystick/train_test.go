@@ -39,7 +39,7 @@ func flightsLog(t *testing.T) *embeddedLog {
 // tally runs the program and returns its output.
 func tally(t *testing.T, wantCode int, args ...string) (stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
 	if code := run(ctx, args, &out, &errs); code != wantCode {
