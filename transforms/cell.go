@@ -65,13 +65,24 @@ func (a *orderKey) less(b *orderKey) bool {
 // aggregator is one row of the table of partial aggregates. Add and merge are
 // exact, associative and commutative (V2); append writes canonical bytes; parse
 // returns the length it took, 0 for anything that append would not write, and
-// overwrites all that the other methods look at.
+// overwrites all that the other methods look at. Fold merges what sound bytes
+// hold into each of cells, which are at least one; tmp is working memory.
 type aggregator interface {
 	add(c *cell, v schemas.Value, at *orderKey)
 	merge(c, d *cell)
 	append(dst []byte, c *cell) []byte
 	parse(b []byte, c *cell) int
 	skip(b []byte) int // the length of what parse would read from sound bytes
+	fold(b []byte, cells []*cell, tmp *cell) int
+}
+
+// fold is aggregator.fold in terms of the other methods.
+func fold[A aggregator](a A, b []byte, cells []*cell, tmp *cell) int {
+	w := a.parse(b, tmp)
+	for _, c := range cells {
+		a.merge(c, tmp)
+	}
+	return w
 }
 
 // partial returns the aggregator that keeps what aggregation a over inputs of
@@ -113,6 +124,14 @@ func (counts) parse(b []byte, c *cell) int {
 
 func (counts) skip(b []byte) int {
 	_, w := uvarint(b)
+	return w
+}
+
+func (a counts) fold(b []byte, cells []*cell, _ *cell) int {
+	n, w := uvarint(b)
+	for _, c := range cells {
+		c.n += int64(n)
+	}
 	return w
 }
 
@@ -162,6 +181,23 @@ func (sums) skip(b []byte) int {
 	return w + skipSum(b[w:])
 }
 
+// fold is most of what a read does: it adds the bytes up as they stand.
+func (a sums) fold(b []byte, cells []*cell, tmp *cell) int {
+	n, w := uvarint(b)
+	if n == 0 {
+		return w
+	}
+	hi, lo, exp, w2 := loadSum(b[w:])
+	if w2 == 0 {
+		return fold(a, b, cells, tmp)
+	}
+	for _, c := range cells {
+		c.n += int64(n)
+		c.sum.add128(hi, lo, exp)
+	}
+	return w + w2
+}
+
 // moments keeps n, Σx and Σx².
 type moments struct{ double bool }
 
@@ -208,6 +244,8 @@ func (a moments) parse(b []byte, c *cell) int {
 	}
 	return w + n
 }
+
+func (a moments) fold(b []byte, cells []*cell, tmp *cell) int { return fold(a, b, cells, tmp) }
 
 func (moments) skip(b []byte) int {
 	n, w := uvarint(b)
@@ -278,6 +316,8 @@ func (a extremes) parse(b []byte, c *cell) int {
 	return 1 + w
 }
 
+func (a extremes) fold(b []byte, cells []*cell, tmp *cell) int { return fold(a, b, cells, tmp) }
+
 func (a extremes) skip(b []byte) int {
 	if b[0] == 0 {
 		return 1
@@ -341,6 +381,8 @@ func (a ordered) parse(b []byte, c *cell) int {
 	c.x.value = v
 	return len(b) - len(r.b) + w
 }
+
+func (a ordered) fold(b []byte, cells []*cell, tmp *cell) int { return fold(a, b, cells, tmp) }
 
 func (a ordered) skip(b []byte) int {
 	if b[0] == 0 {

@@ -224,14 +224,10 @@ func (e *evaluation) addBody(l *level, body []byte) {
 		c.n += int64(n)
 	}
 	for i, accs := range e.active[:len(l.cells)] {
-		agg := l.cells[i].agg
-		if len(accs) == 0 {
+		if agg := l.cells[i].agg; len(accs) == 0 {
 			body = body[agg.skip(body):]
-			continue
-		}
-		body = body[agg.parse(body, &e.used):]
-		for _, c := range accs {
-			agg.merge(c, &e.used)
+		} else {
+			body = body[agg.fold(body, accs, &e.used):]
 		}
 	}
 }
