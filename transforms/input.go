@@ -29,16 +29,16 @@ type Input struct {
 	filters []bool
 	values  []schemas.Value
 	row     []byte
-	order   orderKey // set when the event is placed
-	tiles   []*tile  // working memory, per level
-	enc     []byte   // working memory
+	order   orderKey    // set when the event is placed
+	work    []workspace // per level
+	enc     []byte      // working memory
 }
 
 // NewInput returns an Input for Prepare.
 func (v *View) NewInput() *Input {
 	in := &Input{filters: make([]bool, len(v.spec.Filters)), values: make([]schemas.Value, len(v.spec.Inputs))}
 	for li := range v.levels {
-		in.tiles = append(in.tiles, v.levels[li].newTile())
+		in.work = append(in.work, workspace{tile: v.levels[li].newTile()})
 	}
 	return in
 }

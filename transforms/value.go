@@ -161,6 +161,7 @@ func (v *View) collectLevel(e *evaluation, s *State, li int) {
 	if len(s.base) > 0 && lo == schemas.Never {
 		e.addBase(l, li, s.base)
 	}
+	l.freeze(x)
 	all := l.indexes(interval{lo, hi})
 	e.until = math.MinInt64
 	c, more := x.walkFrom(all.first)
@@ -234,7 +235,7 @@ func (e *evaluation) addBody(l *level, body []byte) {
 
 // addBase adds what left the coarsest level to the lifetime features.
 func (e *evaluation) addBase(l *level, li int, base []byte) {
-	t := e.in.tiles[li]
+	t := e.in.work[li].tile
 	t.reset(0)
 	if !l.parseBase(base, t) {
 		panic("transforms: a base in memory does not decode")
