@@ -20,9 +20,10 @@ type cell struct {
 // cellExtra is the part of a cell that most aggregates do without.
 type cellExtra struct {
 	squares exactSum
-	order   orderKey
-	value   schemas.Value
+	held    ranked
 	hashes  []uint64 // ascending
+	list    []ranked // ascending by order
+	buckets []bucket // ascending by index
 }
 
 func (c *cell) extra() *cellExtra {
@@ -37,29 +38,9 @@ func (c *cell) reset() {
 	x := c.x
 	*c = cell{}
 	if x != nil {
-		*x = cellExtra{hashes: x.hashes[:0]}
+		*x = cellExtra{hashes: x.hashes[:0], list: x.list[:0], buckets: x.buckets[:0]}
 		c.x = x
 	}
-}
-
-// orderKey orders events for first and last (V5).
-type orderKey struct {
-	eventTime schemas.Micros
-	version   int64
-	partition int32
-	offset    int64
-}
-
-func (a *orderKey) less(b *orderKey) bool {
-	switch {
-	case a.eventTime != b.eventTime:
-		return a.eventTime < b.eventTime
-	case a.version != b.version:
-		return a.version < b.version
-	case a.partition != b.partition:
-		return a.partition < b.partition
-	}
-	return a.offset < b.offset
 }
 
 // aggregator is one row of the table of partial aggregates. Add and merge are
@@ -85,10 +66,11 @@ func fold[A aggregator](a A, b []byte, cells []*cell, tmp *cell) int {
 	return w
 }
 
-// partial returns the aggregator that keeps what aggregation a over inputs of
-// kind k needs. Aggregations that need the same share it: mean reads a sum.
-func partial(a Aggregation, k schemas.Kind) aggregator {
-	switch a {
+// partial returns the aggregator that keeps what a feature over inputs of kind
+// k, picked by inputs of kind by, needs. Features that need the same share it:
+// mean reads a sum.
+func (f *Feature) partial(k, by schemas.Kind) aggregator {
+	switch f.Aggregation {
 	case Count:
 		return counts{}
 	case Sum, Mean:
@@ -99,10 +81,14 @@ func partial(a Aggregation, k schemas.Kind) aggregator {
 		return extremes{kind: k, sign: 1}
 	case Max:
 		return extremes{kind: k, sign: -1}
-	case First:
-		return ordered{kind: k}
-	case Last:
-		return ordered{kind: k, last: true}
+	case First, MinBy:
+		return ordered{kind: k, by: by}
+	case Last, MaxBy:
+		return ordered{kind: k, by: by, last: true}
+	case FirstK, LastK:
+		return series{kind: k, k: f.K, last: f.Aggregation == LastK}
+	case Quantile:
+		return histogram{}
 	}
 	return distinct{}
 }
@@ -266,8 +252,8 @@ type extremes struct {
 func (a extremes) add(c *cell, v schemas.Value, _ *orderKey) {
 	switch {
 	case a.kind == schemas.String || a.kind == schemas.Bytes:
-		if x := c.extra(); c.n == 0 || v.Compare(x.value)*a.sign < 0 {
-			x.value = v
+		if x := c.extra(); c.n == 0 || v.Compare(x.held.value)*a.sign < 0 {
+			x.held.value = v
 		}
 	case c.n == 0 || v.Compare(a.value(c))*a.sign < 0:
 		c.sum.lo = scalarBits(v)
@@ -277,7 +263,7 @@ func (a extremes) add(c *cell, v schemas.Value, _ *orderKey) {
 
 func (a extremes) value(c *cell) schemas.Value {
 	if a.kind == schemas.String || a.kind == schemas.Bytes {
-		return c.x.value
+		return c.x.held.value
 	}
 	return scalarValue(a.kind, c.sum.lo)
 }
@@ -309,7 +295,7 @@ func (a extremes) parse(b []byte, c *cell) int {
 		return 0
 	}
 	if a.kind == schemas.String || a.kind == schemas.Bytes {
-		c.extra().value = v
+		c.extra().held.value = v
 	} else {
 		c.sum.lo = scalarBits(v)
 	}
@@ -323,77 +309,6 @@ func (a extremes) skip(b []byte) int {
 		return 1
 	}
 	return 1 + skipScalar(b[1:], a.kind)
-}
-
-// ordered keeps the first or last value by orderKey (V5).
-type ordered struct {
-	kind schemas.Kind
-	last bool
-}
-
-func (a ordered) add(c *cell, v schemas.Value, at *orderKey) {
-	x := c.extra()
-	if c.n == 0 || at.less(&x.order) != a.last {
-		x.order, x.value = *at, v
-	}
-	c.n = 1
-}
-
-func (a ordered) merge(c, d *cell) {
-	if d.n != 0 {
-		a.add(c, d.x.value, &d.x.order)
-	}
-}
-
-func (a ordered) append(dst []byte, c *cell) []byte {
-	dst = append(dst, byte(c.n))
-	if c.n == 0 {
-		return dst
-	}
-	k := &c.x.order
-	dst = binary.AppendVarint(dst, int64(k.eventTime))
-	dst = binary.AppendVarint(dst, k.version)
-	dst = binary.AppendUvarint(dst, uint64(k.partition))
-	dst = binary.AppendUvarint(dst, uint64(k.offset))
-	return appendScalar(dst, c.x.value)
-}
-
-func (a ordered) parse(b []byte, c *cell) int {
-	if len(b) == 0 || b[0] > 1 {
-		return 0
-	}
-	c.n = int64(b[0])
-	if c.n == 0 {
-		return 1
-	}
-	r := reader{b: b[1:]}
-	k := &c.extra().order
-	k.eventTime, k.version = schemas.Micros(r.varint()), r.varint()
-	p, o := r.uvarint(), r.uvarint()
-	if p > math.MaxInt32 || o > math.MaxInt64 {
-		return 0
-	}
-	k.partition, k.offset = int32(p), int64(o)
-	v, w := parseScalar(r.b, a.kind)
-	if r.bad || w == 0 {
-		return 0
-	}
-	c.x.value = v
-	return len(b) - len(r.b) + w
-}
-
-func (a ordered) fold(b []byte, cells []*cell, tmp *cell) int { return fold(a, b, cells, tmp) }
-
-func (a ordered) skip(b []byte) int {
-	if b[0] == 0 {
-		return 1
-	}
-	w := 1
-	for range 4 { // the order key: four varints
-		_, n := uvarint(b[w:])
-		w += n
-	}
-	return w + skipScalar(b[w:], a.kind)
 }
 
 // keep returns v with text of its own: that of a cell aliases what it was read from.

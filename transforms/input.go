@@ -71,9 +71,19 @@ func (v *View) bindFields() {
 	slices.Sort(v.slots)
 	v.uses = make([][]int, len(s.Inputs))
 	for _, f := range s.Features {
-		if f.Derived == nil && f.Input >= 0 && !slices.Contains(v.uses[f.Input], f.Filter) {
-			v.uses[f.Input] = append(v.uses[f.Input], f.Filter)
+		if f.Derived != nil || f.Input < 0 {
+			continue
 		}
+		v.use(f.Input, f.Filter)
+		if f.Aggregation.ByInput() {
+			v.use(f.By, f.Filter)
+		}
+	}
+}
+
+func (v *View) use(input, filter int) {
+	if !slices.Contains(v.uses[input], filter) {
+		v.uses[input] = append(v.uses[input], filter)
 	}
 }
 

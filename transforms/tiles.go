@@ -430,10 +430,16 @@ func (s *cellSpec) addInput(c *cell, in *Input) {
 	if s.filter >= 0 && !in.filters[s.filter] {
 		return
 	}
-	if s.input < 0 {
+	switch {
+	case s.input < 0:
 		s.agg.add(c, schemas.Value{}, &in.order)
-	} else if x := in.values[s.input]; !x.IsNull() {
-		s.agg.add(c, x, &in.order)
+	case in.values[s.input].IsNull():
+	case s.by < 0:
+		s.agg.add(c, in.values[s.input], &in.order)
+	case !in.values[s.by].IsNull():
+		in.order.by = in.values[s.by]
+		s.agg.add(c, in.values[s.input], &in.order)
+		in.order.by = schemas.Value{}
 	}
 }
 

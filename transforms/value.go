@@ -369,8 +369,12 @@ func (f *Feature) finish(c *cell) Result {
 		return finite(schemas.DoubleValue(x), ok)
 	case Min, Max:
 		return Result{keep(extremes{kind: f.Kind}.value(c)), Present}
-	case First, Last:
-		return Result{keep(c.x.value), Present}
+	case First, Last, MinBy, MaxBy:
+		return Result{keep(c.x.held.value), Present}
+	case FirstK, LastK:
+		return Result{c.values(), Present}
+	case Quantile:
+		return Result{schemas.DoubleValue(c.quantile(f.Q)), Approximate}
 	}
 	return f.spread(c)
 }
