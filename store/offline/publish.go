@@ -12,6 +12,7 @@ import (
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // Mode says what becomes of the rows that a table already has.
@@ -41,7 +42,7 @@ type Publication struct {
 	Boundary *schemas.Micros `json:"boundary,omitempty"`
 	// ValidFrom: windows that begin at or before it are incomplete (K8).
 	ValidFrom *schemas.Micros `json:"valid_from,omitempty"`
-	Ledgers   []LedgerEntry   `json:"ledgers"`
+	Ledgers   []rows.Ledger   `json:"ledgers"`
 	Days      []DayEntry      `json:"days,omitempty"`
 	// Gate records what B6 found and who accepted it; any JSON.
 	Gate json.RawMessage `json:"gate,omitempty"`
@@ -53,13 +54,6 @@ type Publication struct {
 type DateRange struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-}
-
-// LedgerEntry is the ledger of one shard and partition.
-type LedgerEntry struct {
-	Shard     int   `json:"shard"`
-	Partition int32 `json:"partition"`
-	transforms.Ledger
 }
 
 // DayEntry is the ledger of one UTC day of event time in one partition. Day is

@@ -8,26 +8,26 @@ import (
 	"sync"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // QuarantineWriter writes quarantined records into one plain Parquet file, with
 // event_date and source_partition as its first columns. Rows come in any order,
 // from any number of goroutines, and are sorted by partition and offset.
 type QuarantineWriter struct {
-	path    string
-	topicID string
-	spool   *spool
-	bufs    sync.Pool
+	path  string
+	spool *spool
+	bufs  sync.Pool
 }
 
 // QuarantineFile begins such a file; nothing is at path until Close. What does
 // not fit memory is spilled into a directory beside it.
-func QuarantineFile(path, topicID string, memory int) *QuarantineWriter {
-	return &QuarantineWriter{path: path, topicID: topicID, spool: newSpool(path+".spill", memory, 0)}
+func QuarantineFile(path string, memory int) *QuarantineWriter {
+	return &QuarantineWriter{path: path, spool: newSpool(path+".spill", memory, 0)}
 }
 
 // Quarantine takes a record.
-func (w *QuarantineWriter) Quarantine(q Quarantined) error {
+func (w *QuarantineWriter) Quarantine(q rows.Quarantined) error {
 	b, _ := w.bufs.Get().(*rowBuffer)
 	if b == nil {
 		b = &rowBuffer{}
@@ -36,9 +36,9 @@ func (w *QuarantineWriter) Quarantine(q Quarantined) error {
 	if d := dayOf(q.Clock); d != noDay {
 		day = schemas.IntValue(d)
 	}
-	b.key = appendInt(appendKey(b.key[:0], Quarantine, 0, q.Partition), q.Offset)
-	b.row = schemas.IntValue(int64(q.Partition)).Append(day.Append(b.row[:0]))
-	for _, v := range quarantineRow(w.topicID, &q) {
+	b.key = appendInt(appendKey(b.key[:0], Quarantine, 0, q.At.Partition), q.At.Offset)
+	b.row = schemas.IntValue(int64(q.At.Partition)).Append(day.Append(b.row[:0]))
+	for _, v := range quarantineRow(&q) {
 		b.row = v.Append(b.row)
 	}
 	err := w.spool.add(b.key, b.row)
