@@ -3,12 +3,12 @@ package batch
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
@@ -41,9 +41,9 @@ type Replay struct {
 	Log        Log
 	Cut        schemas.TopicCut
 	Parallel   int
-	Memory     int   // bytes that the rows to be sorted may take
-	Disk       int64 // bytes that the spill may take; 0 = unbounded
-	SpillDir   string
+	Memory     int            // bytes that the rows to be sorted may take
+	Disk       int64          // bytes that the spill may take; 0 = unbounded
+	SpillDir   string         // for what does not fit; it must exist
 	ValidFrom  schemas.Micros // see Train
 	Tables     Tables         // nil = the rows are counted only
 	Quarantine []Quarantine   // each takes every record that is not counted
@@ -106,10 +106,10 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	run := &replayRun{Replay: r, engine: engine, books: newBooks(), reappear: reappear(&r.View.Spec)}
-	s := newSorter(filepath.Join(r.SpillDir, "rows"), max(r.Memory/2, 1<<20), r.Disk/2)
-	defer s.close()
-	ids := newSorter(filepath.Join(r.SpillDir, "ids"), max(r.Memory/2, 1<<20), r.Disk/2)
-	defer ids.close()
+	s := newSorter(r.SpillDir, "rows", max(r.Memory/2, 1<<20), r.Disk/2)
+	defer s.Close()
+	ids := newSorter(r.SpillDir, "ids", max(r.Memory/2, 1<<20), r.Disk/2)
+	defer ids.Close()
 	if err := run.read(ctx, s, ids); err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 	}
 	if err := eachShard(ctx, engine.Spec().Shards, r.Parallel, func(ctx context.Context, shard int) error {
 		f := &replayFold{run: run, shard: shard, in: engine.NewInput(), books: newBooks()}
-		if err := s.shard(ctx, shard, f.row); err != nil {
+		if err := s.Shard(ctx, shard, f.row); err != nil {
 			return err
 		}
 		if err := f.end(); err != nil {
@@ -131,7 +131,7 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	rep := run.report()
-	rep.BrokenIDs, rep.Spilled = broken, s.spilled+ids.spilled
+	rep.BrokenIDs, rep.Spilled = broken, s.Spilled()+ids.Spilled()
 	return rep, nil
 }
 
@@ -198,7 +198,7 @@ func (b *books) merge(o *books) {
 }
 
 // read sorts what may count and quarantines what its own clock decides.
-func (r *replayRun) read(ctx context.Context, s, ids *sorter) error {
+func (r *replayRun) read(ctx context.Context, s, ids *spill.Sorter) error {
 	sc := &scan{view: r.View, engine: r.engine, source: r.Source, log: r.Log, parallel: r.Parallel, progress: r.Progress}
 	shards := r.engine.Spec().Shards
 	books := map[int32]*books{}
@@ -212,7 +212,7 @@ func (r *replayRun) read(ctx context.Context, s, ids *sorter) error {
 		row := buffers[in.Partition]
 		if in.Fault == nil && len(in.ID) > 0 {
 			*row = appendIDRow((*row)[:0], in)
-			if err := ids.add(transforms.EntityShard(in.ID, shards), *row); err != nil {
+			if err := ids.Add(transforms.EntityShard(in.ID, shards), *row); err != nil {
 				return err
 			}
 		}
@@ -221,13 +221,11 @@ func (r *replayRun) read(ctx context.Context, s, ids *sorter) error {
 			return r.quarantine(in, rec, &v)
 		}
 		*row = in.AppendInput((*row)[:0])
-		return s.add(shard, *row)
+		return s.Add(shard, *row)
 	})
 	if err != nil {
 		return err
 	}
-	s.finish()
-	ids.finish()
 	for _, b := range books {
 		r.books.merge(b)
 	}

@@ -150,7 +150,7 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	defer out.abort()
 	phase := r.meter.phase("replay "+v.Name, cutRecords(tc))
 	job := &batch.Replay{View: v, Source: source, Log: client, Cut: tc, Parallel: r.parallel, Memory: int(r.memory) / 2,
-		Disk: int64(r.disk) / 2, SpillDir: filepath.Join(dir, "fold"), ValidFrom: from, Progress: phase.done}
+		Disk: int64(r.disk) / 2, SpillDir: dir, ValidFrom: from, Progress: phase.done}
 	out.of(job)
 	report, err := job.Run(ctx)
 	phase.end()
@@ -198,7 +198,7 @@ func (r *replayFlags) outputs(ctx context.Context, v *definition.View, dir strin
 	if err != nil {
 		return nil, usagef("--out: %w", err)
 	}
-	o.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: filepath.Join(dir, "tables"), Memory: int(r.memory) / 2, Disk: int64(r.disk) / 2})
+	o.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: dir, Memory: int(r.memory) / 2, Disk: int64(r.disk) / 2})
 	return o, err
 }
 
@@ -224,7 +224,7 @@ func (o *outputs) abort() {
 // publish makes what was written visible, in one publication.
 func (o *outputs) publish(ctx context.Context, v *definition.View, tc schemas.TopicCut, from schemas.Micros, r *batch.Report) error {
 	if o.file != nil {
-		if _, err := o.file.Close(); err != nil {
+		if _, err := o.file.Close(ctx); err != nil {
 			return err
 		}
 	}

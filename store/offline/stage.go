@@ -46,13 +46,23 @@ const NoDate = noDay
 func (w *ViewWriter) Stage(ctx context.Context, cut schemas.TopicCut) (*Staged, error) {
 	s := &stager{ctx: ctx, w: w, openDay: dayOf(cutClock(cut)), out: &Staged{w: w, cut: cut, Files: map[TableName][]StagedFile{}}}
 	defer s.abort()
-	if err := w.spool.each(s.row); err != nil {
+	if err := w.spool.each(ctx, s.row); err != nil {
 		return nil, err
 	}
 	if err := s.end(); err != nil {
 		return nil, err
 	}
-	return s.out, w.spool.close()
+	return s.out, w.spool.Close()
+}
+
+// DuplicateError says that two rows have the same primary key (B6).
+type DuplicateError struct {
+	Table string
+	Key   []byte
+}
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("table %s: two rows have the key %x", e.Table, e.Key)
 }
 
 // stager writes one file after the other.
@@ -71,8 +81,7 @@ type stager struct {
 	values []schemas.Value
 }
 
-func (s *stager) row(key, row []byte) error {
-	k := rowKey(key)
+func (s *stager) row(k rowKey, row []byte) error {
 	if bytes.Equal(k, s.last) {
 		return &DuplicateError{string(tableOrder[k[0]]), bytes.Clone(k[keyPrefix:])}
 	}

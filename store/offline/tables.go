@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"sync"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
@@ -56,7 +55,8 @@ func (t *Tables) Table(name TableName) *Table { return t.tables[name] }
 
 // RunOptions bound one run of a ViewWriter.
 type RunOptions struct {
-	// SpillDir takes rows that do not fit Memory. It must be the run's own.
+	// SpillDir, which must exist, takes rows that do not fit Memory: in one file,
+	// so it must be the run's own.
 	SpillDir string
 	Memory   int   // bytes for rows to be sorted; 0 = 64 MB
 	Disk     int64 // bytes that may be spilled; 0 = unbounded
@@ -77,12 +77,6 @@ type ViewWriter struct {
 	opt   RunOptions
 	spool *spool
 	base  map[TableName]*Snapshot
-	bufs  sync.Pool
-}
-
-type rowBuffer struct {
-	key rowKey
-	row []byte
 }
 
 // NewWriter begins a run on top of the newest versions of the tables.
@@ -90,7 +84,7 @@ func (t *Tables) NewWriter(ctx context.Context, opt RunOptions) (*ViewWriter, er
 	if opt.Memory == 0 {
 		opt.Memory = 64 << 20
 	}
-	w := &ViewWriter{t: t, opt: opt, spool: newSpool(opt.SpillDir, opt.Memory, opt.Disk), base: map[TableName]*Snapshot{}}
+	w := &ViewWriter{t: t, opt: opt, spool: newSpool(filepath.Join(opt.SpillDir, "tables"), opt.Memory, opt.Disk), base: map[TableName]*Snapshot{}}
 	for name, table := range t.tables {
 		s, err := table.Snapshot(ctx, Latest)
 		if err != nil {
@@ -99,21 +93,6 @@ func (t *Tables) NewWriter(ctx context.Context, opt RunOptions) (*ViewWriter, er
 		w.base[name] = s
 	}
 	return w, nil
-}
-
-func (w *ViewWriter) buffer(t TableName, day int64, part int32) *rowBuffer {
-	b, _ := w.bufs.Get().(*rowBuffer)
-	if b == nil {
-		b = &rowBuffer{}
-	}
-	b.key, b.row = appendKey(b.key[:0], t, day, part), b.row[:0]
-	return b
-}
-
-func (w *ViewWriter) add(b *rowBuffer) error {
-	err := w.spool.add(b.key, b.row)
-	w.bufs.Put(b)
-	return err
 }
 
 // entity appends the entity and its key fields.
@@ -134,7 +113,7 @@ func (w *ViewWriter) Feature(r rows.Feature) error {
 	if len(r.Results) != len(w.t.view.Spec.Features) {
 		return fmt.Errorf("view %s: a row has %d features, the view %d", w.t.view.Name, len(r.Results), len(w.t.view.Spec.Features))
 	}
-	b := w.buffer(Features, dayOf(r.Boundary), int32(r.Shard))
+	b := w.spool.buffer(Features, dayOf(r.Boundary), int32(r.Shard))
 	b.key = appendInt(append(b.key, r.Entity...), int64(r.Boundary))
 	if err := w.entity(b, r.Entity); err != nil {
 		return err
@@ -144,12 +123,12 @@ func (w *ViewWriter) Feature(r rows.Feature) error {
 	for _, res := range r.Results {
 		b.row = appendStatus(res.Value.Append(b.row), res.Status)
 	}
-	return w.add(b)
+	return w.spool.add(b)
 }
 
 // Tile takes a closed tile.
 func (w *ViewWriter) Tile(r rows.Tile) error {
-	b := w.buffer(Tiles, dayOf(r.Tile.Start), r.Partition)
+	b := w.spool.buffer(Tiles, dayOf(r.Tile.Start), r.Partition)
 	b.key = append(appendInt(b.key, int64(r.Shard)), r.Entity...)
 	b.key = appendInt(appendInt(b.key, int64(r.Tile.Hop)), int64(r.Tile.Start))
 	if err := w.entity(b, r.Entity); err != nil {
@@ -159,7 +138,7 @@ func (w *ViewWriter) Tile(r rows.Tile) error {
 	b.row = schemas.TimestampValue(r.Tile.Start).Append(b.row)
 	b.row = schemas.IntValue(r.Tile.Events).Append(b.row)
 	b.row = schemas.BytesValue(r.Tile.Cells).Append(b.row)
-	return w.add(b)
+	return w.spool.add(b)
 }
 
 // The parts of a state in table open, in their order.
@@ -190,7 +169,7 @@ func (w *ViewWriter) Open(r rows.Open) error {
 }
 
 func (w *ViewWriter) openPart(r *rows.Open, order byte, x, y int64, part string, hour, level, start, count schemas.Value, data string) error {
-	b := w.buffer(Open, noDay, r.Partition) // the date is that of the cut
+	b := w.spool.buffer(Open, noDay, r.Partition) // the date is that of the cut
 	b.key = append(append(appendInt(b.key, int64(r.Shard)), r.Entity...), order)
 	b.key = appendInt(appendInt(b.key, x), y)
 	if err := w.entity(b, r.Entity); err != nil {
@@ -200,19 +179,19 @@ func (w *ViewWriter) openPart(r *rows.Open, order byte, x, y int64, part string,
 	for _, v := range [...]schemas.Value{hour, level, start, count, schemas.BytesValue(data)} {
 		b.row = v.Append(b.row)
 	}
-	return w.add(b)
+	return w.spool.add(b)
 }
 
 // Quarantine takes a record that is not counted. Its date is that of its log
 // clock: unlike the record's timestamp it never goes back, so that a day that
 // is over stays as it is (B1).
 func (w *ViewWriter) Quarantine(q rows.Quarantined) error {
-	b := w.buffer(Quarantine, dayOf(q.Clock), q.At.Partition)
+	b := w.spool.buffer(Quarantine, dayOf(q.Clock), q.At.Partition)
 	b.key = appendInt(b.key, q.At.Offset)
 	for _, v := range quarantineRow(&q) {
 		b.row = v.Append(b.row)
 	}
-	return w.add(b)
+	return w.spool.add(b)
 }
 
 func quarantineRow(q *rows.Quarantined) [11]schemas.Value {
@@ -230,4 +209,4 @@ func quarantineRow(q *rows.Quarantined) [11]schemas.Value {
 
 // Abort gives the run up and removes what it spilled. It does nothing after
 // Stage. Staged files stay: a rerun finds them.
-func (w *ViewWriter) Abort() error { return w.spool.close() }
+func (w *ViewWriter) Abort() error { return w.spool.Close() }

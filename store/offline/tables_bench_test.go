@@ -3,7 +3,6 @@ package offline
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -17,7 +16,7 @@ import (
 func BenchmarkTables(b *testing.B) {
 	v := testView(b, testDefinition)
 	tables := openTables(b, b.TempDir(), v)
-	w, err := tables.NewWriter(context.Background(), RunOptions{SpillDir: filepath.Join(b.TempDir(), "s"), Memory: 64 << 20})
+	w, err := tables.NewWriter(context.Background(), RunOptions{SpillDir: b.TempDir(), Memory: 64 << 20})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/rows"
@@ -150,7 +151,7 @@ type publishOptions struct {
 func (r *run) publish(t testing.TB, tables *Tables, o publishOptions) (map[TableName]int64, error) {
 	t.Helper()
 	ctx := context.Background()
-	w, err := tables.NewWriter(ctx, RunOptions{SpillDir: filepath.Join(t.TempDir(), "spill"), Memory: o.memory})
+	w, err := tables.NewWriter(ctx, RunOptions{SpillDir: t.TempDir(), Memory: o.memory})
 	if err != nil {
 		return nil, err
 	}
@@ -388,18 +389,18 @@ func TestNothingPublished(t *testing.T) {
 
 func TestDiskLimit(t *testing.T) {
 	v := testView(t, testDefinition)
-	w, err := openTables(t, t.TempDir(), v).NewWriter(context.Background(), RunOptions{SpillDir: filepath.Join(t.TempDir(), "s"), Memory: 1, Disk: 1000})
+	w, err := openTables(t, t.TempDir(), v).NewWriter(context.Background(), RunOptions{SpillDir: t.TempDir(), Memory: 1, Disk: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := randomRun(v, 1, 300).write(t, w, 1, 2); !errors.Is(err, ErrDisk) {
+	if err := randomRun(v, 1, 300).write(t, w, 1, 2); !errors.Is(err, spill.ErrDisk) {
 		t.Errorf("%v", err)
 	}
 	if err := w.Abort(); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(w.opt.SpillDir); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("spilled rows stay")
+	if left, err := os.ReadDir(w.opt.SpillDir); err != nil || len(left) > 0 {
+		t.Errorf("spilled rows stay: %v, %v", left, err)
 	}
 }
 
@@ -415,7 +416,7 @@ func TestQuarantineFile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		info, err := w.Close()
+		info, err := w.Close(t.Context())
 		if err != nil || info.Rows != 500 {
 			t.Fatalf("%v %v", info, err)
 		}
