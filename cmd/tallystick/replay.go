@@ -147,7 +147,7 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	if err != nil {
 		return nil, err
 	}
-	defer out.abort()
+	defer out.abort(ctx)
 	phase := r.meter.phase("replay "+v.Name, cutRecords(tc))
 	job := &batch.Replay{View: v, Source: source, Log: client, Cut: tc, Parallel: r.parallel, Memory: int(r.memory) / 2,
 		Disk: int64(r.disk) / 2, SpillDir: dir, ValidFrom: from, Progress: phase.done}
@@ -212,9 +212,9 @@ func (o *outputs) of(job *batch.Replay) {
 	}
 }
 
-func (o *outputs) abort() {
+func (o *outputs) abort(ctx context.Context) {
 	if o.tables != nil {
-		o.tables.Abort() // after Publish it does nothing; spilled rows go with the scratch directory
+		o.tables.Abort(ctx) // what cannot be removed is for the next run; spilled rows go with the scratch directory
 	}
 	if o.file != nil {
 		o.file.Abort()

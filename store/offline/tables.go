@@ -2,6 +2,8 @@ package offline
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -67,16 +69,18 @@ type RunOptions struct {
 // set of rows alone. What it needs from the caller:
 //
 //	w, err := tables.NewWriter(ctx, opt)   // fixes the versions that are built upon
-//	defer w.Abort()
+//	defer w.Abort(ctx)
 //	w.Feature(row) … w.Tile(row) … w.Open(row) … w.Quarantine(row) …
 //	staged, err := w.Stage(ctx, cut)       // writes files; nothing is visible
 //	… B6: look at staged.Files …
 //	versions, err := staged.Publish(ctx, publication)
 type ViewWriter struct {
-	t     *Tables
-	opt   RunOptions
-	spool *spool
-	base  map[TableName]*Snapshot
+	t       *Tables
+	opt     RunOptions
+	spool   *spool
+	base    map[TableName]*Snapshot
+	staging string                 // the run's own directory, in each table
+	before  map[TableName][]string // what was in staging when the run began
 }
 
 // NewWriter begins a run on top of the newest versions of the tables.
@@ -84,8 +88,16 @@ func (t *Tables) NewWriter(ctx context.Context, opt RunOptions) (*ViewWriter, er
 	if opt.Memory == 0 {
 		opt.Memory = 64 << 20
 	}
-	w := &ViewWriter{t: t, opt: opt, spool: newSpool(filepath.Join(opt.SpillDir, "tables"), opt.Memory, opt.Disk), base: map[TableName]*Snapshot{}}
+	w := &ViewWriter{t: t, opt: opt, spool: newSpool(filepath.Join(opt.SpillDir, "tables"), opt.Memory, opt.Disk), base: map[TableName]*Snapshot{},
+		staging: staging + "/" + rand.Text(), before: map[TableName][]string{}}
 	for name, table := range t.tables {
+		runs, err := table.store.List(ctx, staging) // before the snapshot: see tidy
+		if err != nil {
+			return nil, fmt.Errorf("table %s: staging: %w", table.name, err)
+		}
+		for _, run := range runs {
+			w.before[name] = append(w.before[name], staging+"/"+run)
+		}
 		s, err := table.Snapshot(ctx, Latest)
 		if err != nil {
 			return nil, err
@@ -207,6 +219,8 @@ func quarantineRow(q *rows.Quarantined) [11]schemas.Value {
 		optional(q.Key != nil, schemas.BytesValue(string(q.Key))), optional(q.Value != nil, schemas.BytesValue(string(q.Value)))}
 }
 
-// Abort gives the run up and removes what it spilled. It does nothing after
-// Stage. Staged files stay: a rerun finds them.
-func (w *ViewWriter) Abort() error { return w.spool.Close() }
+// Abort gives the run up and removes what it spilled and staged, also after ctx
+// has ended. It does nothing after Publish.
+func (w *ViewWriter) Abort(ctx context.Context) error {
+	return errors.Join(w.spool.Close(), w.tidy(context.WithoutCancel(ctx), false))
+}

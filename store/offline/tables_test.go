@@ -155,7 +155,7 @@ func (r *run) publish(t testing.TB, tables *Tables, o publishOptions) (map[Table
 	if err != nil {
 		return nil, err
 	}
-	defer w.Abort()
+	defer w.Abort(ctx)
 	if err := r.write(t, w, o.seed, max(1, o.goroutines)); err != nil {
 		return nil, err
 	}
@@ -396,7 +396,7 @@ func TestDiskLimit(t *testing.T) {
 	if err := randomRun(v, 1, 300).write(t, w, 1, 2); !errors.Is(err, spill.ErrDisk) {
 		t.Errorf("%v", err)
 	}
-	if err := w.Abort(); err != nil {
+	if err := w.Abort(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(w.opt.SpillDir); err != nil || len(left) > 0 {
