@@ -21,6 +21,7 @@ import (
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 const evSchema = `{"type":"record","name":"Ev","fields":[{"name":"ent","type":"string"},{"name":"id","type":"string"},
@@ -303,19 +304,19 @@ func TestTrain(t *testing.T) {
 // kept is what a replay wrote.
 type kept struct {
 	mu          sync.Mutex
-	features    map[string]FeatureRow // by entity and boundary
+	features    map[string]rows.Feature // by entity and boundary
 	twice       []string
 	quarantined map[schemas.Position]int
 	tiles       map[string]string
 }
 
 func newKept() *kept {
-	return &kept{features: map[string]FeatureRow{}, quarantined: map[schemas.Position]int{}, tiles: map[string]string{}}
+	return &kept{features: map[string]rows.Feature{}, quarantined: map[schemas.Position]int{}, tiles: map[string]string{}}
 }
 
 func rowName(entity string, b schemas.Micros) string { return fmt.Sprintf("%x at %v", entity, b) }
 
-func (k *kept) Feature(_ int, row FeatureRow) error {
+func (k *kept) Feature(row rows.Feature) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	name := rowName(string(row.Entity), row.Boundary)
@@ -327,23 +328,23 @@ func (k *kept) Feature(_ int, row FeatureRow) error {
 	return nil
 }
 
-func (k *kept) Tile(_ int, p int32, entity []byte, t transforms.Tile) error {
+func (k *kept) Tile(row rows.Tile) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	name := fmt.Sprintf("%x %d %v %v", entity, p, t.Hop, t.Start)
+	name := fmt.Sprintf("%x %d %v %v", row.Entity, row.Partition, row.Tile.Hop, row.Tile.Start)
 	if _, ok := k.tiles[name]; ok {
 		k.twice = append(k.twice, name)
 	}
-	k.tiles[name] = t.Cells
+	k.tiles[name] = row.Tile.Cells
 	return nil
 }
 
-func (k *kept) Open(int, OpenRow) error { return nil }
+func (k *kept) Open(rows.Open) error { return nil }
 
-func (k *kept) Quarantine(q Quarantined) error {
+func (k *kept) Quarantine(q rows.Quarantined) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.quarantined[schemas.Position{Partition: q.Partition, Offset: q.Offset}]++
+	k.quarantined[schemas.Position{Partition: q.At.Partition, Offset: q.At.Offset}]++
 	return nil
 }
 
@@ -354,7 +355,7 @@ func TestReplay(t *testing.T) {
 	for seed := range uint64(seeds) {
 		w := newWorld(t, seed)
 		k := newKept()
-		job := &Replay{View: w.view, Source: w.source, Log: w, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(), ValidFrom: schemas.Never, Tables: k}
+		job := &Replay{View: w.view, Source: w.source, Log: w, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(), ValidFrom: schemas.Never, Tables: k, Quarantine: []Quarantine{k}}
 		rep, err := job.Run(background(t))
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -369,7 +370,7 @@ func TestReplay(t *testing.T) {
 
 func (w *world) checkFeatures(seed uint64, k *kept) {
 	w.tb.Helper()
-	rows := maps.Clone(k.features)
+	left := maps.Clone(k.features)
 	first := int64(math.MaxInt64)
 	for p := range w.logs {
 		for _, rec := range w.logs[p] {
@@ -379,8 +380,8 @@ func (w *world) checkFeatures(seed uint64, k *kept) {
 	for b := first/day*day - day; b <= w.now; b += day {
 		for _, e := range []string{"e0", "e1", "e2"} {
 			name := rowName(encoded(e), schemas.Micros(b))
-			want, row := w.values(e, b, w.all()), rows[name]
-			delete(rows, name)
+			want, row := w.values(e, b, w.all()), left[name]
+			delete(left, name)
 			switch {
 			case want[0].Status == oracle.Absent && row.Entity == nil:
 			case want[0].Status == oracle.Absent || row.Entity == nil || !same(row.Results, want):
@@ -390,7 +391,7 @@ func (w *world) checkFeatures(seed uint64, k *kept) {
 			}
 		}
 	}
-	for name := range rows {
+	for name := range left {
 		w.tb.Fatalf("seed %d: a row that nobody asked for: %s", seed, name)
 	}
 }

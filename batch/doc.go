@@ -3,7 +3,7 @@
 // fold, train answers labels from it. It is orchestration over the ports Log and
 // the writers that its callers hand in; Kafka and Parquet live under store.
 //
-//	cut → scan (read, prepare) → sorter (entity, clock, partition, offset) → fold → rows
+//	cut → scan (read, prepare) → spill (entity, clock, partition, offset) → fold → rows
 package batch
 
 import (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/spill"
 	"github.com/tallystick/tallystick/transforms"
 )
 
@@ -78,14 +79,14 @@ func (c *idCheck) row(row []byte) error {
 }
 
 // brokenIDs checks all ids; nil for a source without.
-func (r *replayRun) brokenIDs(ctx context.Context, ids *sorter) (*BrokenIDs, error) {
+func (r *replayRun) brokenIDs(ctx context.Context, ids *spill.Sorter) (*BrokenIDs, error) {
 	if r.engine.Spec().Identity == transforms.Anonymous {
 		return nil, nil
 	}
 	out := &BrokenIDs{Examples: []BrokenID{}}
 	for shard := range r.engine.Spec().Shards {
 		var c idCheck
-		if err := ids.shard(ctx, shard, c.row); err != nil {
+		if err := ids.Shard(ctx, shard, c.row); err != nil {
 			return nil, err
 		}
 		out.Count += c.found.Count

@@ -3,81 +3,52 @@ package batch
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
-// Tables takes what a replay finds. Its methods are called by several
+// Tables takes the rows that a replay makes. Its methods are called by several
 // goroutines, for one shard by one at a time, entities and boundaries ascending.
+// They keep nothing of a row.
 type Tables interface {
 	// Feature takes the features of an entity as of a boundary. Absent entities
 	// are left out.
-	Feature(shard int, row FeatureRow) error
+	Feature(row rows.Feature) error
 	// Tile takes a closed tile.
-	Tile(shard int, partition int32, entity []byte, t transforms.Tile) error
+	Tile(row rows.Tile) error
 	// Open takes the remainder of a state at the cut.
-	Open(shard int, row OpenRow) error
-	// Quarantine takes a record that is not counted, or a conflict.
-	Quarantine(q Quarantined) error
+	Open(row rows.Open) error
 }
 
-// FeatureRow is an entity's features as of a boundary. Final: the boundary is
-// closed in every partition, the row can never change.
-type FeatureRow struct {
-	Entity   []byte
-	Boundary schemas.Micros
-	Final    bool
-	Results  []transforms.Result
-}
-
-// OpenRow is what a state holds besides its closed tiles: the bootstrap of the
-// online store and the carry of the next run. Waiting are tiles that have left
-// the state but are not closed in every partition yet.
-type OpenRow struct {
-	Partition int32
-	Entity    []byte
-	Served    []byte
-	Open      []transforms.Open
-	Waiting   []transforms.Tile
-}
-
-// Quarantined is a record that the ledger counts as late, future or invalid, or
-// a duplicate in conflict. Key and Value are nil where only the fold could tell:
-// the record stands in the log at its position.
-type Quarantined struct {
-	Partition int32
-	Offset    int64
-	Timestamp schemas.Micros // of the record; Never where only the fold could tell
-	Clock     schemas.Micros
-	EventTime schemas.Micros // Never when it has none
-	Outcome   transforms.Outcome
-	Stage     schemas.Stage // of an invalid record
-	Reason    string
-	Key       []byte
-	Value     []byte
+// Quarantine takes records that are not counted, and conflicts, from several
+// goroutines in any order.
+type Quarantine interface {
+	Quarantine(q rows.Quarantined) error
 }
 
 // Replay folds a cut of one view's source.
 type Replay struct {
-	View      *definition.View
-	Source    *reading.Source
-	Log       Log
-	Cut       schemas.TopicCut
-	Parallel  int
-	Memory    int   // bytes that the rows to be sorted may take
-	Disk      int64 // bytes that the spill may take; 0 = unbounded
-	SpillDir  string
-	ValidFrom schemas.Micros // see Train
-	Tables    Tables
-	Progress  *atomic.Int64 // records read; may be nil
-	Folded    *atomic.Int64 // rows folded; may be nil
+	View       *definition.View
+	Source     *reading.Source
+	Log        Log
+	Cut        schemas.TopicCut
+	Parallel   int
+	Memory     int            // bytes that the rows to be sorted may take
+	Disk       int64          // bytes that the spill may take; 0 = unbounded
+	SpillDir   string         // for what does not fit; it must exist
+	ValidFrom  schemas.Micros // see Train
+	Tables     Tables         // nil = the rows are counted only
+	Quarantine []Quarantine   // each takes every record that is not counted
+	Progress   *atomic.Int64  // records read; may be nil
+	Folded     *atomic.Int64  // rows folded; may be nil
 }
 
 // Report says what a replay found: the ledgers and where the log stands.
@@ -135,10 +106,10 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	run := &replayRun{Replay: r, engine: engine, books: newBooks(), reappear: reappear(&r.View.Spec)}
-	s := newSorter(filepath.Join(r.SpillDir, "rows"), max(r.Memory/2, 1<<20), r.Disk/2)
-	defer s.close()
-	ids := newSorter(filepath.Join(r.SpillDir, "ids"), max(r.Memory/2, 1<<20), r.Disk/2)
-	defer ids.close()
+	s := newSorter(r.SpillDir, "rows", max(r.Memory/2, 1<<20), r.Disk/2)
+	defer s.Close()
+	ids := newSorter(r.SpillDir, "ids", max(r.Memory/2, 1<<20), r.Disk/2)
+	defer ids.Close()
 	if err := run.read(ctx, s, ids); err != nil {
 		return nil, err
 	}
@@ -148,7 +119,7 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 	}
 	if err := eachShard(ctx, engine.Spec().Shards, r.Parallel, func(ctx context.Context, shard int) error {
 		f := &replayFold{run: run, shard: shard, in: engine.NewInput(), books: newBooks()}
-		if err := s.shard(ctx, shard, f.row); err != nil {
+		if err := s.Shard(ctx, shard, f.row); err != nil {
 			return err
 		}
 		if err := f.end(); err != nil {
@@ -160,7 +131,7 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	rep := run.report()
-	rep.BrokenIDs, rep.Spilled = broken, s.spilled+ids.spilled
+	rep.BrokenIDs, rep.Spilled = broken, s.Spilled()+ids.Spilled()
 	return rep, nil
 }
 
@@ -227,36 +198,34 @@ func (b *books) merge(o *books) {
 }
 
 // read sorts what may count and quarantines what its own clock decides.
-func (r *replayRun) read(ctx context.Context, s, ids *sorter) error {
+func (r *replayRun) read(ctx context.Context, s, ids *spill.Sorter) error {
 	sc := &scan{view: r.View, engine: r.engine, source: r.Source, log: r.Log, parallel: r.Parallel, progress: r.Progress}
 	shards := r.engine.Spec().Shards
 	books := map[int32]*books{}
-	rows := map[int32]*[]byte{}
+	buffers := map[int32]*[]byte{}
 	for p := range r.Cut.Partitions {
-		books[p], rows[p] = newBooks(), new([]byte)
+		books[p], buffers[p] = newBooks(), new([]byte)
 	}
 	var err error
 	r.done, err = sc.run(ctx, r.Cut, func(in *transforms.Input, e *schemas.Event, rec *schemas.Record) error {
 		shard := transforms.EntityShard(in.Entity, shards)
-		row := rows[in.Partition]
+		row := buffers[in.Partition]
 		if in.Fault == nil && len(in.ID) > 0 {
 			*row = appendIDRow((*row)[:0], in)
-			if err := ids.add(transforms.EntityShard(in.ID, shards), *row); err != nil {
+			if err := ids.Add(transforms.EntityShard(in.ID, shards), *row); err != nil {
 				return err
 			}
 		}
 		if v, out := r.engine.Screen(in); out {
 			books[in.Partition].book(shard, in, &v)
-			return r.Tables.Quarantine(quarantined(in, rec, &v))
+			return r.quarantine(in, rec, &v)
 		}
 		*row = in.AppendInput((*row)[:0])
-		return s.add(shard, *row)
+		return s.Add(shard, *row)
 	})
 	if err != nil {
 		return err
 	}
-	s.finish()
-	ids.finish()
 	for _, b := range books {
 		r.books.merge(b)
 	}
@@ -270,16 +239,23 @@ func (r *replayRun) read(ctx context.Context, s, ids *sorter) error {
 	return nil
 }
 
-func quarantined(in *transforms.Input, rec *schemas.Record, v *transforms.Verdict) Quarantined {
-	q := Quarantined{Partition: in.Partition, Offset: in.Offset, Timestamp: schemas.Never, Clock: in.Clock,
-		EventTime: in.EventTime, Outcome: v.Outcome, Reason: v.Reason}
+// quarantine hands on a record that is not counted; rec is nil where only the
+// fold could tell.
+func (r *replayRun) quarantine(in *transforms.Input, rec *schemas.Record, v *transforms.Verdict) error {
+	q := rows.Quarantined{At: schemas.Position{TopicID: r.Cut.TopicID, Partition: in.Partition, Offset: in.Offset}, Timestamp: schemas.Never,
+		Clock: in.Clock, EventTime: in.EventTime, Outcome: v.Outcome, Reason: v.Reason}
 	if rec != nil {
 		q.Timestamp, q.Key, q.Value = rec.Timestamp, rec.Key, rec.Value
 	}
 	if in.Fault != nil {
 		q.Stage, q.Reason = in.Fault.Stage, in.Fault.Reason
 	}
-	return q
+	for _, to := range r.Quarantine {
+		if err := to.Quarantine(q); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *replayRun) collect(f *replayFold) {
@@ -363,7 +339,7 @@ func (f *replayFold) row(row []byte) error {
 	if !v.Quarantined() {
 		return nil
 	}
-	return f.run.Tables.Quarantine(quarantined(in, nil, &v))
+	return f.run.quarantine(in, nil, &v)
 }
 
 // after returns the first boundary after t.
@@ -423,7 +399,10 @@ func (f *replayFold) snapshot(b schemas.Micros) (absent bool, err error) {
 	}
 	f.run.engine.MarkIncomplete(res, b, f.run.ValidFrom)
 	f.counts.Features++
-	return false, f.run.Tables.Feature(f.shard, FeatureRow{Entity: f.entity, Boundary: b, Final: b <= f.run.closed, Results: res})
+	if f.run.Tables == nil {
+		return false, nil
+	}
+	return false, f.run.Tables.Feature(rows.Feature{Shard: f.shard, Entity: f.entity, Boundary: b, Final: b <= f.run.closed, Results: res})
 }
 
 // end writes what is left of the entity: the boundaries that nothing read yet,
@@ -448,7 +427,7 @@ func (f *replayFold) end() error {
 // write trims a state at the closed boundary and writes it in its two parts.
 func (f *replayFold) write(p int32, s *transforms.State) error {
 	b := f.run.boundary()
-	row := OpenRow{Partition: p, Entity: f.entity}
+	row := rows.Open{Shard: f.shard, Partition: p, Entity: f.entity}
 	var closed []transforms.Tile
 	if b != schemas.Never {
 		f.run.engine.Trim(s, b)
@@ -470,18 +449,24 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 		}
 		return int(min(1, max(-1, a.Start-b.Start)))
 	})
+	f.counts.Tiles += int64(len(closed))
+	kept := !empty || len(row.Waiting) > 0
+	if kept {
+		f.counts.States++
+	}
+	if f.run.Tables == nil {
+		return nil
+	}
 	for _, t := range closed {
-		f.counts.Tiles++
-		if err := f.run.Tables.Tile(f.shard, p, f.entity, t); err != nil {
+		if err := f.run.Tables.Tile(rows.Tile{Shard: f.shard, Partition: p, Entity: f.entity, Tile: t}); err != nil {
 			return err
 		}
 	}
-	if empty && len(row.Waiting) == 0 {
+	if !kept {
 		return nil
 	}
-	f.counts.States++
 	row.Served, row.Open = f.run.engine.Encode(s)
-	return f.run.Tables.Open(f.shard, row)
+	return f.run.Tables.Open(row)
 }
 
 func sortedKeys[V any](m map[int32]V) []int32 {

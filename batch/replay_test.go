@@ -10,9 +10,9 @@ import (
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/schemas/registry"
-	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 const monthlyDefinition = `sources:
@@ -46,16 +46,15 @@ type featureRows struct {
 	of map[string]string // entity and boundary → values
 }
 
-func (f *featureRows) Feature(_ int, row FeatureRow) error {
+func (f *featureRows) Feature(row rows.Feature) error {
 	f.Lock()
 	defer f.Unlock()
 	f.of[fmt.Sprintf("%s %v", row.Entity[2:], row.Boundary)] = fmt.Sprint(row.Results)
 	return nil
 }
 
-func (*featureRows) Tile(int, int32, []byte, transforms.Tile) error { return nil }
-func (*featureRows) Open(int, OpenRow) error                        { return nil }
-func (*featureRows) Quarantine(Quarantined) error                   { return nil }
+func (*featureRows) Tile(rows.Tile) error { return nil }
+func (*featureRows) Open(rows.Open) error { return nil }
 
 func event(key string, at time.Time, offset int64) schemas.Record {
 	b := []byte{0, 0, 0, 0, 1}

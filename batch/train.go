@@ -3,12 +3,12 @@ package batch
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sort"
 	"sync"
 	"sync/atomic"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
@@ -35,7 +35,7 @@ type Train struct {
 	Cut       schemas.TopicCut
 	Parallel  int
 	Memory    int    // bytes that the rows to be sorted may take
-	SpillDir  string // for what does not fit
+	SpillDir  string // for what does not fit; it must exist
 	// ValidFrom: windows that begin at or before it are Incomplete; Never = none (K8).
 	ValidFrom schemas.Micros
 	Progress  *atomic.Int64 // records read; may be nil
@@ -69,12 +69,8 @@ func (t *Train) Run(ctx context.Context, labels []Label) (*Answers, error) {
 	for _, rows := range r.asked {
 		sort.SliceStable(rows, func(i, j int) bool { return labels[rows[i]].T < labels[rows[j]].T })
 	}
-	memory := max(t.Memory, 1<<20)
-	if t.Knowledge == Complete {
-		memory /= 2 // the other half is for the events in force
-	}
-	s := newSorter(filepath.Join(t.SpillDir, "rows"), memory, 0)
-	defer s.close()
+	s := newSorter(t.SpillDir, "rows", t.memory(), 0)
+	defer s.Close()
 	done, err := r.read(ctx, s)
 	if err != nil {
 		return nil, err
@@ -89,6 +85,15 @@ func (t *Train) Run(ctx context.Context, labels []Label) (*Answers, error) {
 	return a, nil
 }
 
+// memory is what a sorter may take, in bytes.
+func (t *Train) memory() int {
+	memory := max(t.Memory, 1<<20)
+	if t.Knowledge == Complete {
+		memory /= 2 // the other half is for the events in force
+	}
+	return memory
+}
+
 // trainShards is how many parts the entities are divided into for folding.
 const trainShards = 64
 
@@ -101,7 +106,7 @@ type trainRun struct {
 }
 
 // read sorts the rows of the entities asked for.
-func (r *trainRun) read(ctx context.Context, s *sorter) (map[int32]*partitionScan, error) {
+func (r *trainRun) read(ctx context.Context, s *spill.Sorter) (map[int32]*partitionScan, error) {
 	sc := &scan{view: r.View, engine: r.engine, source: r.Source, log: r.Log, parallel: r.Parallel, progress: r.Progress}
 	var rows sync.Pool
 	done, err := sc.run(ctx, r.Cut, func(in *transforms.Input, _ *schemas.Event, _ *schemas.Record) error {
@@ -113,15 +118,14 @@ func (r *trainRun) read(ctx context.Context, s *sorter) (map[int32]*partitionSca
 			buf = new([]byte)
 		}
 		*buf = in.AppendInput((*buf)[:0])
-		err := s.add(transforms.EntityShard(in.Entity, trainShards), *buf)
+		err := s.Add(transforms.EntityShard(in.Entity, trainShards), *buf)
 		rows.Put(buf)
 		return err
 	})
-	s.finish()
 	return done, err
 }
 
-func (r *trainRun) fold(ctx context.Context, s *sorter) error {
+func (r *trainRun) fold(ctx context.Context, s *spill.Sorter) error {
 	for entity, rows := range r.asked { // those without records are answered too
 		if err := r.answerAll(rows, nil); err != nil {
 			return fmt.Errorf("entity %x: %w", entity, err)
@@ -130,25 +134,24 @@ func (r *trainRun) fold(ctx context.Context, s *sorter) error {
 	if r.Knowledge == Arrival {
 		return eachShard(ctx, trainShards, r.Parallel, func(ctx context.Context, shard int) error {
 			f := &trainFold{r: r, in: r.engine.NewInput(), fresh: r.engine.NewTrainingState}
-			if err := s.shard(ctx, shard, f.arrive); err != nil {
+			if err := s.Shard(ctx, shard, f.arrive); err != nil {
 				return err
 			}
 			return f.end()
 		})
 	}
-	events := newSorter(filepath.Join(r.SpillDir, "events"), s.limit, 0)
-	defer events.close()
+	events := newSorter(r.SpillDir, "events", r.memory(), 0)
+	defer events.Close()
 	if err := eachShard(ctx, trainShards, r.Parallel, func(ctx context.Context, shard int) error {
 		f := &trainFold{r: r, in: r.engine.NewInput(), fresh: r.engine.NewState, shard: shard, events: events}
-		return s.shard(ctx, shard, f.judge)
+		return s.Shard(ctx, shard, f.judge)
 	}); err != nil {
 		return err
 	}
-	s.close()
-	events.finish()
+	s.Close()
 	return eachShard(ctx, trainShards, r.Parallel, func(ctx context.Context, shard int) error {
 		f := &trainFold{r: r, in: r.engine.NewInput(), fresh: r.engine.NewState}
-		if err := events.shard(ctx, shard, f.settle); err != nil {
+		if err := events.Shard(ctx, shard, f.settle); err != nil {
 			return err
 		}
 		if err := f.accept(); err != nil {
@@ -194,9 +197,9 @@ type trainFold struct {
 	states map[int32]*transforms.State
 
 	shard  int
-	events *sorter // of judge
-	out    []byte  // its row
-	held   []byte  // of settle: the last row, unless it was taken back
+	events *spill.Sorter // of judge
+	out    []byte        // its row
+	held   []byte        // of settle: the last row, unless it was taken back
 }
 
 // enter begins another entity where the row is of one, and parses the row.
@@ -264,7 +267,7 @@ func (f *trainFold) hand() error {
 	}
 	f.in.Clock = f.in.EventTime
 	f.out = f.in.AppendInput(f.out[:0])
-	return f.events.add(f.shard, f.out)
+	return f.events.Add(f.shard, f.out)
 }
 
 // settle accepts the row before, unless this one takes it back.

@@ -218,7 +218,7 @@ func (x *streamRig) check(round int) {
 	c, err := x.kafka.Cut(x.ctx, "ev")
 	x.must(err)
 	cut := c.Topics["ev"]
-	rep, err := (&batch.Replay{View: x.view, Source: x.records, Log: x.kafka, Cut: cut, Parallel: 1, Memory: 1 << 22, SpillDir: x.TempDir(), ValidFrom: schemas.Never, Tables: noTables{}}).Run(x.ctx)
+	rep, err := (&batch.Replay{View: x.view, Source: x.records, Log: x.kafka, Cut: cut, Parallel: 1, Memory: 1 << 22, SpillDir: x.TempDir(), ValidFrom: schemas.Never}).Run(x.ctx)
 	x.must(err)
 	quarantined := map[string]bool{}
 	values := map[string][]*transforms.State{}
@@ -333,11 +333,3 @@ func (x *streamRig) quarantined() map[string]bool {
 	}))
 	return got
 }
-
-// noTables takes what replay finds and keeps nothing.
-type noTables struct{}
-
-func (noTables) Feature(int, batch.FeatureRow) error            { return nil }
-func (noTables) Tile(int, int32, []byte, transforms.Tile) error { return nil }
-func (noTables) Open(int, batch.OpenRow) error                  { return nil }
-func (noTables) Quarantine(batch.Quarantined) error             { return nil }

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/marker"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // The words of the online store, shared with its adapters.
@@ -66,19 +66,8 @@ type Sink interface {
 	Walk(ctx context.Context, shard int, partition int32, cursor string) (marker.Page, error)
 }
 
-// Quarantined is a record that the ledger counts as late, future or invalid, or
-// a duplicate in conflict (V8).
-type Quarantined struct {
-	At        schemas.Position
-	Timestamp schemas.Micros // of the record
-	Clock     schemas.Micros
-	EventTime schemas.Micros // Never when it has none
-	Outcome   transforms.Outcome
-	Stage     schemas.Stage // of an invalid record
-	Reason    string
-	Key       []byte
-	Value     []byte
-}
+// Quarantined is a record that is not counted, or a conflict.
+type Quarantined = rows.Quarantined
 
 // Quarantine takes what is not counted. Put returns once all of it is
 // acknowledged; it is called again with the same records after a crash, so its

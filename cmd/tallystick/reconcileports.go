@@ -60,29 +60,19 @@ type offlineSide struct{ *offline.Published }
 // Info implements reconcile.Offline.
 func (o offlineSide) Info() reconcile.Publication {
 	info := &o.Published.Info
-	p := reconcile.Publication{Fingerprint: info.Fingerprint, Cut: info.Cut, Boundary: schemas.Never, ValidFrom: schemas.Never}
+	p := reconcile.Publication{Fingerprint: info.Fingerprint, Cut: info.Cut, Boundary: schemas.Never, ValidFrom: schemas.Never, Ledgers: info.Ledgers}
 	if info.Boundary != nil {
 		p.Boundary = *info.Boundary
 	}
 	if info.ValidFrom != nil {
 		p.ValidFrom = *info.ValidFrom
 	}
-	for _, l := range info.Ledgers {
-		p.Ledgers = append(p.Ledgers, reconcile.LedgerEntry(l))
-	}
 	return p
 }
 
 // Tiles implements reconcile.Offline.
 func (o offlineSide) Tiles(ctx context.Context, from schemas.Micros) iter.Seq2[reconcile.TileRow, error] {
-	sel := offline.Select{FromDay: int64(from.Floor(schemas.Day) / schemas.Day)}
-	return func(yield func(reconcile.TileRow, error) bool) {
-		for t, err := range o.Published.Tiles(ctx, sel) {
-			if !yield(reconcile.TileRow(t), err) || err != nil {
-				return
-			}
-		}
-	}
+	return o.Published.Tiles(ctx, offline.Select{FromDay: int64(from.Floor(schemas.Day) / schemas.Day)})
 }
 
 // Features implements reconcile.Offline.
@@ -93,7 +83,7 @@ func (o offlineSide) Features(ctx context.Context, at schemas.Micros) iter.Seq2[
 			if err == nil && f.Boundary != at {
 				continue
 			}
-			if !yield(reconcile.FeatureRow{Shard: f.Shard, Entity: f.Entity, Results: f.Results}, err) || err != nil {
+			if !yield(f, err) || err != nil {
 				return
 			}
 		}
@@ -102,14 +92,7 @@ func (o offlineSide) Features(ctx context.Context, at schemas.Micros) iter.Seq2[
 
 // Open implements reconcile.Offline.
 func (o offlineSide) Open(ctx context.Context) iter.Seq2[reconcile.OpenRow, error] {
-	return func(yield func(reconcile.OpenRow, error) bool) {
-		for r, err := range o.Published.Open(ctx, offline.Select{}) {
-			row := reconcile.OpenRow{Shard: r.Shard, Partition: r.Partition, Entity: r.Entity, Served: r.Served, Open: r.OpenRow.Open}
-			if !yield(row, err) || err != nil {
-				return
-			}
-		}
-	}
+	return o.Published.Open(ctx, offline.Select{})
 }
 
 // replaySide folds the log anew, for reconcile to tell which side is right.

@@ -14,8 +14,8 @@ import (
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
-	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // replayFlags are the flags of `replay`.
@@ -143,14 +143,15 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	if err != nil {
 		return nil, err
 	}
-	sink, err := r.sink(ctx, v, tc, dir)
+	out, err := r.outputs(ctx, v, dir)
 	if err != nil {
 		return nil, err
 	}
-	defer sink.abort()
+	defer out.abort(ctx)
 	phase := r.meter.phase("replay "+v.Name, cutRecords(tc))
 	job := &batch.Replay{View: v, Source: source, Log: client, Cut: tc, Parallel: r.parallel, Memory: int(r.memory) / 2,
-		Disk: int64(r.disk) / 2, SpillDir: filepath.Join(dir, "fold"), ValidFrom: from, Tables: sink, Progress: phase.done}
+		Disk: int64(r.disk) / 2, SpillDir: dir, ValidFrom: from, Progress: phase.done}
+	out.of(job)
 	report, err := job.Run(ctx)
 	phase.end()
 	if err != nil {
@@ -162,7 +163,7 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 			tc.Partitions[p] = pc
 		}
 	}
-	if err := sink.publish(ctx, v, tc, from, report); err != nil {
+	if err := out.publish(ctx, v, tc, from, report); err != nil {
 		return nil, err
 	}
 	view := replayed(v, tc, from, report)
@@ -179,86 +180,58 @@ func cutRecords(tc schemas.TopicCut) int64 {
 	return n
 }
 
-// replaySink is what a replay writes: tables, a quarantine file, both or neither.
-type replaySink struct {
+// outputs are what a replay writes: tables, a quarantine file, both or neither.
+type outputs struct {
 	tables *offline.ViewWriter
 	file   *offline.QuarantineWriter
 }
 
-func (r *replayFlags) sink(ctx context.Context, v *definition.View, tc schemas.TopicCut, dir string) (*replaySink, error) {
-	s := &replaySink{}
+func (r *replayFlags) outputs(ctx context.Context, v *definition.View, dir string) (*outputs, error) {
+	o := &outputs{}
 	if r.quarantine != "" {
-		s.file = offline.QuarantineFile(filepath.Join(r.quarantine, v.Name+".parquet"), tc.TopicID, int(r.memory)/8)
+		o.file = offline.QuarantineFile(filepath.Join(r.quarantine, v.Name+".parquet"), int(r.memory)/8)
 	}
 	if r.out == "" {
-		return s, nil
+		return o, nil
 	}
 	tables, err := offline.OpenTables(r.out, v)
 	if err != nil {
 		return nil, usagef("--out: %w", err)
 	}
-	s.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: filepath.Join(dir, "tables"), Memory: int(r.memory) / 2,
-		Disk: int64(r.disk) / 2, TopicID: tc.TopicID})
-	return s, err
+	o.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: dir, Memory: int(r.memory) / 2, Disk: int64(r.disk) / 2})
+	return o, err
 }
 
-// Feature implements batch.Tables.
-func (s *replaySink) Feature(shard int, row batch.FeatureRow) error {
-	if s.tables == nil {
-		return nil
+// of makes the job write these outputs.
+func (o *outputs) of(job *batch.Replay) {
+	if o.tables != nil {
+		job.Tables, job.Quarantine = o.tables, append(job.Quarantine, o.tables)
 	}
-	return s.tables.Feature(shard, offline.FeatureRow(row))
+	if o.file != nil {
+		job.Quarantine = append(job.Quarantine, o.file)
+	}
 }
 
-// Tile implements batch.Tables.
-func (s *replaySink) Tile(shard int, partition int32, entity []byte, t transforms.Tile) error {
-	if s.tables == nil {
-		return nil
+func (o *outputs) abort(ctx context.Context) {
+	if o.tables != nil {
+		o.tables.Abort(ctx) // what cannot be removed is for the next run; spilled rows go with the scratch directory
 	}
-	return s.tables.Tile(shard, partition, entity, t)
-}
-
-// Open implements batch.Tables.
-func (s *replaySink) Open(shard int, row batch.OpenRow) error {
-	if s.tables == nil {
-		return nil
-	}
-	return s.tables.Open(shard, offline.OpenRow(row))
-}
-
-// Quarantine implements batch.Tables.
-func (s *replaySink) Quarantine(q batch.Quarantined) error {
-	if s.file != nil {
-		if err := s.file.Quarantine(offline.Quarantined(q)); err != nil {
-			return err
-		}
-	}
-	if s.tables == nil {
-		return nil
-	}
-	return s.tables.Quarantine(offline.Quarantined(q))
-}
-
-func (s *replaySink) abort() {
-	if s.tables != nil {
-		s.tables.Abort() // after Publish it does nothing; spilled rows go with the scratch directory
-	}
-	if s.file != nil {
-		s.file.Abort()
+	if o.file != nil {
+		o.file.Abort()
 	}
 }
 
 // publish makes what was written visible, in one publication.
-func (s *replaySink) publish(ctx context.Context, v *definition.View, tc schemas.TopicCut, from schemas.Micros, r *batch.Report) error {
-	if s.file != nil {
-		if _, err := s.file.Close(); err != nil {
+func (o *outputs) publish(ctx context.Context, v *definition.View, tc schemas.TopicCut, from schemas.Micros, r *batch.Report) error {
+	if o.file != nil {
+		if _, err := o.file.Close(ctx); err != nil {
 			return err
 		}
 	}
-	if s.tables == nil {
+	if o.tables == nil {
 		return nil
 	}
-	staged, err := s.tables.Stage(ctx, tc)
+	staged, err := o.tables.Stage(ctx, tc)
 	if err != nil {
 		return err
 	}
@@ -278,7 +251,7 @@ func publication(v *definition.View, from schemas.Micros, r *batch.Report) offli
 		p.ValidFrom = &from
 	}
 	for k, l := range r.Ledgers {
-		p.Ledgers = append(p.Ledgers, offline.LedgerEntry{Shard: k.Shard, Partition: k.Partition, Ledger: *l})
+		p.Ledgers = append(p.Ledgers, rows.Ledger{Shard: k.Shard, Partition: k.Partition, Ledger: *l})
 	}
 	for k, l := range r.Days {
 		p.Days = append(p.Days, offline.DayEntry{Partition: k.Partition, Day: dayText(k.Day), Ledger: *l})

@@ -213,7 +213,7 @@ func (t *trainFlags) answer(ctx context.Context, client *log.Client, cut *schema
 			return nil, err
 		}
 		job := &batch.Train{View: v, Source: source, Log: client, Knowledge: batch.Knowledge(t.knowledge), Cut: tc,
-			Parallel: t.parallel, Memory: int(t.memory), SpillDir: filepath.Join(dir, v.Name), ValidFrom: from}
+			Parallel: t.parallel, Memory: int(t.memory), SpillDir: dir, ValidFrom: from}
 		answers, err := job.Run(ctx, a.labelsOf(i, l))
 		if err != nil {
 			return nil, fmt.Errorf("view %s: %w", v.Name, err)

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/tallystick/tallystick/schemas"
 )
 
 // maxOps bounds a program: only a schema made to explode comes near.
@@ -302,7 +304,7 @@ func (c *compiler) similar(w *node, name string) string {
 	for _, f := range w.fields {
 		names = append(names, f.name)
 	}
-	if near := nearest(name, names); len(near) > 0 {
+	if near := schemas.Similar(name, names); len(near) > 0 {
 		return "; the writer has `" + strings.Join(near, "`, `") + "`"
 	}
 	return ""

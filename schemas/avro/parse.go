@@ -10,6 +10,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/tallystick/tallystick/schemas"
 )
 
 // Limits on schema text.
@@ -162,7 +164,7 @@ func (p *parser) reference(name, ns, at string) (*node, error) {
 		names = append(names, full)
 	}
 	hint := "a type is defined where it is first used, references come after it"
-	if near := nearest(name, names); len(near) > 0 {
+	if near := schemas.Similar(name, names); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return nil, p.fail(at, fmt.Sprintf("unknown type %q", brief(name)), hint)

@@ -1,9 +1,7 @@
 package avro
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -116,7 +114,7 @@ func (s *Schema) Lookup(path string) (FieldType, error) {
 func (s *Schema) pathError(path, problem string, near bool) *PathError {
 	e := &PathError{Schema: s.name, Path: path, Problem: problem}
 	if near {
-		e.Nearest = nearest(path, s.Paths())
+		e.Nearest = schemas.Similar(path, s.Paths())
 	}
 	return e
 }
@@ -158,58 +156,4 @@ func scalar(typ *node) (t FieldType, problem string) {
 		t.Kind, t.Local = schemas.Timestamp, true
 	}
 	return t, ""
-}
-
-// nearest returns up to three names that resemble name, best first.
-func nearest(name string, names []string) []string {
-	if len(name) > 128 {
-		return nil
-	}
-	type scored struct {
-		name string
-		d    int
-	}
-	last := unqualified(name)
-	var best []scored
-	for _, n := range names {
-		if len(n) > 128 {
-			continue
-		}
-		d := distance(strings.ToLower(name), strings.ToLower(n))
-		if d > 0 && strings.EqualFold(unqualified(n), last) {
-			d = min(d, 1)
-		} else if d > max(1, min(3, len(name)/2)) {
-			continue
-		}
-		best = append(best, scored{n, d})
-	}
-	slices.SortStableFunc(best, func(a, b scored) int {
-		return cmp.Or(cmp.Compare(a.d, b.d), strings.Compare(a.name, b.name))
-	})
-	var out []string
-	for _, s := range best[:min(3, len(best))] {
-		out = append(out, s.name)
-	}
-	return out
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

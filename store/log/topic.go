@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/tallystick/tallystick/schemas"
 )
 
 // The timestamp types as Kafka's configuration names them.
@@ -207,49 +209,11 @@ func (c *Client) similar(ctx context.Context, name string) []string {
 	if err != nil {
 		return nil
 	}
-	type near struct {
-		name string
-		d    int
-	}
-	var found []near
-	for _, t := range resp.Topics {
-		if t.Topic == nil || t.IsInternal || t.ErrorCode != 0 {
-			continue
-		}
-		if d := distance(name, *t.Topic); d <= max(2, len(name)/3) {
-			found = append(found, near{*t.Topic, d})
-		}
-	}
-	slices.SortFunc(found, func(a, b near) int {
-		if a.d != b.d {
-			return a.d - b.d
-		}
-		return strings.Compare(a.name, b.name)
-	})
 	var names []string
-	for _, n := range found[:min(3, len(found))] {
-		names = append(names, n.name)
-	}
-	return names
-}
-
-// distance is the Levenshtein distance of two names, in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diag
-			if a[i] != b[j] {
-				d++
-			}
-			diag = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
+	for _, t := range resp.Topics {
+		if t.Topic != nil && !t.IsInternal && t.ErrorCode == 0 {
+			names = append(names, *t.Topic)
 		}
 	}
-	return row[len(b)]
+	return schemas.Similar(name, names)
 }

@@ -277,6 +277,9 @@ func (f faultFiles) rename(a, b string) error {
 func (f faultFiles) remove(p string) error {
 	return first(f.fault, func() error { return f.osFiles.remove(p) })
 }
+func (f faultFiles) removeAll(p string) error {
+	return first(f.fault, func() error { return f.osFiles.removeAll(p) })
+}
 func (f faultFiles) mkdirAll(p string) error {
 	return first(f.fault, func() error { return f.osFiles.mkdirAll(p) })
 }

@@ -141,7 +141,7 @@ func dayOf(m schemas.Micros) int64 {
 	return int64(m.Floor(schemas.Day) / schemas.Day)
 }
 
-// Spooled rows are values in canonical encoding; a status takes one byte.
+// statusTag is set in the byte of a status in a spooled row.
 const statusTag = 0x80
 
 func appendStatus(dst []byte, s transforms.Status) []byte { return append(dst, statusTag|byte(s)) }

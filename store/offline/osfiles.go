@@ -1,6 +1,10 @@
 package offline
 
-import "os"
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
 
 // files are the file operations that Local needs; tests make them fail.
 type files interface {
@@ -10,6 +14,8 @@ type files interface {
 	link(from, to string) error
 	rename(from, to string) error
 	remove(path string) error
+	removeAll(path string) error
+	list(dir string) ([]string, error)
 	mkdirAll(dir string) error
 	syncDir(dir string) error
 	syncFile(path string) error
@@ -29,6 +35,7 @@ func (osFiles) create(dir string) (file, error)  { return os.CreateTemp(dir, ".t
 func (osFiles) link(from, to string) error       { return os.Link(from, to) }
 func (osFiles) rename(from, to string) error     { return os.Rename(from, to) }
 func (osFiles) remove(path string) error         { return os.Remove(path) }
+func (osFiles) removeAll(path string) error      { return os.RemoveAll(path) }
 
 func (osFiles) open(path string) (Blob, error) {
 	f, err := os.Open(path)
@@ -49,6 +56,18 @@ type localBlob struct {
 }
 
 func (b *localBlob) Size() int64 { return b.size }
+
+func (osFiles) list(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
 
 // mkdirAll makes the directories that lack; Sync makes them durable.
 func (osFiles) mkdirAll(dir string) error { return os.MkdirAll(dir, 0o755) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // Mode says what becomes of the rows that a table already has.
@@ -41,7 +42,7 @@ type Publication struct {
 	Boundary *schemas.Micros `json:"boundary,omitempty"`
 	// ValidFrom: windows that begin at or before it are incomplete (K8).
 	ValidFrom *schemas.Micros `json:"valid_from,omitempty"`
-	Ledgers   []LedgerEntry   `json:"ledgers"`
+	Ledgers   []rows.Ledger   `json:"ledgers"`
 	Days      []DayEntry      `json:"days,omitempty"`
 	// Gate records what B6 found and who accepted it; any JSON.
 	Gate json.RawMessage `json:"gate,omitempty"`
@@ -53,13 +54,6 @@ type Publication struct {
 type DateRange struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-}
-
-// LedgerEntry is the ledger of one shard and partition.
-type LedgerEntry struct {
-	Shard     int   `json:"shard"`
-	Partition int32 `json:"partition"`
-	transforms.Ledger
 }
 
 // DayEntry is the ledger of one UTC day of event time in one partition. Day is
@@ -98,7 +92,8 @@ func (e *SchemaChangeError) Error() string {
 // Publish makes the staged files visible, table by table, features last, and
 // returns the versions. Where a table already stands at this publication,
 // nothing is committed: a rerun is harmless, also after a kill in the middle.
-// ErrConflict: another job has published since NewWriter.
+// Nothing stays staged, of this run or of those killed before it. ErrConflict:
+// another job has published since NewWriter.
 func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int64, error) {
 	sort.Slice(p.Ledgers, func(i, j int) bool {
 		a, b := p.Ledgers[i], p.Ledgers[j]
@@ -132,6 +127,7 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 		}
 		versions[name] = v
 	}
+	s.w.tidy(ctx, versions[Features] > s.w.base[Features].Version) // what stays is for the next run: the publication stands
 	return versions, nil
 }
 
@@ -170,7 +166,6 @@ func (s *Staged) publish(ctx context.Context, name TableName, info *Info) (int64
 		return 0, fmt.Errorf("table %s: %w", t.name, err)
 	}
 	if done && len(c.Add) == 0 && len(c.Remove) == 0 && c.Metadata == nil {
-		s.discard(ctx, name)
 		return base.InfoVersion, nil
 	}
 	var paths []string
@@ -203,19 +198,12 @@ func published(base *Snapshot, id string) (bool, error) {
 func (s *Staged) settle(ctx context.Context, t *Table, f StagedFile) error {
 	size, err := t.store.Size(ctx, f.Path)
 	if err == nil && size == f.Info.Bytes {
-		return t.store.Remove(ctx, staging+"/"+f.Path)
+		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return t.store.Move(ctx, staging+"/"+f.Path, f.Path)
-}
-
-// discard removes staged files that the table already has.
-func (s *Staged) discard(ctx context.Context, name TableName) {
-	for _, f := range s.Files[name] {
-		s.w.t.tables[name].store.Remove(ctx, staging+"/"+f.Path) // what stays is for gc
-	}
+	return overtaken(t.store.Move(ctx, s.w.staged(f.Path), f.Path))
 }
 
 // change compares the staged files with the table.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // Published is one complete publication: the four tables at the versions that
@@ -76,48 +77,34 @@ type Select struct {
 	FromDay, ToDay int64
 }
 
-// TileRow is a row of table tiles.
-type TileRow struct {
-	Shard     int
-	Partition int32
-	Entity    []byte
-	Tile      transforms.Tile
-}
-
 // Tiles yields the tiles by shard, entity, source partition, level and start.
 // It keeps one file per date open, each with a page per column.
-func (p *Published) Tiles(ctx context.Context, sel Select) iter.Seq2[TileRow, error] {
-	return func(yield func(TileRow, error) bool) {
+func (p *Published) Tiles(ctx context.Context, sel Select) iter.Seq2[rows.Tile, error] {
+	return func(yield func(rows.Tile, error) bool) {
 		p.merge(ctx, Tiles, sel, []string{"entity", "level", "start", "count", "cells"}, func(c *cursor, v []schemas.Value) {
 			c.shard = transforms.EntityShard([]byte(v[0].Text()), p.t.view.Spec.Shards)
 			c.key = appendInt(append(c.key, v[0].Text()...), int64(c.part))
 			c.key = appendInt(appendInt(c.key, v[1].Int()), int64(v[2].Micros()))
 		}, func(c *cursor, err error) bool {
 			if err != nil {
-				return yield(TileRow{}, err)
+				return yield(rows.Tile{}, err)
 			}
 			v := c.row
-			return yield(TileRow{c.shard, c.part, []byte(v[0].Text()), transforms.Tile{Hop: schemas.Micros(v[1].Int()),
+			return yield(rows.Tile{Shard: c.shard, Partition: c.part, Entity: []byte(v[0].Text()), Tile: transforms.Tile{Hop: schemas.Micros(v[1].Int()),
 				Start: v[2].Micros(), Events: v[3].Int(), Cells: v[4].Text()}}, nil)
 		})
 	}
 }
 
-// OpenRemainder is an OpenRow with its shard.
-type OpenRemainder struct {
-	Shard int
-	OpenRow
-}
-
 // Open yields the remainder of every state at the publication's cut, by shard,
 // entity and source partition.
-func (p *Published) Open(ctx context.Context, sel Select) iter.Seq2[OpenRemainder, error] {
+func (p *Published) Open(ctx context.Context, sel Select) iter.Seq2[rows.Open, error] {
 	// Earlier cuts may have left their dates in the table.
 	if day := dayOf(cutClock(p.Info.Cut)); day != noDay {
 		sel.FromDay, sel.ToDay = day, day
 	}
-	return func(yield func(OpenRemainder, error) bool) {
-		var now OpenRemainder
+	return func(yield func(rows.Open, error) bool) {
+		var now rows.Open
 		begun := false
 		p.merge(ctx, Open, sel, []string{"entity", "shard", "part", "hour", "level", "start", "count", "data"}, func(c *cursor, v []schemas.Value) {
 			c.shard = int(v[1].Int())
@@ -125,7 +112,7 @@ func (p *Published) Open(ctx context.Context, sel Select) iter.Seq2[OpenRemainde
 		}, func(c *cursor, err error) bool {
 			if err != nil {
 				begun = false
-				return yield(OpenRemainder{}, err)
+				return yield(rows.Open{}, err)
 			}
 			v := c.row
 			if !begun || now.Partition != c.part || string(now.Entity) != v[0].Text() {
@@ -133,14 +120,14 @@ func (p *Published) Open(ctx context.Context, sel Select) iter.Seq2[OpenRemainde
 					begun = false
 					return false
 				}
-				now = OpenRemainder{c.shard, OpenRow{Partition: c.part, Entity: []byte(v[0].Text())}}
+				now = rows.Open{Shard: c.shard, Partition: c.part, Entity: []byte(v[0].Text())}
 				begun = true
 			}
 			switch data := v[7].Text(); v[2].Text() {
 			case partServed:
 				now.Served = []byte(data)
 			case partOpen:
-				now.OpenRow.Open = append(now.OpenRow.Open, transforms.Open{Hour: v[3].Int(), Data: []byte(data)})
+				now.Open = append(now.Open, transforms.Open{Hour: v[3].Int(), Data: []byte(data)})
 			case partWaiting:
 				now.Waiting = append(now.Waiting, transforms.Tile{Hop: schemas.Micros(v[4].Int()), Start: v[5].Micros(), Events: v[6].Int(), Cells: data})
 			}
@@ -163,31 +150,25 @@ func cutClock(cut schemas.TopicCut) schemas.Micros {
 	return at
 }
 
-// FeatureValues is a row of table features.
-type FeatureValues struct {
-	Shard int
-	FeatureRow
-}
-
 // Features yields the values by shard, entity and boundary.
-func (p *Published) Features(ctx context.Context, sel Select) iter.Seq2[FeatureValues, error] {
+func (p *Published) Features(ctx context.Context, sel Select) iter.Seq2[rows.Feature, error] {
 	columns := []string{"entity", "boundary", "final"}
 	for _, f := range p.t.view.Spec.Features {
 		columns = append(columns, f.Name, f.Name+"__status")
 	}
-	return func(yield func(FeatureValues, error) bool) {
+	return func(yield func(rows.Feature, error) bool) {
 		p.merge(ctx, Features, sel, columns, func(c *cursor, v []schemas.Value) {
 			c.shard = int(c.part)
 			c.key = appendInt(append(c.key, v[0].Text()...), int64(v[1].Micros()))
 		}, func(c *cursor, err error) bool {
 			if err != nil {
-				return yield(FeatureValues{}, err)
+				return yield(rows.Feature{}, err)
 			}
-			row := FeatureRow{Entity: []byte(c.row[0].Text()), Boundary: c.row[1].Micros(), Final: c.row[2].Bool()}
+			row := rows.Feature{Shard: c.shard, Entity: []byte(c.row[0].Text()), Boundary: c.row[1].Micros(), Final: c.row[2].Bool()}
 			for i := 3; i < len(c.row); i += 2 {
 				row.Results = append(row.Results, transforms.Result{Value: c.row[i], Status: statusOf(c.row[i+1])})
 			}
-			return yield(FeatureValues{c.shard, row}, nil)
+			return yield(row, nil)
 		})
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -16,8 +18,9 @@ import (
 // multiple of the row group, a constant of the layout (B1).
 const fileRows = 128 * rowGroupRows
 
-// staging is where files wait for their publication. Vacuums of other engines
-// spare directories that begin with _.
+// staging is where files wait for their publication, in a directory for each
+// run: what a run removes is its own. Vacuums of other engines spare directories
+// that begin with _.
 const staging = "_staging"
 
 // Staged are the files of one run, written and not published yet.
@@ -42,17 +45,27 @@ const NoDate = noDay
 
 // Stage sorts the rows and writes the files. The greatest log clock of the cut
 // is the date of table open. A kill at any point leaves the tables as they were;
-// a rerun writes the same files.
+// a rerun writes the same files. ErrConflict: as of Publish.
 func (w *ViewWriter) Stage(ctx context.Context, cut schemas.TopicCut) (*Staged, error) {
 	s := &stager{ctx: ctx, w: w, openDay: dayOf(cutClock(cut)), out: &Staged{w: w, cut: cut, Files: map[TableName][]StagedFile{}}}
 	defer s.abort()
-	if err := w.spool.each(s.row); err != nil {
+	if err := w.spool.each(ctx, s.row); err != nil {
 		return nil, err
 	}
 	if err := s.end(); err != nil {
 		return nil, err
 	}
-	return s.out, w.spool.close()
+	return s.out, w.spool.Close()
+}
+
+// DuplicateError says that two rows have the same primary key (B6).
+type DuplicateError struct {
+	Table string
+	Key   []byte
+}
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("table %s: two rows have the key %x", e.Table, e.Key)
 }
 
 // stager writes one file after the other.
@@ -71,8 +84,7 @@ type stager struct {
 	values []schemas.Value
 }
 
-func (s *stager) row(key, row []byte) error {
-	k := rowKey(key)
+func (s *stager) row(k rowKey, row []byte) error {
 	if bytes.Equal(k, s.last) {
 		return &DuplicateError{string(tableOrder[k[0]]), bytes.Clone(k[keyPrefix:])}
 	}
@@ -116,7 +128,7 @@ func (s *stager) begin(k rowKey) error {
 	s.file = &StagedFile{Table: name, Day: day, Part: part, Path: partitionDir(l.partition, text[:]),
 		partition: map[string]*string{l.partition[0].Name: text[0], l.partition[1].Name: text[1]}}
 	var err error
-	if s.upload, err = s.w.t.tables[name].store.Create(s.ctx, staging); err != nil {
+	if s.upload, err = s.w.t.tables[name].store.Create(s.ctx, s.w.staging); err != nil {
 		return fmt.Errorf("table %s: staging: %w", name, err)
 	}
 	s.writer, err = NewWriter(s.upload, l.cols, WriterOptions{})
@@ -133,7 +145,7 @@ func (s *stager) end() error {
 	if err == nil {
 		s.file.Info = info
 		s.file.Path += fmt.Sprintf("/part-%05d-%s.parquet", s.number, info.SHA256[:32])
-		err = s.upload.Commit(s.ctx, staging+"/"+s.file.Path)
+		err = overtaken(s.upload.Commit(s.ctx, s.w.staged(s.file.Path)))
 	}
 	if err != nil {
 		return fmt.Errorf("table %s: staging: %w", s.file.Table, err)
@@ -148,6 +160,36 @@ func (s *stager) abort() {
 	if s.upload != nil {
 		s.upload.Abort()
 	}
+}
+
+// staged returns where a file of the run waits.
+func (w *ViewWriter) staged(path string) string { return w.staging + "/" + path }
+
+// overtaken makes ErrConflict of a staged file that is gone: only a run that has
+// published since NewWriter removes what others have staged.
+func overtaken(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w, and has removed what was staged: %w", ErrConflict, err)
+	}
+	return err
+}
+
+// tidy removes what the run has staged. Once it has published, runs that had
+// begun to stage before it can publish nothing else any more: they are killed,
+// or will be told ErrConflict, or are of the same publication, whose files are
+// in their places. What they have staged goes too.
+func (w *ViewWriter) tidy(ctx context.Context, published bool) error {
+	var errs []error
+	for name, t := range w.t.tables {
+		dirs := []string{w.staging}
+		if published {
+			dirs = append(dirs, w.before[name]...)
+		}
+		for _, dir := range dirs {
+			errs = append(errs, t.store.RemoveAll(ctx, dir))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // digest is the content digest over the files of a table: it holds across

@@ -16,8 +16,8 @@ import (
 )
 
 // Store is where the files of one table lie. Names are slash-separated paths
-// below the table's root, as they are on disk. Nothing is ever listed (B2). A
-// file that does not exist gives an error that is fs.ErrNotExist.
+// below the table's root, as they are on disk. Readers list nothing (B2). A file
+// that does not exist gives an error that is fs.ErrNotExist.
 type Store interface {
 	// Read returns a whole, small file.
 	Read(ctx context.Context, name string) ([]byte, error)
@@ -34,8 +34,10 @@ type Store interface {
 	Open(ctx context.Context, name string) (Blob, error)
 	// Size returns the size of a file in bytes.
 	Size(ctx context.Context, name string) (int64, error)
-	// Remove removes a file; one that is not there is no error.
-	Remove(ctx context.Context, name string) error
+	// List returns the names that a directory holds; one that is not there has none.
+	List(ctx context.Context, dir string) ([]string, error)
+	// RemoveAll removes a directory or a file; one that is not there is no error.
+	RemoveAll(ctx context.Context, name string) error
 }
 
 // Upload is a file that is being written.
@@ -288,16 +290,22 @@ func (l *Local) Size(_ context.Context, name string) (int64, error) {
 	return st.Size(), nil
 }
 
-// Remove implements Store.
-func (l *Local) Remove(_ context.Context, name string) error {
+// List implements Store.
+func (l *Local) List(_ context.Context, dir string) ([]string, error) {
+	p, err := l.path(dir)
+	if err != nil {
+		return nil, err
+	}
+	return l.files.list(p)
+}
+
+// RemoveAll implements Store.
+func (l *Local) RemoveAll(_ context.Context, name string) error {
 	p, err := l.path(name)
 	if err != nil {
 		return err
 	}
-	if err := l.files.remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return l.files.removeAll(p)
 }
 
 // String returns the directory.

@@ -2,13 +2,15 @@ package offline
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // Tables are the four tables of one view.
@@ -55,43 +57,11 @@ func (t *Tables) Table(name TableName) *Table { return t.tables[name] }
 
 // RunOptions bound one run of a ViewWriter.
 type RunOptions struct {
-	// SpillDir takes rows that do not fit Memory. It must be the run's own.
+	// SpillDir, which must exist, takes rows that do not fit Memory: in one file,
+	// so it must be the run's own.
 	SpillDir string
 	Memory   int   // bytes for rows to be sorted; 0 = 64 MB
 	Disk     int64 // bytes that may be spilled; 0 = unbounded
-	TopicID  string
-}
-
-// FeatureRow is an entity's features as of a boundary. The fields of the row
-// types are those of package batch's: one converts to the other.
-type FeatureRow struct {
-	Entity   []byte
-	Boundary schemas.Micros
-	Final    bool
-	Results  []transforms.Result
-}
-
-// OpenRow is what a state holds besides its closed tiles.
-type OpenRow struct {
-	Partition int32
-	Entity    []byte
-	Served    []byte
-	Open      []transforms.Open
-	Waiting   []transforms.Tile
-}
-
-// Quarantined is a record that is not counted, or a conflict.
-type Quarantined struct {
-	Partition int32
-	Offset    int64
-	Timestamp schemas.Micros // of the record; Never where it is not known
-	Clock     schemas.Micros
-	EventTime schemas.Micros // Never when it has none
-	Outcome   transforms.Outcome
-	Stage     schemas.Stage // of an invalid record
-	Reason    string
-	Key       []byte
-	Value     []byte
 }
 
 // ViewWriter takes the rows of one replay. Its four row methods may be called
@@ -99,23 +69,18 @@ type Quarantined struct {
 // set of rows alone. What it needs from the caller:
 //
 //	w, err := tables.NewWriter(ctx, opt)   // fixes the versions that are built upon
-//	defer w.Abort()
-//	w.Feature(shard, row) … w.Tile(shard, partition, entity, tile) …
-//	w.Open(shard, row) … w.Quarantine(row) …
+//	defer w.Abort(ctx)
+//	w.Feature(row) … w.Tile(row) … w.Open(row) … w.Quarantine(row) …
 //	staged, err := w.Stage(ctx, cut)       // writes files; nothing is visible
 //	… B6: look at staged.Files …
 //	versions, err := staged.Publish(ctx, publication)
 type ViewWriter struct {
-	t     *Tables
-	opt   RunOptions
-	spool *spool
-	base  map[TableName]*Snapshot
-	bufs  sync.Pool
-}
-
-type rowBuffer struct {
-	key rowKey
-	row []byte
+	t       *Tables
+	opt     RunOptions
+	spool   *spool
+	base    map[TableName]*Snapshot
+	staging string                 // the run's own directory, in each table
+	before  map[TableName][]string // what was in staging when the run began
 }
 
 // NewWriter begins a run on top of the newest versions of the tables.
@@ -123,8 +88,16 @@ func (t *Tables) NewWriter(ctx context.Context, opt RunOptions) (*ViewWriter, er
 	if opt.Memory == 0 {
 		opt.Memory = 64 << 20
 	}
-	w := &ViewWriter{t: t, opt: opt, spool: newSpool(opt.SpillDir, opt.Memory, opt.Disk), base: map[TableName]*Snapshot{}}
+	w := &ViewWriter{t: t, opt: opt, spool: newSpool(filepath.Join(opt.SpillDir, "tables"), opt.Memory, opt.Disk), base: map[TableName]*Snapshot{},
+		staging: staging + "/" + rand.Text(), before: map[TableName][]string{}}
 	for name, table := range t.tables {
+		runs, err := table.store.List(ctx, staging) // before the snapshot: see tidy
+		if err != nil {
+			return nil, fmt.Errorf("table %s: staging: %w", table.name, err)
+		}
+		for _, run := range runs {
+			w.before[name] = append(w.before[name], staging+"/"+run)
+		}
 		s, err := table.Snapshot(ctx, Latest)
 		if err != nil {
 			return nil, err
@@ -132,21 +105,6 @@ func (t *Tables) NewWriter(ctx context.Context, opt RunOptions) (*ViewWriter, er
 		w.base[name] = s
 	}
 	return w, nil
-}
-
-func (w *ViewWriter) buffer(t TableName, day int64, part int32) *rowBuffer {
-	b, _ := w.bufs.Get().(*rowBuffer)
-	if b == nil {
-		b = &rowBuffer{}
-	}
-	b.key, b.row = appendKey(b.key[:0], t, day, part), b.row[:0]
-	return b
-}
-
-func (w *ViewWriter) add(b *rowBuffer) error {
-	err := w.spool.add(b.key, b.row)
-	w.bufs.Put(b)
-	return err
 }
 
 // entity appends the entity and its key fields.
@@ -163,11 +121,11 @@ func (w *ViewWriter) entity(b *rowBuffer, entity []byte) error {
 }
 
 // Feature takes the features of an entity as of a boundary.
-func (w *ViewWriter) Feature(shard int, r FeatureRow) error {
+func (w *ViewWriter) Feature(r rows.Feature) error {
 	if len(r.Results) != len(w.t.view.Spec.Features) {
 		return fmt.Errorf("view %s: a row has %d features, the view %d", w.t.view.Name, len(r.Results), len(w.t.view.Spec.Features))
 	}
-	b := w.buffer(Features, dayOf(r.Boundary), int32(shard))
+	b := w.spool.buffer(Features, dayOf(r.Boundary), int32(r.Shard))
 	b.key = appendInt(append(b.key, r.Entity...), int64(r.Boundary))
 	if err := w.entity(b, r.Entity); err != nil {
 		return err
@@ -177,22 +135,22 @@ func (w *ViewWriter) Feature(shard int, r FeatureRow) error {
 	for _, res := range r.Results {
 		b.row = appendStatus(res.Value.Append(b.row), res.Status)
 	}
-	return w.add(b)
+	return w.spool.add(b)
 }
 
 // Tile takes a closed tile.
-func (w *ViewWriter) Tile(shard int, partition int32, entity []byte, t transforms.Tile) error {
-	b := w.buffer(Tiles, dayOf(t.Start), partition)
-	b.key = append(appendInt(b.key, int64(shard)), entity...)
-	b.key = appendInt(appendInt(b.key, int64(t.Hop)), int64(t.Start))
-	if err := w.entity(b, entity); err != nil {
+func (w *ViewWriter) Tile(r rows.Tile) error {
+	b := w.spool.buffer(Tiles, dayOf(r.Tile.Start), r.Partition)
+	b.key = append(appendInt(b.key, int64(r.Shard)), r.Entity...)
+	b.key = appendInt(appendInt(b.key, int64(r.Tile.Hop)), int64(r.Tile.Start))
+	if err := w.entity(b, r.Entity); err != nil {
 		return err
 	}
-	b.row = schemas.IntValue(int64(t.Hop)).Append(b.row)
-	b.row = schemas.TimestampValue(t.Start).Append(b.row)
-	b.row = schemas.IntValue(t.Events).Append(b.row)
-	b.row = schemas.BytesValue(t.Cells).Append(b.row)
-	return w.add(b)
+	b.row = schemas.IntValue(int64(r.Tile.Hop)).Append(b.row)
+	b.row = schemas.TimestampValue(r.Tile.Start).Append(b.row)
+	b.row = schemas.IntValue(r.Tile.Events).Append(b.row)
+	b.row = schemas.BytesValue(r.Tile.Cells).Append(b.row)
+	return w.spool.add(b)
 }
 
 // The parts of a state in table open, in their order.
@@ -203,18 +161,18 @@ const (
 )
 
 // Open takes the remainder of a state.
-func (w *ViewWriter) Open(shard int, r OpenRow) error {
+func (w *ViewWriter) Open(r rows.Open) error {
 	null := schemas.Value{}
-	if err := w.openPart(shard, &r, 0, 0, 0, partServed, null, null, null, null, string(r.Served)); err != nil {
+	if err := w.openPart(&r, 0, 0, 0, partServed, null, null, null, null, string(r.Served)); err != nil {
 		return err
 	}
 	for _, o := range r.Open {
-		if err := w.openPart(shard, &r, 1, o.Hour, 0, partOpen, schemas.IntValue(o.Hour), null, null, null, string(o.Data)); err != nil {
+		if err := w.openPart(&r, 1, o.Hour, 0, partOpen, schemas.IntValue(o.Hour), null, null, null, string(o.Data)); err != nil {
 			return err
 		}
 	}
 	for _, t := range r.Waiting {
-		if err := w.openPart(shard, &r, 2, int64(t.Hop), int64(t.Start), partWaiting, null, schemas.IntValue(int64(t.Hop)),
+		if err := w.openPart(&r, 2, int64(t.Hop), int64(t.Start), partWaiting, null, schemas.IntValue(int64(t.Hop)),
 			schemas.TimestampValue(t.Start), schemas.IntValue(t.Events), t.Cells); err != nil {
 			return err
 		}
@@ -222,45 +180,47 @@ func (w *ViewWriter) Open(shard int, r OpenRow) error {
 	return nil
 }
 
-func (w *ViewWriter) openPart(shard int, r *OpenRow, order byte, x, y int64, part string, hour, level, start, count schemas.Value, data string) error {
-	b := w.buffer(Open, noDay, r.Partition) // the date is that of the cut
-	b.key = append(append(appendInt(b.key, int64(shard)), r.Entity...), order)
+func (w *ViewWriter) openPart(r *rows.Open, order byte, x, y int64, part string, hour, level, start, count schemas.Value, data string) error {
+	b := w.spool.buffer(Open, noDay, r.Partition) // the date is that of the cut
+	b.key = append(append(appendInt(b.key, int64(r.Shard)), r.Entity...), order)
 	b.key = appendInt(appendInt(b.key, x), y)
 	if err := w.entity(b, r.Entity); err != nil {
 		return err
 	}
-	b.row = schemas.StringValue(part).Append(schemas.IntValue(int64(shard)).Append(b.row))
+	b.row = schemas.StringValue(part).Append(schemas.IntValue(int64(r.Shard)).Append(b.row))
 	for _, v := range [...]schemas.Value{hour, level, start, count, schemas.BytesValue(data)} {
 		b.row = v.Append(b.row)
 	}
-	return w.add(b)
+	return w.spool.add(b)
 }
 
 // Quarantine takes a record that is not counted. Its date is that of its log
 // clock: unlike the record's timestamp it never goes back, so that a day that
 // is over stays as it is (B1).
-func (w *ViewWriter) Quarantine(q Quarantined) error {
-	b := w.buffer(Quarantine, dayOf(q.Clock), q.Partition)
-	b.key = appendInt(b.key, q.Offset)
-	for _, v := range quarantineRow(w.opt.TopicID, &q) {
+func (w *ViewWriter) Quarantine(q rows.Quarantined) error {
+	b := w.spool.buffer(Quarantine, dayOf(q.Clock), q.At.Partition)
+	b.key = appendInt(b.key, q.At.Offset)
+	for _, v := range quarantineRow(&q) {
 		b.row = v.Append(b.row)
 	}
-	return w.add(b)
+	return w.spool.add(b)
 }
 
-func quarantineRow(topicID string, q *Quarantined) [11]schemas.Value {
+func quarantineRow(q *rows.Quarantined) [11]schemas.Value {
 	optional := func(ok bool, v schemas.Value) schemas.Value {
 		if ok {
 			return v
 		}
 		return schemas.Value{}
 	}
-	return [...]schemas.Value{schemas.StringValue(topicID), schemas.IntValue(q.Offset), optionalTime(q.Timestamp), optionalTime(q.Clock),
+	return [...]schemas.Value{schemas.StringValue(q.At.TopicID), schemas.IntValue(q.At.Offset), optionalTime(q.Timestamp), optionalTime(q.Clock),
 		optionalTime(q.EventTime), optional(q.EventTime != schemas.Never, schemas.IntValue(int64(q.EventTime))),
 		schemas.StringValue(q.Outcome.String()), optional(q.Stage != "", schemas.StringValue(string(q.Stage))), validText(q.Reason),
 		optional(q.Key != nil, schemas.BytesValue(string(q.Key))), optional(q.Value != nil, schemas.BytesValue(string(q.Value)))}
 }
 
-// Abort gives the run up and removes what it spilled. It does nothing after
-// Stage. Staged files stay: a rerun finds them.
-func (w *ViewWriter) Abort() error { return w.spool.close() }
+// Abort gives the run up and removes what it spilled and staged, also after ctx
+// has ended. It does nothing after Publish.
+func (w *ViewWriter) Abort(ctx context.Context) error {
+	return errors.Join(w.spool.Close(), w.tidy(context.WithoutCancel(ctx), false))
+}

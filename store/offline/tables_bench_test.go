@@ -3,12 +3,12 @@ package offline
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // BenchmarkTables writes tiles and features from two goroutines, 30 days of 64
@@ -16,7 +16,7 @@ import (
 func BenchmarkTables(b *testing.B) {
 	v := testView(b, testDefinition)
 	tables := openTables(b, b.TempDir(), v)
-	w, err := tables.NewWriter(context.Background(), RunOptions{SpillDir: filepath.Join(b.TempDir(), "s"), Memory: 64 << 20})
+	w, err := tables.NewWriter(context.Background(), RunOptions{SpillDir: b.TempDir(), Memory: 64 << 20})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -33,10 +33,10 @@ func BenchmarkTables(b *testing.B) {
 				shard := transforms.EntityShard(entity, v.Spec.Shards)
 				for d := range 30 {
 					at := epoch + schemas.Micros(d)*schemas.Day
-					if err := w.Tile(shard, int32(i%4), entity, transforms.Tile{Hop: schemas.Day, Start: at, Events: 1, Cells: cells}); err != nil {
+					if err := w.Tile(rows.Tile{Shard: shard, Partition: int32(i % 4), Entity: entity, Tile: transforms.Tile{Hop: schemas.Day, Start: at, Events: 1, Cells: cells}}); err != nil {
 						b.Error(err)
 					}
-					if err := w.Feature(shard, FeatureRow{Entity: entity, Boundary: at, Results: results}); err != nil {
+					if err := w.Feature(rows.Feature{Shard: shard, Entity: entity, Boundary: at, Results: results}); err != nil {
 						b.Error(err)
 					}
 				}

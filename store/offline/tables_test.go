@@ -17,8 +17,10 @@ import (
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 const testSchema = `{"type":"record","name":"E","fields":[
@@ -52,10 +54,10 @@ func testView(t testing.TB, text string) *definition.View {
 
 // run is what one replay hands to the tables.
 type run struct {
-	features   []FeatureValues
-	tiles      []TileRow
-	open       []OpenRemainder
-	quarantine []Quarantined
+	features   []rows.Feature
+	tiles      []rows.Tile
+	open       []rows.Open
+	quarantine []rows.Quarantined
 }
 
 var epoch = schemas.Micros(1_767_225_600_000_000) // 2026-01-01
@@ -70,7 +72,7 @@ func randomRun(v *definition.View, seed uint64, entities int) *run {
 		for d := range 1 + r.IntN(3) {
 			values := []schemas.Value{schemas.IntValue(r.Int64()), schemas.DoubleValue(r.NormFloat64()), schemas.StringValue(text()),
 				schemas.BoolValue(r.IntN(2) == 0), schemas.TimestampValue(epoch + schemas.Micros(r.IntN(1e9)))}
-			row := FeatureRow{Entity: entity, Boundary: epoch + schemas.Micros(d)*schemas.Day, Final: d == 0}
+			row := rows.Feature{Shard: shard, Entity: entity, Boundary: epoch + schemas.Micros(d)*schemas.Day, Final: d == 0}
 			for _, x := range values {
 				res := transforms.Result{Value: x, Status: transforms.Present}
 				if r.IntN(3) == 0 {
@@ -78,23 +80,23 @@ func randomRun(v *definition.View, seed uint64, entities int) *run {
 				}
 				row.Results = append(row.Results, res)
 			}
-			out.features = append(out.features, FeatureValues{shard, row})
+			out.features = append(out.features, row)
 		}
 		for p := range int32(2) {
 			for h := range 1 + r.IntN(40) {
-				out.tiles = append(out.tiles, TileRow{shard, p, entity, transforms.Tile{Hop: schemas.Hour, Start: epoch - schemas.Day + schemas.Micros(h)*schemas.Hour,
+				out.tiles = append(out.tiles, rows.Tile{Shard: shard, Partition: p, Entity: entity, Tile: transforms.Tile{Hop: schemas.Hour, Start: epoch - schemas.Day + schemas.Micros(h)*schemas.Hour,
 					Events: int64(r.IntN(5)), Cells: text() + "\x00"}})
 			}
-			o := OpenRow{Partition: p, Entity: entity, Served: []byte("served" + text())}
+			o := rows.Open{Shard: shard, Partition: p, Entity: entity, Served: []byte("served" + text())}
 			for h := range r.IntN(3) {
 				o.Open = append(o.Open, transforms.Open{Hour: int64(h) + 490896, Data: []byte(text())})
 			}
 			if r.IntN(2) == 0 {
 				o.Waiting = []transforms.Tile{{Hop: schemas.Day, Start: epoch - schemas.Day, Events: 1, Cells: "w"}}
 			}
-			out.open = append(out.open, OpenRemainder{shard, o})
+			out.open = append(out.open, o)
 		}
-		out.quarantine = append(out.quarantine, Quarantined{Partition: int32(i % 2), Offset: int64(i), Timestamp: schemas.Never, Clock: epoch + schemas.Micros(i)*schemas.Hour,
+		out.quarantine = append(out.quarantine, rows.Quarantined{At: schemas.Position{TopicID: "topic", Partition: int32(i % 2), Offset: int64(i)}, Timestamp: schemas.Never, Clock: epoch + schemas.Micros(i)*schemas.Hour,
 			EventTime: schemas.Never, Outcome: transforms.Late, Reason: "late\xff", Value: []byte("v")})
 	}
 	return out
@@ -105,13 +107,13 @@ func (r *run) write(t testing.TB, w *ViewWriter, seed uint64, goroutines int) er
 	t.Helper()
 	var calls []func() error
 	for _, f := range r.features {
-		calls = append(calls, func() error { return w.Feature(f.Shard, f.FeatureRow) })
+		calls = append(calls, func() error { return w.Feature(f) })
 	}
 	for _, x := range r.tiles {
-		calls = append(calls, func() error { return w.Tile(x.Shard, x.Partition, x.Entity, x.Tile) })
+		calls = append(calls, func() error { return w.Tile(x) })
 	}
 	for _, o := range r.open {
-		calls = append(calls, func() error { return w.Open(o.Shard, o.OpenRow) })
+		calls = append(calls, func() error { return w.Open(o) })
 	}
 	for _, q := range r.quarantine {
 		calls = append(calls, func() error { return w.Quarantine(q) })
@@ -149,11 +151,11 @@ type publishOptions struct {
 func (r *run) publish(t testing.TB, tables *Tables, o publishOptions) (map[TableName]int64, error) {
 	t.Helper()
 	ctx := context.Background()
-	w, err := tables.NewWriter(ctx, RunOptions{SpillDir: filepath.Join(t.TempDir(), "spill"), Memory: o.memory, TopicID: "topic"})
+	w, err := tables.NewWriter(ctx, RunOptions{SpillDir: t.TempDir(), Memory: o.memory})
 	if err != nil {
 		return nil, err
 	}
-	defer w.Abort()
+	defer w.Abort(ctx)
 	if err := r.write(t, w, o.seed, max(1, o.goroutines)); err != nil {
 		return nil, err
 	}
@@ -164,7 +166,7 @@ func (r *run) publish(t testing.TB, tables *Tables, o publishOptions) (map[Table
 	if o.mode == "" {
 		o.mode = ReplaceTable
 	}
-	return s.Publish(ctx, Publication{Mode: o.mode, Topic: "e", Dates: o.dates, Ledgers: []LedgerEntry{{Shard: 1, Ledger: transforms.Ledger{Applied: 3}}, {Shard: 0}}})
+	return s.Publish(ctx, Publication{Mode: o.mode, Topic: "e", Dates: o.dates, Ledgers: []rows.Ledger{{Shard: 1, Ledger: transforms.Ledger{Applied: 3}}, {Shard: 0}}})
 }
 
 func openTables(t testing.TB, root string, v *definition.View) *Tables {
@@ -387,18 +389,18 @@ func TestNothingPublished(t *testing.T) {
 
 func TestDiskLimit(t *testing.T) {
 	v := testView(t, testDefinition)
-	w, err := openTables(t, t.TempDir(), v).NewWriter(context.Background(), RunOptions{SpillDir: filepath.Join(t.TempDir(), "s"), Memory: 1, Disk: 1000})
+	w, err := openTables(t, t.TempDir(), v).NewWriter(context.Background(), RunOptions{SpillDir: t.TempDir(), Memory: 1, Disk: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := randomRun(v, 1, 300).write(t, w, 1, 2); !errors.Is(err, ErrDisk) {
+	if err := randomRun(v, 1, 300).write(t, w, 1, 2); !errors.Is(err, spill.ErrDisk) {
 		t.Errorf("%v", err)
 	}
-	if err := w.Abort(); err != nil {
+	if err := w.Abort(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(w.opt.SpillDir); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("spilled rows stay")
+	if left, err := os.ReadDir(w.opt.SpillDir); err != nil || len(left) > 0 {
+		t.Errorf("spilled rows stay: %v, %v", left, err)
 	}
 }
 
@@ -408,13 +410,13 @@ func TestQuarantineFile(t *testing.T) {
 	var want []byte
 	for i := range 2 {
 		path := filepath.Join(t.TempDir(), "q.parquet")
-		w := QuarantineFile(path, "topic", 1)
+		w := QuarantineFile(path, 1)
 		for _, q := range rows {
 			if err := w.Quarantine(q); err != nil {
 				t.Fatal(err)
 			}
 		}
-		info, err := w.Close()
+		info, err := w.Close(t.Context())
 		if err != nil || info.Rows != 500 {
 			t.Fatalf("%v %v", info, err)
 		}

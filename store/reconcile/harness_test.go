@@ -404,7 +404,7 @@ func (w *world) replay(cut []int) *fakeOffline {
 	for p, end := range cut {
 		f := w.fold(p, 0, end)
 		for shard := range w.view.Spec.Shards {
-			o.info.Ledgers = append(o.info.Ledgers, LedgerEntry{shard, int32(p), f.ledgers[shard]})
+			o.info.Ledgers = append(o.info.Ledgers, LedgerEntry{Shard: shard, Partition: int32(p), Ledger: f.ledgers[shard]})
 		}
 		for e, s := range f.states {
 			w.split(o, int32(p), e, s)
@@ -429,7 +429,7 @@ func (w *world) rowsAt(t schemas.Micros) (rows []FeatureRow) {
 	}
 	for e, ss := range states {
 		if res := w.engine.BoundaryValue(nil, t, ss...); res[0].Status != transforms.Absent {
-			rows = append(rows, FeatureRow{transforms.EntityShard([]byte(e), w.view.Spec.Shards), []byte(e), res})
+			rows = append(rows, FeatureRow{Shard: transforms.EntityShard([]byte(e), w.view.Spec.Shards), Entity: []byte(e), Results: res})
 		}
 	}
 	slices.SortFunc(rows, compareRows)
@@ -453,7 +453,7 @@ func (w *world) split(o *fakeOffline, p int32, e string, s *transforms.State) {
 		closed = append(closed, w.engine.TakeClosed(s, b)...)
 	}
 	for _, t := range closed {
-		o.tiles = append(o.tiles, TileRow{shard, p, []byte(e), t})
+		o.tiles = append(o.tiles, TileRow{Shard: shard, Partition: p, Entity: []byte(e), Tile: t})
 	}
 	if !empty {
 		row := OpenRow{Shard: shard, Partition: p, Entity: []byte(e)}

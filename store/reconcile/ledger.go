@@ -23,7 +23,7 @@ func (r *run) ledgers() {
 				continue
 			}
 			m := f.before[at]
-			l.Online = append(l.Online, LedgerEntry{shard, p, m.Ledger})
+			l.Online = append(l.Online, LedgerEntry{Shard: shard, Partition: p, Ledger: m.Ledger})
 			if pc, in := f.cut.Partitions[p]; !in || m.Next != pc.End || m.ValidFrom != f.validFrom {
 				l.NotComparable++
 				continue

@@ -7,6 +7,7 @@ import (
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/marker"
+	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // Online is the online store of one view and fingerprint.
@@ -29,6 +30,14 @@ type OnlineState struct {
 	marker.Stored
 }
 
+// The rows of the tables, shared with their adapter.
+type (
+	TileRow     = rows.Tile
+	OpenRow     = rows.Open
+	FeatureRow  = rows.Feature
+	LedgerEntry = rows.Ledger
+)
+
 // Offline is one publication of a view's tables.
 type Offline interface {
 	Info() Publication
@@ -49,37 +58,6 @@ type Publication struct {
 	Boundary    schemas.Micros   // at which states were trimmed; Never while a partition is empty
 	ValidFrom   schemas.Micros   // Never: the fold began at offset 0
 	Ledgers     []LedgerEntry
-}
-
-// LedgerEntry is the ledger of one shard and partition.
-type LedgerEntry struct {
-	Shard     int   `json:"shard"`
-	Partition int32 `json:"partition"`
-	transforms.Ledger
-}
-
-// TileRow is a closed tile.
-type TileRow struct {
-	Shard     int
-	Partition int32
-	Entity    []byte
-	Tile      transforms.Tile
-}
-
-// OpenRow is what a state holds besides its closed tiles.
-type OpenRow struct {
-	Shard     int
-	Partition int32
-	Entity    []byte
-	Served    []byte
-	Open      []transforms.Open
-}
-
-// FeatureRow is what the features table says of an entity as of a boundary.
-type FeatureRow struct {
-	Shard   int
-	Entity  []byte
-	Results []transforms.Result
 }
 
 // Replayer folds the log anew. It decides which of two sides is right.

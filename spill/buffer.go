@@ -1,0 +1,124 @@
+package spill
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/bits"
+	"slices"
+)
+
+// buffer holds rows in memory.
+type buffer struct {
+	limit  int      // bytes
+	chunks [][]byte // rows, back to back; never copied to grow
+	active int      // the chunk that the next row goes to
+	held   int      // bytes of the chunks
+	index  []rowAt
+	size   int64 // of its rows in a file
+}
+
+// rowAt is where in a buffer a row is.
+type rowAt struct {
+	shard, chunk int32
+	from, to     uint32
+}
+
+// rowOverhead is what a row costs in memory besides its bytes.
+const rowOverhead = 16
+
+func (b *buffer) row(at rowAt) []byte { return b.chunks[at.chunk][at.from:at.to] }
+
+// fits tells whether a row of n bytes can be added: any to an empty buffer.
+func (b *buffer) fits(n int) bool { return len(b.index) == 0 || b.with(n) <= b.limit }
+
+// with returns the bytes that the buffer takes while a row of n bytes is added.
+func (b *buffer) with(n int) int {
+	held := b.held + rowOverhead*cap(b.index)
+	if len(b.index) == cap(b.index) { // it will be copied into one of at most twice the size
+		held += 2 * rowOverhead * cap(b.index)
+	}
+	if b.room(n) == len(b.chunks) {
+		held += max(n, b.chunkSize())
+	}
+	return held
+}
+
+// room returns the first chunk from the active one that has room for n bytes,
+// len(b.chunks) when there is none.
+func (b *buffer) room(n int) int {
+	i := b.active
+	for i < len(b.chunks) && cap(b.chunks[i])-len(b.chunks[i]) < n {
+		i++
+	}
+	return i
+}
+
+// chunkSize is the size of a chunk; a larger row gets one of its own.
+func (b *buffer) chunkSize() int { return min(1<<20, b.limit/16) }
+
+func (b *buffer) add(shard int, row []byte) {
+	if len(b.index) == 0 && b.with(len(row)) > b.limit { // a row larger than those before
+		b.chunks, b.held, b.active = nil, 0, 0
+	}
+	i := b.room(len(row))
+	if i == len(b.chunks) {
+		c := make([]byte, 0, max(len(row), b.chunkSize()))
+		b.chunks, b.held = append(b.chunks, c), b.held+cap(c)
+	}
+	from := len(b.chunks[i])
+	b.chunks[i] = append(b.chunks[i], row...)
+	b.active = i
+	b.index = append(b.index, rowAt{int32(shard), int32(i), uint32(from), uint32(from + len(row))})
+	b.size += rowSize(len(row))
+}
+
+// rowSize is what a row of n bytes takes in a run: it stands behind its length.
+func rowSize(n int) int64 { return int64(max(1, (bits.Len(uint(n))+6)/7) + n) }
+
+func (b *buffer) sort(compare func(a, b []byte) int) {
+	slices.SortFunc(b.index, func(x, y rowAt) int {
+		if x.shard != y.shard {
+			return int(x.shard) - int(y.shard)
+		}
+		return compare(b.row(x), b.row(y))
+	})
+}
+
+// shard returns the rows of one shard of a sorted buffer.
+func (b *buffer) shard(shard int) []rowAt {
+	at := func(shard int) int {
+		i, _ := slices.BinarySearchFunc(b.index, shard, func(a rowAt, shard int) int { return int(a.shard) - shard })
+		return i
+	}
+	return b.index[at(shard):at(shard+1)]
+}
+
+// write writes the sorted rows from a place in the file on, and returns where in
+// the file each shard begins; the last one is the end.
+func (b *buffer) write(file io.WriterAt, at int64) (starts []int64, err error) {
+	w := bufio.NewWriterSize(io.NewOffsetWriter(file, at), 1<<18)
+	var head [binary.MaxVarintLen64]byte
+	for _, x := range b.index {
+		for len(starts) <= int(x.shard) { // a shard without rows begins where the next does
+			starts = append(starts, at)
+		}
+		row := b.row(x)
+		w.Write(head[:binary.PutUvarint(head[:], uint64(len(row)))]) // errors stick to w and are seen at Flush
+		w.Write(row)
+		at += rowSize(len(row))
+	}
+	if err := w.Flush(); err != nil {
+		return nil, fmt.Errorf("spill: %w", err)
+	}
+	return append(starts, at), nil
+}
+
+// clear forgets the rows and keeps the chunks.
+func (b *buffer) clear() {
+	b.index, b.active, b.size = b.index[:0], 0, 0
+	for i := range b.chunks {
+		b.chunks[i] = b.chunks[i][:0]
+	}
+}

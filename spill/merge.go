@@ -1,0 +1,109 @@
+package spill
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// run is a sorted part of the file: where each shard begins, and the end.
+type run struct{ starts []int64 }
+
+// shard returns the rows of one shard, nil for none.
+func (r *run) shard(file io.ReaderAt, shard, size int) *bufio.Reader {
+	if shard+1 >= len(r.starts) || r.starts[shard] == r.starts[shard+1] {
+		return nil
+	}
+	from, to := r.starts[shard], r.starts[shard+1]
+	return bufio.NewReaderSize(io.NewSectionReader(file, from, to-from), size)
+}
+
+// cursor stands at a row of a run or of a buffer.
+type cursor struct {
+	row    []byte
+	src    *bufio.Reader // nil = in memory
+	copied []byte        // from src
+	memory *buffer
+	index  []rowAt // the rows of memory that follow
+}
+
+// next goes to the next row; io.EOF: there is none.
+func (c *cursor) next() error {
+	if c.src == nil {
+		if len(c.index) == 0 {
+			return io.EOF
+		}
+		c.row, c.index = c.memory.row(c.index[0]), c.index[1:]
+		return nil
+	}
+	n, err := binary.ReadUvarint(c.src)
+	if err == io.EOF {
+		return err
+	}
+	if err == nil {
+		c.copied = slices.Grow(c.copied[:0], int(n))[:n]
+		_, err = io.ReadFull(c.src, c.copied)
+	}
+	if err != nil {
+		return fmt.Errorf("spill: a run is cut short: %w", err)
+	}
+	c.row = c.copied
+	return nil
+}
+
+// merge is a heap of cursors, the least row first.
+type merge struct {
+	compare func(a, b []byte) int
+	cursors []*cursor
+}
+
+// start brings the cursors to their first rows and into order.
+func (m *merge) start() error {
+	var begun []*cursor
+	for _, c := range m.cursors {
+		switch err := c.next(); err {
+		case nil:
+			begun = append(begun, c)
+		case io.EOF:
+		default:
+			return err
+		}
+	}
+	m.cursors = begun
+	for i := len(begun)/2 - 1; i >= 0; i-- {
+		m.sink(i)
+	}
+	return nil
+}
+
+// next goes past the least row.
+func (m *merge) next() error {
+	err := m.cursors[0].next()
+	if err == io.EOF {
+		last := len(m.cursors) - 1
+		m.cursors[0] = m.cursors[last]
+		m.cursors, err = m.cursors[:last], nil
+	}
+	m.sink(0)
+	return err
+}
+
+// sink restores the order where the cursor at i may be too high.
+func (m *merge) sink(i int) {
+	c := m.cursors
+	for {
+		least := i
+		for _, child := range [2]int{2*i + 1, 2*i + 2} {
+			if child < len(c) && m.compare(c[child].row, c[least].row) < 0 {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		c[i], c[least] = c[least], c[i]
+		i = least
+	}
+}

@@ -1,0 +1,234 @@
+package spill
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// testRow is a row that no other one equals.
+func testRow(r *rand.Rand, n int) []byte {
+	b := binary.BigEndian.AppendUint16(nil, uint16(r.IntN(20)))
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	if r.IntN(50) == 0 {
+		return append(b, make([]byte, r.IntN(200_000))...) // larger than a buffer now and then
+	}
+	return append(b, make([]byte, r.IntN(1+r.IntN(2000)))...)
+}
+
+func newTest(t testing.TB, memory int, disk int64) *Sorter {
+	s := New(Options{Path: filepath.Join(t.TempDir(), "rows"), Memory: memory, Disk: disk, Compare: bytes.Compare})
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// Whatever the memory and however many add and read, every row comes back once,
+// in order, shard by shard, and nothing is left behind (B1, B3).
+func TestSorted(t *testing.T) {
+	const shards = 5
+	runs := 0
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		s := newTest(t, 1<<(10+r.IntN(12)), 0)
+		want := make([][][]byte, shards)
+		var wg sync.WaitGroup
+		for g := range 3 {
+			r := rand.New(rand.NewPCG(seed, uint64(g)))
+			rows := map[int][][]byte{}
+			for i := range r.IntN(300) {
+				shard := r.IntN(shards) / (1 + r.IntN(2)) // some may stay empty
+				rows[shard] = append(rows[shard], testRow(r, 3*i+g))
+			}
+			for shard, rs := range rows {
+				want[shard] = append(want[shard], rs...)
+			}
+			wg.Go(func() {
+				for shard, rs := range rows {
+					for _, row := range rs {
+						row = slices.Clone(row)
+						if err := s.Add(shard, row); err != nil {
+							t.Error(err)
+						}
+						clear(row) // nothing of it may be kept
+					}
+				}
+			})
+		}
+		wg.Wait()
+		for shard := range shards {
+			wg.Go(func() {
+				slices.SortFunc(want[shard], bytes.Compare)
+				var got [][]byte
+				err := s.Shard(t.Context(), shard, func(row []byte) error {
+					got = append(got, slices.Clone(row))
+					return nil
+				})
+				if err != nil || !slices.EqualFunc(got, want[shard], slices.Equal[[]byte]) {
+					t.Errorf("seed %d: B3: shard %d, %d runs: %d rows come back of %d, or in another order: %v", seed, shard, len(s.runs), len(got), len(want[shard]), err)
+				}
+			})
+		}
+		wg.Wait()
+		runs += len(s.runs)
+		if err := errors.Join(s.Close(), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(s.o.Path); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("seed %d: the file is left behind: %v", seed, err)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	if runs < 100 {
+		t.Errorf("%d runs: the test merges next to nothing", runs)
+	}
+}
+
+// taken returns the bytes that the rows in memory take.
+func (s *Sorter) taken() (n int) {
+	for _, b := range slices.Concat(s.full, s.free, []*buffer{s.cur}) {
+		n += rowOverhead * cap(b.index)
+		for _, c := range b.chunks {
+			n += cap(c)
+		}
+	}
+	return n
+}
+
+// Memory is what was allowed, nothing is written while the rows fit, and what
+// would pass the disk limit is refused before it is written (B3).
+func TestBounds(t *testing.T) {
+	const memory, disk = 1 << 20, 1 << 22
+	r := rand.New(rand.NewPCG(1, 1))
+	s := newTest(t, memory, disk)
+	row := func(i int) []byte { return testRow(r, i)[:6] }
+	added := 0
+	var err error
+	for i := 0; err == nil && i < 1_000_000; i++ {
+		x := append(row(i), make([]byte, r.IntN(300))...)
+		if err = s.Add(i%3, x); err == nil {
+			added += len(x) + rowOverhead
+		}
+		if taken := s.taken(); taken > memory {
+			t.Fatalf("B3: row %d: %d bytes are held, %d are allowed", i, taken, memory)
+		}
+		if added < memory/3 && s.Spilled() > 0 {
+			t.Fatalf("B3: %d bytes of rows are spilled though %d are allowed in memory", added, memory)
+		}
+	}
+	if !errors.Is(err, ErrDisk) {
+		t.Fatalf("B3: %v, want ErrDisk", err)
+	}
+	fi, e := os.Stat(s.o.Path)
+	if e != nil {
+		t.Fatal(e)
+	}
+	if n := fi.Size(); n > disk || n < disk/2 || n != s.Spilled() {
+		t.Errorf("B3: %d bytes are in the file, %d counted, %d allowed", n, s.Spilled(), disk)
+	}
+	if again := s.Add(0, row(0)); !errors.Is(again, ErrDisk) {
+		t.Errorf("after ErrDisk: %v", again)
+	}
+	if e := s.Shard(t.Context(), 0, func([]byte) error { return nil }); !errors.Is(e, ErrDisk) {
+		t.Errorf("rows that are not all there are read: %v", e)
+	}
+}
+
+// An error of the file, of fn and of the context is returned, to every
+// goroutine, and ends the work (B3).
+func TestFails(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	s := New(Options{Path: filepath.Join(t.TempDir(), "no", "rows"), Compare: bytes.Compare})
+	var wg sync.WaitGroup
+	for g := range 3 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(2, uint64(g)))
+			for i := range 100_000 {
+				if s.Add(0, testRow(r, i)) != nil {
+					return
+				}
+			}
+			t.Error("runs are written into no directory")
+		})
+	}
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(s.Add(0, nil), s.Shard(t.Context(), 0, nil)); !errors.Is(err, errClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+
+	s = newTest(t, 1<<12, 0)
+	for i := range 10_000 {
+		if err := s.Add(0, testRow(r, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop, n := errors.New("stop"), 0
+	if err := s.Shard(t.Context(), 0, func([]byte) error { n++; return stop }); err != stop || n != 1 {
+		t.Errorf("after fn failed: %v, %d rows", err, n)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	n = 0
+	if err := s.Shard(ctx, 0, func([]byte) error { n++; cancel(stop); return nil }); err != stop || n > 2000 {
+		t.Errorf("after the context ended: %v, %d rows", err, n)
+	}
+	if err := os.Truncate(s.o.Path, s.size-100); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Shard(t.Context(), 0, func([]byte) error { return nil }); err == nil {
+		t.Error("a file that was cut short reads as if it were whole")
+	}
+}
+
+// What two goroutines add and read again, a million rows of 100 bytes.
+func BenchmarkSorter(b *testing.B) {
+	for _, memory := range []int{32 << 20, 256 << 20} {
+		b.Run(fmt.Sprintf("memory=%dMB", memory>>20), func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				benchmark(b, newTest(b, memory, 0))
+			}
+		})
+	}
+}
+
+func benchmark(b *testing.B, s *Sorter) {
+	var wg sync.WaitGroup
+	for g := range 2 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(1, uint64(g)))
+			row := make([]byte, 100)
+			for i := range 500_000 {
+				binary.BigEndian.PutUint64(row, r.Uint64())
+				if err := s.Add(i%16, row); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for g := range 2 {
+		wg.Go(func() {
+			for shard := g; shard < 16; shard += 2 {
+				if err := s.Shard(b.Context(), shard, func([]byte) error { return nil }); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
