@@ -11,6 +11,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tallystick/tallystick/integration/testbed"
 )
 
 var e2eRewrite = flag.Bool("e2e-rewrite", false, "write testdata/badinput.txt anew")
@@ -147,7 +149,7 @@ func TestBadInput(t *testing.T) {
 	for _, b := range badInputs {
 		dir := t.TempDir()
 		fill := strings.NewReplacer("TOPIC", topic, `"ID"`, `"`+c.Topics[topic].TopicID+`"`)
-		for name, text := range map[string]string{"tallystick.yaml": badInputDefinition, "ev.avsc": streamSchema, "l.csv": "ent,t\na,2026-01-01T00:00:00Z\n"} {
+		for name, text := range map[string]string{"tallystick.yaml": badInputDefinition, "ev.avsc": testbed.EventSchema, "l.csv": "ent,t\na,2026-01-01T00:00:00Z\n"} {
 			x.must(os.WriteFile(filepath.Join(dir, name), []byte(fill.Replace(text)), 0o644))
 		}
 		for name, text := range b.files {

@@ -18,7 +18,6 @@ type redisFlags struct {
 	master   string
 	cluster  bool
 	username string
-	embedded bool // not a flag: the server is part of this process
 }
 
 func (r *redisFlags) add(cmd *cobra.Command) {
@@ -43,7 +42,7 @@ func (r *redisFlags) open(ctx context.Context) (*online.Client, error) {
 		return nil, usagef("no Redis address: set --redis or TALLYSTICK_REDIS to host:port")
 	}
 	o := online.Options{Addrs: strings.Split(r.addrs, ","), Master: r.master, Cluster: r.cluster, Username: r.username,
-		Password: os.Getenv("TALLYSTICK_REDIS_PASSWORD"), AllowUnknownPolicy: r.embedded}
+		Password: os.Getenv("TALLYSTICK_REDIS_PASSWORD")}
 	if err := o.Validate(); err != nil {
 		return nil, usagef("--redis: %w", err)
 	}
