@@ -87,6 +87,8 @@ func (p *parser) syntax(err error) {
 		msg, hint = "a word where YAML expects `key: value`", "write the colon and a blank after the key"
 	case strings.Contains(msg, "found unexpected end of stream"):
 		msg, hint = "a quote that begins here is never closed", "close it"
+	case strings.Contains(msg, "control characters"), strings.Contains(msg, "UTF-8"):
+		hint = "a definition is a text file; save it as UTF-8"
 	case strings.Contains(msg, "did not find expected"):
 		hint = "check the indentation and closing brackets and quotes of this part"
 	}
