@@ -111,6 +111,20 @@ func (s *Schema) Lookup(path string) (FieldType, error) {
 	}
 }
 
+// Symbols returns the symbols of an enum's path, nil where it is none. They must
+// not be changed.
+func (s *Schema) Symbols(path string) []string {
+	n := s.top
+	for name := range strings.SplitSeq(path, ".") {
+		f := n.field(name)
+		if f == nil {
+			return nil
+		}
+		n, _ = f.typ.deref()
+	}
+	return n.symbols
+}
+
 func (s *Schema) pathError(path, problem string, near bool) *PathError {
 	e := &PathError{Schema: s.name, Path: path, Problem: problem}
 	if near {

@@ -83,7 +83,7 @@ func (e *MigrationError) Error() string {
 func (e *MigrationError) Unwrap() error { return e.Err }
 
 func (m *Migration) bindRule(b *BoundMigration, r MigrationRule, writer *avro.Schema) (*expr.Program, error) {
-	prog, err := expr.Compile(r.Text, expr.ScopeFunc(func(path string) (int, expr.Type, error) {
+	prog, err := expr.Compile(r.Text, fieldScope{schema: writer, ScopeFunc: func(path string) (int, expr.Type, error) {
 		t, err := writer.Lookup(path)
 		if err != nil {
 			return 0, expr.Type{}, unknownPath(writer, path, "writer "+m.Writer)
@@ -97,7 +97,7 @@ func (m *Migration) bindRule(b *BoundMigration, r MigrationRule, writer *avro.Sc
 			b.Paths = append(b.Paths, path)
 		}
 		return i, expr.Type{Kind: t.Kind, Nullable: t.Nullable}, nil
-	}))
+	}})
 	if err != nil {
 		return nil, err
 	}

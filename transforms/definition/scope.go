@@ -24,6 +24,15 @@ func (s *Source) resolve(path string) (int, expr.Type, error) {
 	return s.slot(path, t), expr.Type{Kind: t.Kind, Nullable: t.Nullable}, nil
 }
 
+// fieldScope is the scope of expressions over a schema's fields.
+type fieldScope struct {
+	expr.ScopeFunc
+	schema *avro.Schema
+}
+
+// Symbols implements expr.EnumScope.
+func (s fieldScope) Symbols(path string) []string { return s.schema.Symbols(path) }
+
 // localField refuses what is no instant in an expression (V10).
 func localField(path string) *expr.Error {
 	return &expr.Error{Message: "`" + path + "` is a local timestamp without a zone, which is no instant",
@@ -76,7 +85,7 @@ func (p *parser) compile(n *yaml.Node, s *Source, what string, compile func(stri
 	if !ok || s == nil || s.Reader == nil {
 		return nil
 	}
-	prog, err := compile(text, expr.ScopeFunc(s.resolve))
+	prog, err := compile(text, fieldScope{s.resolve, s.Reader})
 	if err != nil {
 		p.exprErrors(n, err)
 		return nil

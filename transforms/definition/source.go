@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,6 +28,9 @@ func (p *parser) parse(text []byte) {
 		return
 	}
 	top := p.object(root, "the definition", "sources", "views", "services")
+	if root.Kind != yaml.MappingNode {
+		return
+	}
 	if n := top.get("sources"); n != nil {
 		for _, e := range p.mapping(n, "`sources`") {
 			p.name(e.at, "source")
@@ -84,11 +88,18 @@ func (p *parser) source(e entry) *Source {
 	return s
 }
 
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
+// TopicName tells whether Kafka accepts a name for a topic.
+func TopicName(name string) bool {
+	return topicName.MatchString(name) && name != "." && name != ".."
+}
+
 func (p *parser) sourceScalars(s *Source, o object) {
 	if n := o.get("topic"); n != nil {
 		if t, ok := p.text(n, "topic"); ok {
 			s.Topic = t
-			if len(t) > 249 || strings.Trim(t, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" || t == "." || t == ".." {
+			if !TopicName(t) {
 				p.fail(n, "use letters, digits, . _ and -, at most 249 of them", "`%s` cannot name a Kafka topic", t)
 			}
 		}

@@ -25,6 +25,7 @@ type node struct {
 	konst bool
 	value schemas.Value // of a konst
 	parts []evalFunc    // the operands of a chain of text + text
+	enum  []string      // the symbols, where it is an enum field
 }
 
 // checker checks one expression and builds its evaluator.
@@ -159,7 +160,11 @@ func (c *checker) field(e ast.Expr) node {
 		return c.fail(e, "field `"+p+"` is always null", "")
 	}
 	c.slots[slot] = true
-	return node{typ: typ{kind: t.Kind, nullable: t.Nullable}, expr: e, eval: readField(slot, t.Kind)}
+	n := node{typ: typ{kind: t.Kind, nullable: t.Nullable}, expr: e, eval: readField(slot, t.Kind)}
+	if s, ok := c.scope.(EnumScope); ok {
+		n.enum = s.Symbols(p)
+	}
+	return n
 }
 
 // readField yields the value in slot, which must be null or of kind k.

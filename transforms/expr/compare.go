@@ -1,6 +1,9 @@
 package expr
 
 import (
+	"slices"
+	"strconv"
+
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"github.com/tallystick/tallystick/schemas"
@@ -56,8 +59,23 @@ func (c *checker) compare(e ast.Expr, name string, args []ast.Expr) node {
 	if a.typ.kind == schemas.Bool && name != operators.Equals && name != operators.NotEquals {
 		return c.fail(e, "bools have no order", "use == or !=")
 	}
+	if name == operators.Equals || name == operators.NotEquals {
+		if !c.isSymbol(a, b) || !c.isSymbol(b, a) {
+			return node{bad: true, expr: e}
+		}
+	}
 	t := typ{kind: schemas.Bool, nullable: a.typ.nullable || b.typ.nullable}
 	return c.fold(e, t, compareFunc(a, b, comparisonOf(name)), a, b)
+}
+
+// isSymbol refuses a constant that the enum field it is compared with never holds.
+func (c *checker) isSymbol(field, constant node) bool {
+	if field.enum == nil || !constant.konst || slices.Contains(field.enum, constant.value.Text()) {
+		return true
+	}
+	p, _ := path(field.expr)
+	c.fail(constant.expr, strconv.Quote(constant.value.Text())+" is no symbol of the enum `"+p+"`", DidYouMean(constant.value.Text(), field.enum))
+	return false
 }
 
 func isNull(n node) bool { return n.typ.kind == schemas.Null }
@@ -189,7 +207,12 @@ func (c *checker) in(e ast.Expr, args []ast.Expr) node {
 			return c.fail(n.expr, "a list may only hold constants", "compare with == and ||")
 		case !comparable(x.typ.kind, n.typ.kind):
 			return c.fail(n.expr, "cannot compare "+x.typ.kind.String()+" with "+n.typ.kind.String(), compareHint(x, n))
+		case !c.isSymbol(x, n):
+			ok = false
 		}
+	}
+	if !ok {
+		return node{bad: true, expr: e}
 	}
 	return c.fold(e, typ{kind: schemas.Bool, nullable: x.typ.nullable}, inFunc(x, elems), x)
 }

@@ -30,6 +30,14 @@ type Scope interface {
 	Resolve(path string) (slot int, t Type, err error)
 }
 
+// EnumScope is a Scope that knows which fields are enums: a comparison with a
+// text that such a field never holds is refused, as it never says anything.
+type EnumScope interface {
+	Scope
+	// Symbols returns what an enum field may hold, nil for any other field.
+	Symbols(path string) []string
+}
+
 // ScopeFunc is a Scope made of a function.
 type ScopeFunc func(path string) (int, Type, error)
 
