@@ -85,7 +85,7 @@ func (s *Source) rules(add func(string, ...any), projection []int) {
 		for _, r := range m.Rules {
 			// Also rules for fields that the view does not read: a rule that fails
 			// makes the record invalid.
-			add("migrate %q %q %v %q", m.Writer, r.Field, r.Type, r.canonical)
+			add("migrate %q %q {%v %t} %q", m.Writer, r.Field, r.Type.Kind, r.Type.Nullable, r.canonical)
 		}
 	}
 	for _, p := range s.AcceptDefaults {

@@ -3,6 +3,7 @@ package expr
 import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
 	"github.com/tallystick/tallystick/schemas"
 )
 
@@ -42,7 +43,11 @@ func comparisonOf(operator string) comparison {
 }
 
 func (c *checker) compare(e ast.Expr, name string, args []ast.Expr) node {
-	n, ok := c.all(args)
+	check := c.check
+	if isNullLiteral(args[0]) || isNullLiteral(args[1]) {
+		check = c.nullable
+	}
+	n, ok := each(args, check)
 	if !ok {
 		return node{bad: true, expr: e}
 	}
@@ -58,6 +63,14 @@ func (c *checker) compare(e ast.Expr, name string, args []ast.Expr) node {
 	}
 	t := typ{kind: schemas.Bool, nullable: a.typ.nullable || b.typ.nullable}
 	return c.fold(e, t, compareFunc(a, b, comparisonOf(name)), a, b)
+}
+
+func isNullLiteral(e ast.Expr) bool {
+	if e.Kind() != ast.LiteralKind {
+		return false
+	}
+	_, null := e.AsLiteral().(types.Null)
+	return null
 }
 
 func isNull(n node) bool { return n.typ.kind == schemas.Null }
@@ -168,12 +181,12 @@ func compareIntDouble(i int64, d float64) int {
 	return 0
 }
 
-// in is x in [constants…].
+// in is x in [constants…], or constant in path.
 func (c *checker) in(e ast.Expr, args []ast.Expr) node {
-	x := c.check(args[0])
 	if args[1].Kind() != ast.ListKind {
-		return c.fail(e, "`in` takes a list of constants on its right", "write `x in [1, 2, 3]`")
+		return c.contains(e, args)
 	}
+	x := c.check(args[0])
 	elems, ok := c.all(args[1].AsList().Elements())
 	if x.bad || !ok {
 		return node{bad: true, expr: e}
