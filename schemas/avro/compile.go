@@ -59,10 +59,10 @@ func Compile(writer, reader *Schema, paths []string, opt Options) (*Decoder, err
 	return c.d, nil
 }
 
-// covered tells whether set names path or what is around it.
+// covered tells whether set names path or a record around it.
 func covered(set map[string]bool, path string) bool {
 	for i := range len(path) {
-		if (path[i] == '.' || path[i] == '[') && set[path[:i]] {
+		if path[i] == '.' && set[path[:i]] {
 			return true
 		}
 	}

@@ -51,6 +51,8 @@ func TestNestedResolution(t *testing.T) {
 		{name: "an int of int or double", writer: fld("a", `["double","int"]`), reader: fld("a", `["int","double"]`), body: "\x02\x82\x80\x80\x10", paths: "a", want: []schemas.Value{f(16777217)}},
 		{name: "text or enum", writer: fld("a", `["string",{"type":"enum","name":"E","symbols":["X","Y"]}]`), reader: fld("a", `["string",{"type":"enum","name":"E","symbols":["X","Y"]}]`),
 			body: "\x02\x02", paths: "a", want: []schemas.Value{s("Y")}},
+		{name: "the same type before one that it is promoted to", writer: fld("a", "["+millis+`,"int"]`), reader: fld("a", "["+millis+`,"int"]`), body: "\x02\x02", paths: "present(a)", want: []schemas.Value{yes}},
+		{name: "never anything but null", writer: fld("a", `"null"`) + "," + fld("b", `["null"]`), reader: fld("a", `"null"`) + "," + fld("b", `["null"]`), body: "\x00", paths: "present(a) present(b)", want: []schemas.Value{null, null}},
 		{name: "a branch of several that nobody reads", writer: fld("a", `["null","int","string",`+rec("X", fld("v", `"int"`))+`]`) + "," + fld("b", `"int"`), reader: fld("b", `"int"`),
 			body: "\x06\x02\x04", paths: "b", want: []schemas.Value{i(2)}},
 		{name: "null along the way", writer: fld("a", optional(rec("X", fld("b", optional(rec("Y", fld("c", optional(array(`"string"`))))))))), reader: fld("a", optional(rec("X", fld("b", optional(rec("Y", fld("c", optional(array(`"string"`))))))))),

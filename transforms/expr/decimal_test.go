@@ -33,13 +33,15 @@ func halfway(t *rapid.T) *big.Int {
 func TestDecimalAgainstBig(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := new(big.Int)
-		switch rapid.IntRange(0, 2).Draw(t, "form") {
+		switch rapid.IntRange(0, 3).Draw(t, "form") {
 		case 0:
 			n.SetInt64(rapid.Int64().Draw(t, "int") >> rapid.IntRange(0, 63).Draw(t, "shift"))
 		case 1:
 			n.SetBytes(rapid.SliceOfN(rapid.Byte(), 0, 180).Draw(t, "bytes"))
 		case 2:
 			n = halfway(t)
+		case 3: // around the greatest int that a double holds with all before it
+			n.SetInt64(rapid.Int64Range(1<<53-8, 1<<54+8).Draw(t, "int"))
 		}
 		if rapid.Bool().Draw(t, "negative") {
 			n.Neg(n)
