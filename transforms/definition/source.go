@@ -283,8 +283,13 @@ func (p *parser) identity(s *Source, o object) {
 
 func (p *parser) acceptDefaults(s *Source, n *yaml.Node) {
 	for _, x := range p.list(n) {
-		path, ok := p.text(x, "a field of accept_defaults")
+		text, ok := p.text(x, "a field of accept_defaults")
 		if !ok || s.Reader == nil {
+			continue
+		}
+		path, plain := plainPath(text)
+		if !plain {
+			p.fail(x, "name the field itself", "`%s` is no field", text)
 			continue
 		}
 		if slices.Contains(s.AcceptDefaults, path) {
@@ -300,10 +305,9 @@ func (p *parser) acceptDefaults(s *Source, n *yaml.Node) {
 	slices.Sort(s.AcceptDefaults)
 }
 
-// hasPath tells whether path names a scalar or a record of the reader schema.
+// hasPath tells whether path names a field, of whatever type, or an item or a
+// value of one.
 func (s *Source) hasPath(path string) bool {
-	if _, err := s.Reader.Lookup(path); err == nil {
-		return true
-	}
-	return slices.ContainsFunc(s.Reader.Paths(), func(q string) bool { return strings.HasPrefix(q, path+".") })
+	_, err := s.Reader.Lookup("present(" + path + ")")
+	return err == nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
 	"github.com/tallystick/tallystick/schemas"
 )
 
@@ -45,7 +46,11 @@ func comparisonOf(operator string) comparison {
 }
 
 func (c *checker) compare(e ast.Expr, name string, args []ast.Expr) node {
-	n, ok := c.all(args)
+	check := c.check
+	if isNullLiteral(args[0]) || isNullLiteral(args[1]) {
+		check = c.nullable
+	}
+	n, ok := each(args, check)
 	if !ok {
 		return node{bad: true, expr: e}
 	}
@@ -73,9 +78,17 @@ func (c *checker) isSymbol(field, constant node) bool {
 	if field.enum == nil || !constant.konst || slices.Contains(field.enum, constant.value.Text()) {
 		return true
 	}
-	p, _ := path(field.expr)
+	p, _, _ := access(field.expr)
 	c.fail(constant.expr, strconv.Quote(constant.value.Text())+" is no symbol of the enum `"+p+"`", DidYouMean(constant.value.Text(), field.enum))
 	return false
+}
+
+func isNullLiteral(e ast.Expr) bool {
+	if e.Kind() != ast.LiteralKind {
+		return false
+	}
+	_, null := e.AsLiteral().(types.Null)
+	return null
 }
 
 func isNull(n node) bool { return n.typ.kind == schemas.Null }
@@ -186,12 +199,12 @@ func compareIntDouble(i int64, d float64) int {
 	return 0
 }
 
-// in is x in [constants…].
+// in is x in [constants…], or constant in path.
 func (c *checker) in(e ast.Expr, args []ast.Expr) node {
-	x := c.check(args[0])
 	if args[1].Kind() != ast.ListKind {
-		return c.fail(e, "`in` takes a list of constants on its right", "write `x in [1, 2, 3]`")
+		return c.contains(e, args)
 	}
+	x := c.check(args[0])
 	elems, ok := c.all(args[1].AsList().Elements())
 	if x.bad || !ok {
 		return node{bad: true, expr: e}

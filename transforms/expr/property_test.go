@@ -59,8 +59,8 @@ func gen(t *rapid.T, k schemas.Kind, depth int, fields []schemas.Value) (string,
 	return fmt.Sprintf("(%s %s %s)", at, op, bt), naiveCompare(op, ka, kb, a, b)
 }
 
-var propScope = Fields{{"i", Type{schemas.Int, true}}, {"j", Type{schemas.Int, true}}, {"d", Type{schemas.Double, true}},
-	{"e", Type{schemas.Double, true}}, {"p", Type{schemas.Bool, true}}, {"q", Type{schemas.Bool, true}}}
+var propScope = Fields{{"i", Type{Kind: schemas.Int, Nullable: true}}, {"j", Type{Kind: schemas.Int, Nullable: true}}, {"d", Type{Kind: schemas.Double, Nullable: true}},
+	{"e", Type{Kind: schemas.Double, Nullable: true}}, {"p", Type{Kind: schemas.Bool, Nullable: true}}, {"q", Type{Kind: schemas.Bool, Nullable: true}}}
 
 func leaf(t *rapid.T, k schemas.Kind, fields []schemas.Value) (string, result) {
 	first := map[schemas.Kind]int{schemas.Int: 0, schemas.Double: 2, schemas.Bool: 4}[k]
