@@ -18,10 +18,27 @@ func checkFile(flag, path string) error {
 	if path == "" {
 		return nil
 	}
-	if st, err := os.Stat(path); err == nil && st.IsDir() {
-		return usagef("%s: %s is a directory: name a file", flag, path)
+	if err := checkRegular(flag, path); err != nil {
+		return err
 	}
 	return checkDir(flag, filepath.Dir(path))
+}
+
+// checkRegular refuses what stands at an output's path and is no file: a file is
+// written beside its path and moved there, which would put it in the place of a
+// device or a pipe, not into it.
+func checkRegular(flag, path string) error {
+	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
+		what := "no regular file"
+		switch {
+		case st.IsDir():
+			what = "a directory"
+		case st.Mode()&fs.ModeSymlink != 0:
+			what = "a symbolic link"
+		}
+		return usagef("%s: %s is %s: name a file", flag, path, what)
+	}
+	return nil
 }
 
 // checkReadable refuses an input file, named by a flag, that cannot be read.

@@ -118,11 +118,15 @@ func (r *replayFlags) checkInputs(vs []*definition.View) (*schemas.Cut, error) {
 		return nil, err
 	}
 	for _, v := range vs {
-		if r.out == "" {
-			break
+		if r.quarantine != "" {
+			if err := checkRegular("--quarantine", filepath.Join(r.quarantine, v.Name+".parquet")); err != nil {
+				return nil, err
+			}
 		}
-		if _, err := offline.OpenTables(r.out, v); err != nil {
-			return nil, usagef("--out: %w", err)
+		if r.out != "" {
+			if _, err := offline.OpenTables(r.out, v); err != nil {
+				return nil, usagef("--out: %w", err)
+			}
 		}
 	}
 	return loadCut("--cut", r.cut, topics(vs))

@@ -120,8 +120,11 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 				return root.Help()
 			}
 			cmd, rest, err := root.Find(args)
-			if err != nil || len(rest) > 0 {
+			switch {
+			case err != nil || cmd == root:
 				return unknownCommand(root, args[0])
+			case len(rest) > 0:
+				return usagef("%s has no command `%s`; see `%s --help`", cmd.CommandPath(), rest[0], cmd.CommandPath())
 			}
 			return cmd.Help()
 		},

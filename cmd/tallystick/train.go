@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -320,7 +322,11 @@ func (t *trainFlags) report(w io.Writer, cut *schemas.Cut, a *asked, l *offline.
 	}
 	fmt.Fprintf(w, "%s: %d rows, %d features, knowledge %s\n", t.output, out.Rows, len(a.columns), t.knowledge)
 	for _, c := range a.columns {
-		fmt.Fprintf(w, "  %-40s %v\n", c.name, out.Statuses[c.name])
+		fmt.Fprintf(w, "  %-40s", c.name)
+		for _, s := range slices.Sorted(maps.Keys(out.Statuses[c.name])) {
+			fmt.Fprintf(w, " %s %d", s, out.Statuses[c.name][s])
+		}
+		fmt.Fprintln(w)
 	}
 	if out.BeyondClock > 0 {
 		fmt.Fprintf(w, "%d labels lie beyond the log clock at the cut (%v): records that concern them may be still to come\n", out.BeyondClock, clock)
