@@ -235,7 +235,11 @@ func (v *View) featureLine(f *transforms.Feature) string {
 		filter = v.Spec.Filters[f.Filter].Canonical()
 	}
 	w := f.Window
-	return fmt.Sprintf("%s(%q) where %q over %d/%d/%d/%t hop %d %s", f.Aggregation, input, filter,
+	agg := f.Aggregation.String()
+	if p := v.parameterText(f); p != "" {
+		agg += " " + p
+	}
+	return fmt.Sprintf("%s(%q) where %q over %d/%d/%d/%t hop %d %s", agg, input, filter,
 		w.Kind, w.Length, w.N, w.ExcludeCurrent, w.Hop, defaultOf(f.Default))
 }
 

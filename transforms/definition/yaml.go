@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -171,9 +170,7 @@ func keyHint(key string, keys []string) string {
 		if k == synonyms[key] {
 			return "did you mean `" + k + "`?"
 		}
-		if !slices.Contains(notYet, k) {
-			known = append(known, k)
-		}
+		known = append(known, k)
 	}
 	if hint := expr.DidYouMean(key, known); strings.HasPrefix(hint, "did") {
 		return hint
