@@ -118,6 +118,33 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// S3: no text of a path panics; what Lookup takes compiles, and reads a body.
+func FuzzLookup(f *testing.F) {
+	s := mustParse(f, nestedText)
+	body := nestedBody(f)
+	for _, p := range append(s.Paths(), nestedPaths...) {
+		f.Add(p)
+	}
+	f.Add("timestamp(5) in lines[0][\"x\"]..b")
+	f.Fuzz(func(t *testing.T, path string) {
+		typ, err := s.Lookup(path)
+		if err != nil {
+			var typed *PathError
+			if !errors.As(err, &typed) {
+				t.Fatalf("error of type %T: %v", err, err)
+			}
+			return
+		}
+		dst := make([]schemas.Value, 1)
+		if err := mustCompile(t, s, s, path).Decode(dst, body); err != nil || dst[0].IsNull() && !typ.Nullable || !dst[0].IsNull() && dst[0].Kind() != typ.Kind {
+			t.Fatalf("%s reads %v, %v; its type is %+v", path, dst[0], err, typ)
+		}
+		if names := Names(path); !strings.Contains(path, names) {
+			t.Fatalf("%s begins with %s", path, names)
+		}
+	})
+}
+
 // A1: depth counts alike whether the records around a value are projected or not.
 func TestDepthDoesNotDependOnProjection(t *testing.T) {
 	s := mustParse(t, rec("R", fld("l", `["null",`+rec("L", fld("v", `"int"`)+","+fld("next", `["null","L"]`))+`]`)))

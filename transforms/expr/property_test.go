@@ -225,7 +225,8 @@ func TestAgainstNaive(t *testing.T) { // V12, V2
 
 func FuzzCompile(f *testing.F) {
 	for _, s := range []string{"i + j > 3 ? s : t", `t in ["a", "b"]`, "((((", "a.b[0].c{d: 1}", "1u + .5e3", `b"\xff" == raw`,
-		"ts - duration('1h') > timestamp('2024-01-01T00:00:00Z')", "!!--i", "[1,2].all(x, x > 0)", "has(a.b)", "a.?b", "`a`"} {
+		"ts - duration('1h') > timestamp('2024-01-01T00:00:00Z')", "!!--i", "[1,2].all(x, x > 0)", "has(a.b)", "a.?b", "`a`",
+		`"vip" in tags && size(tags) > 1`, `attrs['a"b'] == null`, "double(lines[0].cost) + 1.0", "unscaled(price) % 7", "rec == null ? string(price) : tags[0]"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, src string) {
