@@ -69,8 +69,12 @@ func (c *common) source(v *definition.View) (*reading.Source, error) {
 	return reading.NewSource(v, w), nil
 }
 
-// views returns the named views, or all.
-func views(def *definition.Definition, names []string) ([]*definition.View, error) {
+// loadViews loads the definition and returns its named views, or all.
+func (c *common) loadViews(names []string) ([]*definition.View, error) {
+	def, err := c.load()
+	if err != nil {
+		return nil, err
+	}
 	if len(names) == 0 {
 		if len(def.Views) == 0 {
 			return nil, usagef("the definition has no views")
