@@ -28,6 +28,7 @@ fuzz:
 	go test ./transforms -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+	go test ./schemas/avro -run '^$$' -fuzz '^FuzzLookup$$' -fuzztime $(FUZZTIME)
 
 # What docs/performance.md states.
 bench:

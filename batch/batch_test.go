@@ -3,7 +3,6 @@ package batch
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,16 +15,13 @@ import (
 	"time"
 
 	"github.com/tallystick/tallystick/integration/oracle"
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/schemas/registry"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
 	"github.com/tallystick/tallystick/transforms/rows"
 )
-
-const evSchema = `{"type":"record","name":"Ev","fields":[{"name":"ent","type":"string"},{"name":"id","type":"string"},
- {"name":"ver","type":"long"},{"name":"et","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"amt","type":"double"}]}`
 
 const evDefinition = `
 sources:
@@ -70,12 +66,6 @@ type world struct {
 	now    int64 // the least clock
 }
 
-type oneSchema struct{ view *definition.View }
-
-func (o oneSchema) Writer(context.Context, int) (*registry.Writer, error) {
-	return &registry.Writer{ID: 1, Name: "ev", Schema: o.view.Source.Reader}, nil
-}
-
 func newWorld(tb testing.TB, seed uint64) *world {
 	tb.Helper()
 	w := &world{tb: tb, r: rand.New(rand.NewPCG(seed, 3)), oracle: oracle.Config{Lateness: 6 * hour, MaxFuture: 5 * int64(schemas.Minute), MaxOpen: 3}}
@@ -91,12 +81,8 @@ func newWorld(tb testing.TB, seed uint64) *world {
 		identity += ", max_open: 3"
 	}
 	text := strings.NewReplacer("IDENTITY", identity, "FEATURES", features).Replace(evDefinition)
-	def, err := definition.Parse("v.yaml", []byte(text), func(string) ([]byte, error) { return []byte(evSchema), nil })
-	if err != nil {
-		tb.Fatal(err)
-	}
-	w.view = def.Views[0]
-	w.source = reading.NewSource(w.view, oneSchema{w.view})
+	w.view = testbed.View(tb, text, testbed.EventSchema)
+	w.source = reading.NewSource(w.view, testbed.Writers(w.view))
 	w.fill()
 	return w
 }
@@ -179,12 +165,7 @@ func kafka(rec *oracle.Record) schemas.Record {
 	case oracle.Bad:
 		out.Value = []byte("garbage")
 	case oracle.Data:
-		b := []byte{0, 0, 0, 0, 1}
-		for _, s := range []string{rec.Entity, rec.ID} {
-			b = append(binary.AppendVarint(b, int64(len(s))), s...)
-		}
-		b = binary.AppendVarint(binary.AppendVarint(b, rec.Version), rec.EventTime)
-		out.Value = binary.LittleEndian.AppendUint64(b, math.Float64bits(rec.Inputs[0].F))
+		out.Value = testbed.Event{Ent: rec.Entity, ID: rec.ID, Ver: rec.Version, ET: rec.EventTime, Amt: rec.Inputs[0].F}.Bytes()
 	}
 	return out
 }

@@ -2,15 +2,13 @@ package batch
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/schemas/registry"
-	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
 	"github.com/tallystick/tallystick/transforms/rows"
 )
@@ -34,12 +32,6 @@ func (l memoryLog) ReadCut(_ context.Context, _ string, _ schemas.TopicCut, _ in
 	return fn(0, l)
 }
 
-type readerSchema struct{ *definition.View }
-
-func (s readerSchema) Writer(_ context.Context, id int) (*registry.Writer, error) {
-	return &registry.Writer{ID: id, Name: "ev", Schema: s.Source.Reader}, nil
-}
-
 // featureRows keeps the rows of table features.
 type featureRows struct {
 	sync.Mutex
@@ -57,22 +49,17 @@ func (*featureRows) Tile(rows.Tile) error { return nil }
 func (*featureRows) Open(rows.Open) error { return nil }
 
 func event(key string, at time.Time, offset int64) schemas.Record {
-	b := []byte{0, 0, 0, 0, 1}
-	b = append(binary.AppendVarint(b, int64(len(key))), key...)
-	return schemas.Record{Offset: offset, Timestamp: schemas.Micros(at.UnixMicro()), Value: binary.AppendVarint(b, at.UnixMicro())}
+	b := testbed.AppendLong(testbed.AppendText(testbed.Frame(1), key), at.UnixMicro())
+	return schemas.Record{Offset: offset, Timestamp: schemas.Micros(at.UnixMicro()), Value: b}
 }
 
 // V9, §7: an entity that is absent within a month has rows again in the next,
 // where a window of whole months holds its event; then it is absent for good.
 func TestAbsentEntityReturnsWithTheMonth(t *testing.T) {
-	def, err := definition.Parse("v.yaml", []byte(monthlyDefinition), func(string) ([]byte, error) { return []byte(monthlySchema), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := def.Views[0]
+	v := testbed.View(t, monthlyDefinition, monthlySchema)
 	log := memoryLog{event("a", time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC), 0), event("b", time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC), 1)}
 	got := &featureRows{of: map[string]string{}}
-	_, err = (&Replay{View: v, Source: reading.NewSource(v, readerSchema{v}), Log: log, Parallel: 1, Memory: 1 << 20, SpillDir: t.TempDir(), Tables: got, ValidFrom: schemas.Never,
+	_, err := (&Replay{View: v, Source: reading.NewSource(v, testbed.Writers(v)), Log: log, Parallel: 1, Memory: 1 << 20, SpillDir: t.TempDir(), Tables: got, ValidFrom: schemas.Never,
 		Cut: schemas.TopicCut{Partitions: map[int32]schemas.PartitionCut{0: {End: 2}}}}).Run(t.Context())
 	if err != nil {
 		t.Fatal(err)

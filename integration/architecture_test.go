@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,6 +23,7 @@ const modulePath = "github.com/tallystick/tallystick"
 type goPackage struct {
 	ImportPath, Dir, Export   string
 	GoFiles                   []string
+	TestGoFiles, XTestGoFiles []string
 	Imports                   []string
 	TestImports, XTestImports []string
 	Standard                  bool
@@ -97,6 +99,73 @@ func TestImportsFollowTheData(t *testing.T) {
 	}
 	if seen < 20 {
 		t.Fatalf("only %d imports seen: the test looks at nothing", seen)
+	}
+}
+
+const testbedPath = modulePath + "/integration/testbed"
+
+// §11, §12: production code imports no test helper: integration/testbed is for
+// _test.go files alone.
+func TestOnlyTestsImportTheTestbed(t *testing.T) {
+	users := 0
+	for _, p := range goList(t, "./...") {
+		if slices.Contains(p.Imports, testbedPath) {
+			t.Errorf("%s imports %s outside its tests", p.ImportPath, testbedPath)
+		}
+		if slices.Contains(p.TestImports, testbedPath) || slices.Contains(p.XTestImports, testbedPath) {
+			users++
+		}
+	}
+	if users < 8 {
+		t.Errorf("only %d packages test with %s: the test looks at nothing", users, testbedPath)
+	}
+}
+
+// starters are the functions that start an embedded server.
+var starters = map[string]string{"kfake.NewCluster": "testbed.Kafka", "miniredis.NewMiniRedis": "testbed.Redis",
+	"miniredis.Run": "testbed.Redis", "miniredis.RunT": "testbed.Redis"}
+
+// Tests listen on loopback only (CONTRIBUTING): their servers come from the one
+// place that refuses any other address.
+func TestServersComeFromTheTestbed(t *testing.T) {
+	seen := 0
+	for _, p := range goList(t, "./...") {
+		seen += len(p.TestGoFiles) + len(p.XTestGoFiles)
+		p.GoFiles = slices.Concat(p.TestGoFiles, p.XTestGoFiles)
+		eachFile(t, p, func(fset *token.FileSet, f *ast.File, _ string) {
+			checkServers(f, func(pos token.Pos, use string) { t.Errorf("%v: use %s", fset.Position(pos), use) })
+		})
+	}
+	if seen < 50 {
+		t.Fatalf("only %d test files seen: the test looks at nothing", seen)
+	}
+}
+
+func checkServers(f *ast.File, report func(pos token.Pos, use string)) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if pkg, ok := sel.X.(*ast.Ident); ok && starters[pkg.Name+"."+sel.Sel.Name] != "" {
+				report(sel.Pos(), starters[pkg.Name+"."+sel.Sel.Name])
+			}
+		}
+		return true
+	})
+}
+
+func TestServerLintCanFail(t *testing.T) {
+	for src, want := range map[string]int{
+		`package p; func f() { kfake.NewCluster(kfake.NumBrokers(1)); miniredis.NewMiniRedis() }`: 2,
+		`package p; func f() { testbed.Kafka(nil, kfake.NumBrokers(1)) }`:                         0,
+	} {
+		f, err := parser.ParseFile(token.NewFileSet(), "x.go", src, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		checkServers(f, func(token.Pos, string) { got++ })
+		if got != want {
+			t.Errorf("%s: %d reports, want %d", src, got, want)
+		}
 	}
 }
 

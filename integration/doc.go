@@ -1,6 +1,7 @@
 // Package integration holds what judges the whole from outside; it has tests
 // only.
 //
+//   - testbed: embedded Kafka and Redis, and a small source, for all tests.
 //   - oracle: brute force over raw records, sharing no code with the engine
 //     (DESIGN R6). Its rules follow the executable model of the fold.
 //   - scenario_test.go, generate_test.go: random views and the logs to fold.

@@ -15,11 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-	"github.com/alicebob/miniredis/v2/server"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
 )
@@ -65,46 +63,14 @@ func newE2ERig(t *testing.T) *e2eRig {
 	var err error
 	x.binary, err = e2eBinary()
 	x.must(err)
-	k, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.WithLogger(kfake.BasicLogger(nil, kfake.LogLevelNone)))
-	x.must(err)
-	t.Cleanup(k.Close)
-	for _, a := range k.ListenAddrs() {
-		if !strings.HasPrefix(a, "127.0.0.1:") {
-			t.Fatalf("%s is not a loopback address", a)
-		}
-	}
+	k := testbed.Kafka(t)
 	x.brokers = strings.Join(k.ListenAddrs(), ",")
-	fast := kgo.MetadataMinAge(50 * time.Millisecond)
-	x.kafka, err = log.Open(ctx, log.Options{Brokers: k.ListenAddrs(), Extra: []kgo.Opt{fast}})
+	x.kafka, err = log.Open(ctx, log.Options{Brokers: k.ListenAddrs(), Extra: testbed.KafkaOptions()})
 	x.must(err)
 	t.Cleanup(x.kafka.Close)
-	opts := []kgo.Opt{kgo.SeedBrokers(k.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), fast}
-	x.plain, err = kgo.NewClient(opts...)
-	x.must(err)
-	t.Cleanup(x.plain.Close)
-	x.txn, err = kgo.NewClient(append(opts, kgo.TransactionalID("e2e"))...)
-	x.must(err)
-	t.Cleanup(x.txn.Close)
-	x.redis = startRedis(t)
+	x.plain, x.txn = testbed.Producer(t, k, ""), testbed.Producer(t, k, "e2e")
+	x.redis = testbed.Redis(t).Addr()
 	return x
-}
-
-// startRedis starts a miniredis that tells its eviction policy as Redis does.
-func startRedis(t *testing.T) string {
-	t.Helper()
-	m := miniredis.NewMiniRedis()
-	if err := m.StartAddr("127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Close)
-	m.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
-		if strings.EqualFold(cmd, "INFO") {
-			c.WriteBulk("# Server\r\nredis_version:7.2.0\r\n# Memory\r\nused_memory:1\r\nmaxmemory_policy:noeviction\r\n")
-			return true
-		}
-		return false
-	})
-	return m.Addr()
 }
 
 func (x *e2eRig) must(err error) {

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/tallystick/tallystick/integration/oracle"
+	"github.com/tallystick/tallystick/integration/testbed"
 )
 
 // stream: up to the same cut the ledger is replay's, and get answers as of
 // max(q, clock + 1 µs) (O1, V4, V8).
 func (p *e2eProject) stream() {
-	p.redis = startRedis(p.T)
+	p.redis = testbed.Redis(p.T).Addr()
 	var out e2eReport
 	text := p.ok("stream", "--json", "--brokers", p.brokers, "--redis", p.redis, "--until", "cut.json")
 	if p.failed > 0 {

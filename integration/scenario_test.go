@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -175,11 +176,15 @@ func (s *scenario) addAggregate(tb testing.TB, w oracle.Window) {
 	if s.r.IntN(6) > 0 {
 		for ok := false; !ok; {
 			f.Input = pick(s.r, 0, 0, 1, 1, 1, 2, 3, 4, 5)
-			agg = transforms.Aggregation(1 + s.r.IntN(int(transforms.StddevSamp)))
+			agg = transforms.Aggregation(1 + s.r.IntN(int(transforms.MaxBy)))
 			kind, ok = agg.OutputKind(inputKinds[f.Input])
 		}
 	}
 	f.Agg, f.Kind = oracle.Agg(agg.String()), oracle.Kind(kind)
+	f.K, f.Q = pick(s.r, 1, 2, 3, 5, 100), pick(s.r, 0, 1, 100_000, 500_000, 900_000, 999_999, 1_000_000)
+	for f.By = s.r.IntN(len(inputKinds)); inputKinds[f.By] == schemas.Bool; {
+		f.By = s.r.IntN(len(inputKinds))
+	}
 	if s.r.IntN(4) == 0 {
 		f.Default = s.val(kind)
 	}
@@ -196,16 +201,26 @@ func (s *scenario) add(tb testing.TB, f oracle.Feature, agg transforms.Aggregati
 		}
 		filter = s.filter[f.Filter]
 	}
+	x := transforms.Feature{Name: fmt.Sprintf("f%d", len(s.spec.Features)), Aggregation: agg, K: f.K, Q: f.Q,
+		Window: engineWindow(f.Window), Default: toEngine(f.Default), Kind: kind}
 	if f.Input >= 0 {
-		if _, ok := s.input[f.Input]; !ok {
-			s.input[f.Input] = len(s.spec.Inputs)
-			s.spec.Inputs = append(s.spec.Inputs, s.program(tb, fmt.Sprintf("x%d", f.Input)))
+		input = s.bind(tb, f.Input)
+		if agg.ByInput() {
+			x.By = s.bind(tb, f.By)
 		}
-		input = s.input[f.Input]
 	}
+	x.Input, x.Filter = input, filter
 	s.Features = append(s.Features, f)
-	s.spec.Features = append(s.spec.Features, transforms.Feature{Name: fmt.Sprintf("f%d", len(s.spec.Features)),
-		Aggregation: agg, Input: input, Filter: filter, Window: engineWindow(f.Window), Default: toEngine(f.Default), Kind: kind})
+	s.spec.Features = append(s.spec.Features, x)
+}
+
+// bind returns the index of an input of the source among the view's own.
+func (s *scenario) bind(tb testing.TB, input int) int {
+	if _, ok := s.input[input]; !ok {
+		s.input[input] = len(s.spec.Inputs)
+		s.spec.Inputs = append(s.spec.Inputs, s.program(tb, fmt.Sprintf("x%d", input)))
+	}
+	return s.input[input]
 }
 
 // addDerived adds the quotient of two numeric features before it, as doubles:
@@ -274,6 +289,8 @@ func (s *scenario) val(k schemas.Kind) oracle.Val {
 		v.S = pick(s.r, "", "a", "aa", "b", "é")
 	case schemas.Bytes:
 		v.S = pick(s.r, "", "\x00", "\xff", "\x00\x01")
+	case schemas.List:
+		v.S = pick(s.r, "", string(oracle.Canonical(oracle.Val{Kind: oracle.Int, I: 7})))
 	case schemas.Timestamp:
 		v.I = pick[int64](s.r, 0, 1, -1, 1_700_000_000_000_000)
 	}
@@ -294,6 +311,12 @@ func toEngine(v oracle.Val) schemas.Value {
 		return schemas.BytesValue(v.S)
 	case oracle.Timestamp:
 		return schemas.TimestampValue(schemas.Micros(v.I))
+	case oracle.List:
+		x, n := schemas.ParseValue(append(binary.AppendUvarint([]byte{byte(schemas.List)}, uint64(len(v.S))), v.S...))
+		if n == 0 {
+			panic("no list")
+		}
+		return x
 	}
 	return schemas.Value{}
 }

@@ -2,25 +2,19 @@ package integration
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
-	"net"
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/cmd/wire"
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/schemas/registry"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/online"
 	"github.com/tallystick/tallystick/stream"
@@ -29,39 +23,6 @@ import (
 	"github.com/tallystick/tallystick/transforms/marker"
 	"github.com/tallystick/tallystick/transforms/reading"
 )
-
-const streamSchema = `{"type":"record","name":"Ev","fields":[{"name":"ent","type":"string"},{"name":"id","type":"string"},
- {"name":"ver","type":"long"},{"name":"et","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"amt","type":"double"}]}`
-
-const streamDefinition = `sources:
-  ev:
-    schema: ev.avsc
-    writers: {files: {1: ev.avsc}}
-    event_time: et
-    id: id
-    version: ver
-    lateness: 1h
-views:
-  v:
-    source: ev
-    entity: {ent: string}
-    where: amt < 9.0
-    shards: 3
-    features:
-      n: {count: "*", over: [30m, 24h]}
-      s: {sum: amt, over: 24h}
-      l: {last: amt, over: lifetime}
-`
-
-// oneSchema resolves schema 1.
-type oneSchema struct{ view *definition.View }
-
-func (o oneSchema) Writer(_ context.Context, id int) (*registry.Writer, error) {
-	if id != 1 {
-		return nil, &registry.IDError{ID: id, Kind: registry.ErrUnknownID}
-	}
-	return &registry.Writer{ID: 1, Name: "ev", Schema: o.view.Source.Reader}, nil
-}
 
 // streamRig is Kafka and Redis inside the process, and what connects them.
 type streamRig struct {
@@ -85,30 +46,19 @@ func newStreamRig(t *testing.T) *streamRig {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
 	x := &streamRig{T: t, ctx: ctx, r: rand.New(rand.NewPCG(11, 12)), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	def, err := definition.Parse("v.yaml", []byte(streamDefinition), func(string) ([]byte, error) { return []byte(streamSchema), nil })
-	x.must(err)
-	x.view = def.Views[0]
+	var err error
+	x.view = testbed.View(t, testbed.EventDefinition, testbed.EventSchema)
 	x.engine, err = transforms.NewView(x.view.Spec)
 	x.must(err)
-	x.records = reading.NewSource(x.view, oneSchema{x.view})
+	x.records = reading.NewSource(x.view, testbed.Writers(x.view))
 
-	k, err := kfake.NewCluster(kfake.NumBrokers(1))
-	x.must(err)
-	t.Cleanup(k.Close)
-	m := miniredis.NewMiniRedis()
-	x.must(m.StartAddr("127.0.0.1:0"))
-	t.Cleanup(m.Close)
-	for _, a := range append(k.ListenAddrs(), m.Addr()) {
-		if host, _, err := net.SplitHostPort(a); err != nil || !net.ParseIP(host).IsLoopback() {
-			t.Fatalf("%s is not a loopback address", a)
-		}
-	}
-	x.kafka, err = log.Open(ctx, log.Options{Brokers: k.ListenAddrs(), RetryFor: 10 * time.Second, Extra: []kgo.Opt{kgo.MetadataMinAge(50 * time.Millisecond)}})
+	k := testbed.Kafka(t)
+	x.kafka, err = log.Open(ctx, log.Options{Brokers: k.ListenAddrs(), RetryFor: 10 * time.Second, Extra: testbed.KafkaOptions()})
 	x.must(err)
 	t.Cleanup(x.kafka.Close)
 	x.must(x.kafka.EnsureTopic(ctx, "ev", streamParts, nil))
 	x.must(x.kafka.EnsureTopic(ctx, "quarantine", 1, nil))
-	x.redis, err = online.Open(ctx, online.Options{Addrs: []string{m.Addr()}, AllowUnknownPolicy: true})
+	x.redis, err = online.Open(ctx, online.Options{Addrs: []string{testbed.Redis(t).Addr()}})
 	x.must(err)
 	t.Cleanup(x.redis.Close)
 	x.store = x.redis.Store(x.view)
@@ -132,14 +82,8 @@ func (x *streamRig) produce(n int) {
 		id := max(1, x.sent-x.r.IntN(2)*x.r.IntN(6))
 		p := int32(id % streamParts)
 		et := x.now.Add(-time.Duration(pick(x.r, 0, 0, 1, 20, 59, 61)) * time.Minute).Add(time.Duration(pick(x.r, 0, 0, 0, 4, 6)) * time.Minute)
-		b := []byte{0, 0, 0, 0, 1}
-		for _, s := range []string{fmt.Sprint("e", id%8), fmt.Sprint("i", id)} {
-			b = append(binary.AppendVarint(b, int64(len(s))), s...)
-		}
-		b = binary.AppendVarint(b, int64(x.r.IntN(3)))
-		b = binary.AppendVarint(b, et.UnixMicro())
-		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(x.r.IntN(10))))
-		m := log.Message{Key: []byte("k"), Value: b, Timestamp: x.now}
+		e := testbed.Event{Ent: fmt.Sprint("e", id%8), ID: fmt.Sprint("i", id), Ver: int64(x.r.IntN(3)), ET: et.UnixMicro(), Amt: float64(x.r.IntN(10))}
+		m := log.Message{Key: []byte("k"), Value: e.Bytes(), Timestamp: x.now}
 		switch x.r.IntN(20) {
 		case 0:
 			m.Value, m.Headers = nil, []log.Header{{Key: schemas.TickHeader}}

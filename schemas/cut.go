@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,12 +74,27 @@ func LoadCut(path string) (*Cut, error) {
 	}
 	var c Cut
 	if err := json.Unmarshal(b, &c); err != nil {
-		return nil, fmt.Errorf("cut file %s is not a cut: %w; write one with `tallystick cut`", path, err)
+		return nil, fmt.Errorf("cut file %s is not a cut: %w; write one with `tallystick cut`", path, jsonFault(b, err))
 	}
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cut file %s: %w; write one with `tallystick cut`", path, err)
 	}
 	return &c, nil
+}
+
+// jsonFault says where a text is not the JSON that is expected.
+func jsonFault(text []byte, err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case len(bytes.TrimSpace(text)) == 0:
+		return errors.New("it is empty")
+	case errors.As(err, &syntax):
+		return fmt.Errorf("from byte %d on it is not JSON", syntax.Offset)
+	case errors.As(err, &kind):
+		return fmt.Errorf("%s is of another type (JSON %s)", cmp.Or(kind.Field, "the whole"), kind.Value)
+	}
+	return err
 }
 
 // Save writes the cut to path, whole or not at all. Equal cuts give equal bytes.
@@ -92,6 +109,9 @@ func (c *Cut) Save(path string) error {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(append(b, '\n'))
+	if err == nil {
+		err = f.Chmod(0o644) // others may read it, as any file
+	}
 	if e := f.Close(); err == nil {
 		err = e
 	}

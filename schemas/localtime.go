@@ -8,7 +8,16 @@ type TimeError struct {
 	Reason string
 }
 
-func (e *TimeError) Error() string { return fmt.Sprintf("time %q: %s", e.Text, e.Reason) }
+func (e *TimeError) Error() string {
+	hint := ""
+	if e.Reason == NoZone {
+		hint = ", or declare the source's time zone"
+	}
+	return fmt.Sprintf("time %q: %s%s", e.Text, e.Reason, hint)
+}
+
+// NoZone is the Reason of a local time where an instant is asked for.
+const NoZone = "it has no zone: end it with Z or ±hh:mm"
 
 func timeError(text, reason string) error {
 	if len(text) > 64 {
@@ -189,7 +198,7 @@ func zoneOffset(s string) (offset Micros, reason string) {
 	case s == "Z":
 		return 0, ""
 	case s == "":
-		return 0, "it has no zone: end it with Z or ±hh:mm, or declare the source's time zone"
+		return 0, NoZone
 	case s[0] >= '0' && s[0] <= '9':
 		return 0, "its fraction has more than 6 digits"
 	case len(s) != 6 || s[0] != '+' && s[0] != '-' || s[3] != ':':

@@ -84,9 +84,10 @@ const (
 	String    // UTF-8
 	Bytes     // any bytes
 	Timestamp // Micros
+	List      // values of one kind other than List, none of them null
 )
 
-var kindNames = [...]string{"null", "bool", "int", "double", "string", "bytes", "timestamp"}
+var kindNames = [...]string{"null", "bool", "int", "double", "string", "bytes", "timestamp", "list"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -95,8 +96,9 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// Value is one typed scalar. The zero Value is null. A String or Bytes value
-// may alias the record it was decoded from: whoever keeps it clones it.
+// Value is one typed scalar, or a list of them. The zero Value is null. A String
+// or Bytes value may alias the record it was decoded from: whoever keeps it
+// clones it. Equal values are equal by ==.
 type Value struct {
 	kind Kind
 	bits uint64
@@ -162,7 +164,7 @@ func (v Value) Finite() bool {
 func (v Value) Equal(w Value) bool { return v == w }
 
 // Compare orders two values of one kind: false < true, numbers by value, text
-// bytewise. It is meaningless across kinds.
+// bytewise, lists somehow. It is meaningless across kinds.
 func (v Value) Compare(w Value) int {
 	switch v.kind {
 	case Double:
@@ -174,7 +176,7 @@ func (v Value) Compare(w Value) int {
 			return 1
 		}
 		return 0
-	case String, Bytes:
+	case String, Bytes, List:
 		return strings.Compare(v.text, w.text)
 	}
 	return cmp.Compare(int64(v.bits), int64(w.bits))
@@ -195,6 +197,14 @@ func (v Value) String() string {
 		return fmt.Sprintf("%x", v.text)
 	case Timestamp:
 		return v.Micros().String()
+	case List:
+		parts := make([]string, 0, v.Len())
+		for _, x := range v.Elements() {
+			if parts = append(parts, x.String()); x.kind == String {
+				parts[len(parts)-1] = strconv.Quote(x.text)
+			}
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
 	}
 	return "null"
 }
@@ -202,7 +212,8 @@ func (v Value) String() string {
 // Append appends the canonical typed encoding of v: the Kind's number as one
 // byte, then 1 byte for a Bool, 8 bytes big-endian for Int, Double and
 // Timestamp, an unsigned varint length and the bytes for String and Bytes,
-// nothing for null (V2).
+// nothing for null (V2); for a List the length of its elements' encodings as an
+// unsigned varint, and these.
 func (v Value) Append(dst []byte) []byte {
 	dst = append(dst, byte(v.kind))
 	switch v.kind {
@@ -210,7 +221,7 @@ func (v Value) Append(dst []byte) []byte {
 		return append(dst, byte(v.bits))
 	case Int, Double, Timestamp:
 		return binary.BigEndian.AppendUint64(dst, v.bits)
-	case String, Bytes:
+	case String, Bytes, List:
 		dst = binary.AppendUvarint(dst, uint64(len(v.text)))
 		return append(dst, v.text...)
 	}
@@ -241,12 +252,57 @@ func ParseValue(b []byte) (Value, int) {
 			return Value{}, 0
 		}
 		return v, 9
-	case String, Bytes:
+	case String, Bytes, List:
 		n, w := binary.Uvarint(b[1:])
 		if w <= 0 || n > uint64(len(b)-1-w) || w > 1 && b[w] == 0 {
 			return Value{}, 0
 		}
-		return Value{kind: k, text: string(b[1+w : 1+w+int(n)])}, 1 + w + int(n)
+		v := Value{kind: k, text: string(b[1+w : 1+w+int(n)])}
+		if k == List && !v.countElements() {
+			return Value{}, 0
+		}
+		return v, 1 + w + int(n)
 	}
 	return Value{}, 0
+}
+
+// ListValue returns a list of values, which are of one kind, not null and no
+// lists themselves. Their text is copied.
+func ListValue(elements []Value) Value {
+	var b []byte
+	for _, x := range elements {
+		b = x.Append(b)
+	}
+	return Value{kind: List, bits: uint64(len(elements)), text: string(b)}
+}
+
+// Len returns the number of elements of a List.
+func (v Value) Len() int { return int(v.bits) }
+
+// Elements returns the elements of a List.
+func (v Value) Elements() []Value {
+	list := make([]Value, 0, v.Len())
+	for b := []byte(v.text); len(b) > 0; {
+		x, n := ParseValue(b)
+		list, b = append(list, x), b[n:]
+	}
+	return list
+}
+
+// countElements sets the number of elements of a parsed List; false when they
+// are not those of one.
+func (v *Value) countElements() bool {
+	var kind Kind
+	for b := []byte(v.text); len(b) > 0; v.bits++ {
+		if k := Kind(b[0]); k == Null || k == List || v.bits > 0 && k != kind {
+			return false
+		}
+		kind = Kind(b[0])
+		_, n := ParseValue(b)
+		if n == 0 {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
 }

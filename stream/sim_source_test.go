@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms/reading"
 )
@@ -79,5 +80,5 @@ func (r *reader) Poll(_ context.Context, wait time.Duration) ([]Batch, error) {
 
 // flaky reads like s.records, but its registry is away at times.
 func (s *sim) flaky() *reading.Source {
-	return reading.NewSource(s.view, &resolver{view: s.view, fail: func() bool { return s.chance() < 300 }})
+	return reading.NewSource(s.view, &resolver{Resolver: testbed.Writers(s.view), fail: func() bool { return s.chance() < 300 }})
 }

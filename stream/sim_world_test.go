@@ -2,13 +2,12 @@ package stream
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"time"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/schemas/registry"
 	"github.com/tallystick/tallystick/transforms"
@@ -63,29 +62,22 @@ func (s shape) definition() (*definition.View, error) {
       s: {sum: amt, over: [30m, 24h]}
       l: {last: amt, over: 24h}
 %s`, id, s.shards, life)
-	def, err := definition.Parse("v.yaml", []byte(text), func(string) ([]byte, error) { return []byte(evSchema), nil })
-	if err != nil {
-		return nil, err
-	}
-	return def.Views[0], nil
+	return testbed.ParseView(text, evSchema)
 }
 
-// resolver knows schema 1; fail, when it says so, fails for the moment.
+// resolver fails for the moment when fail says so.
 type resolver struct {
-	view *definition.View
+	registry.Resolver
 	fail func() bool
 }
 
 var errPassing = errors.New("the registry is away for a moment")
 
-func (r *resolver) Writer(_ context.Context, id int) (*registry.Writer, error) {
+func (r *resolver) Writer(ctx context.Context, id int) (*registry.Writer, error) {
 	if r.fail != nil && r.fail() {
 		return nil, errPassing
 	}
-	if id != 1 {
-		return nil, &registry.IDError{ID: id, Where: "the simulator", Kind: registry.ErrUnknownID}
-	}
-	return &registry.Writer{ID: 1, Name: "ev", Schema: r.view.Source.Reader}, nil
+	return r.Resolver.Writer(ctx, id)
 }
 
 // event is a record before it is encoded.
@@ -118,18 +110,18 @@ func (e *event) record(partition int32) schemas.Record {
 		r.Value = []byte{0, 0, 0, 0, byte(1 + e.ver%2), 9}
 		return r
 	}
-	b := []byte{0, 0, 0, 0, 1}
+	b := testbed.Frame(1)
 	text := func(s string) {
 		if b = optional(b, s == ""); s != "" {
-			b = append(binary.AppendVarint(b, int64(len(s))), s...)
+			b = testbed.AppendText(b, s)
 		}
 	}
 	text(e.ent)
 	text(e.id)
-	b = binary.AppendVarint(optional(b, false), e.ver)
-	b = binary.AppendVarint(b, e.et)
+	b = testbed.AppendLong(optional(b, false), e.ver)
+	b = testbed.AppendLong(b, e.et)
 	if b = optional(b, e.amt == 0); e.amt != 0 {
-		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(e.amt))
+		b = testbed.AppendDouble(b, e.amt)
 	}
 	if e.ok {
 		r.Value = append(b, 1)
@@ -253,7 +245,7 @@ func newWorld(r *rand.Rand) (*world, error) {
 
 func (w *world) compile() (err error) {
 	w.engine, err = transforms.NewView(w.view.Spec)
-	w.records = reading.NewSource(w.view, &resolver{view: w.view})
+	w.records = reading.NewSource(w.view, &resolver{Resolver: testbed.Writers(w.view)})
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/schemas/registry"
 	"github.com/tallystick/tallystick/transforms/marker"
@@ -368,7 +369,7 @@ func TestSweep(t *testing.T) {
 // S2: a record that stops the pipeline stops it; what came before is written.
 func TestIncompatibleStops(t *testing.T) {
 	b := newBench(t, 1, 1)
-	b.records = reading.NewSource(b.view, unusable{resolver{view: b.view}})
+	b.records = reading.NewSource(b.view, unusable{resolver{Resolver: testbed.Writers(b.view)}})
 	for i := range b.logs[0] {
 		if e := &b.logs[0][i]; i < 20 && e.kind == 'b' || i > 20 {
 			e.kind, e.ver = 't', 0

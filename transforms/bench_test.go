@@ -3,6 +3,7 @@ package transforms_test
 import (
 	"math/rand/v2"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -119,19 +120,20 @@ func (p *population) step() int {
 	return user
 }
 
-// warm folds the first n events of the workload, so that tiles are in steady state.
-func warm(tb testing.TB, n int) *population {
-	p := newPopulation(tb)
-	for range n {
+const steady = 8_000_000
+
+// warm folds the first events of the workload, so that tiles are in steady
+// state. The benchmarks go on from it, one after the other.
+var warm = sync.OnceValue(func() *population {
+	p := newPopulation(new(testing.B))
+	for range steady {
 		p.step()
 	}
 	return p
-}
-
-const steady = 8_000_000
+})
 
 func BenchmarkStep(b *testing.B) {
-	p := warm(b, steady)
+	p := warm()
 	b.ReportAllocs()
 	b.ResetTimer()
 	for range b.N {
@@ -180,7 +182,7 @@ func BenchmarkMapUpdate(b *testing.B) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	p := warm(b, steady)
+	p := warm()
 	users := make([]int, 1<<16)
 	for i := range users {
 		users[i] = p.step()
@@ -197,7 +199,7 @@ func BenchmarkEncode(b *testing.B) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	p := warm(b, steady)
+	p := warm()
 	enc := make([][]byte, 1<<12)
 	for i := range enc {
 		enc[i] = p.v.AppendServed(nil, p.states[p.step()])
@@ -212,7 +214,7 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkValue(b *testing.B) {
-	p := warm(b, steady)
+	p := warm()
 	users := make([]int, 1<<12)
 	for i := range users {
 		users[i] = p.step()

@@ -20,9 +20,10 @@ type cell struct {
 // cellExtra is the part of a cell that most aggregates do without.
 type cellExtra struct {
 	squares exactSum
-	order   orderKey
-	value   schemas.Value
+	held    ranked
 	hashes  []uint64 // ascending
+	list    []ranked // ascending by order
+	buckets []bucket // ascending by index
 }
 
 func (c *cell) extra() *cellExtra {
@@ -37,47 +38,39 @@ func (c *cell) reset() {
 	x := c.x
 	*c = cell{}
 	if x != nil {
-		*x = cellExtra{hashes: x.hashes[:0]}
+		*x = cellExtra{hashes: x.hashes[:0], list: x.list[:0], buckets: x.buckets[:0]}
 		c.x = x
 	}
-}
-
-// orderKey orders events for first and last (V5).
-type orderKey struct {
-	eventTime schemas.Micros
-	version   int64
-	partition int32
-	offset    int64
-}
-
-func (a *orderKey) less(b *orderKey) bool {
-	switch {
-	case a.eventTime != b.eventTime:
-		return a.eventTime < b.eventTime
-	case a.version != b.version:
-		return a.version < b.version
-	case a.partition != b.partition:
-		return a.partition < b.partition
-	}
-	return a.offset < b.offset
 }
 
 // aggregator is one row of the table of partial aggregates. Add and merge are
 // exact, associative and commutative (V2); append writes canonical bytes; parse
 // returns the length it took, 0 for anything that append would not write, and
-// overwrites all that the other methods look at.
+// overwrites all that the other methods look at. Fold merges what sound bytes
+// hold into each of cells, which are at least one; tmp is working memory.
 type aggregator interface {
 	add(c *cell, v schemas.Value, at *orderKey)
 	merge(c, d *cell)
 	append(dst []byte, c *cell) []byte
 	parse(b []byte, c *cell) int
 	skip(b []byte) int // the length of what parse would read from sound bytes
+	fold(b []byte, cells []*cell, tmp *cell) int
 }
 
-// partial returns the aggregator that keeps what aggregation a over inputs of
-// kind k needs. Aggregations that need the same share it: mean reads a sum.
-func partial(a Aggregation, k schemas.Kind) aggregator {
-	switch a {
+// fold is aggregator.fold in terms of the other methods.
+func fold[A aggregator](a A, b []byte, cells []*cell, tmp *cell) int {
+	w := a.parse(b, tmp)
+	for _, c := range cells {
+		a.merge(c, tmp)
+	}
+	return w
+}
+
+// partial returns the aggregator that keeps what a feature over inputs of kind
+// k, picked by inputs of kind by, needs. Features that need the same share it:
+// mean reads a sum.
+func (f *Feature) partial(k, by schemas.Kind) aggregator {
+	switch f.Aggregation {
 	case Count:
 		return counts{}
 	case Sum, Mean:
@@ -88,10 +81,14 @@ func partial(a Aggregation, k schemas.Kind) aggregator {
 		return extremes{kind: k, sign: 1}
 	case Max:
 		return extremes{kind: k, sign: -1}
-	case First:
-		return ordered{kind: k}
-	case Last:
-		return ordered{kind: k, last: true}
+	case First, MinBy:
+		return ordered{kind: k, by: by}
+	case Last, MaxBy:
+		return ordered{kind: k, by: by, last: true}
+	case FirstK, LastK:
+		return series{kind: k, k: f.K, last: f.Aggregation == LastK}
+	case Quantile:
+		return histogram{}
 	}
 	return distinct{}
 }
@@ -113,6 +110,14 @@ func (counts) parse(b []byte, c *cell) int {
 
 func (counts) skip(b []byte) int {
 	_, w := uvarint(b)
+	return w
+}
+
+func (a counts) fold(b []byte, cells []*cell, _ *cell) int {
+	n, w := uvarint(b)
+	for _, c := range cells {
+		c.n += int64(n)
+	}
 	return w
 }
 
@@ -162,6 +167,23 @@ func (sums) skip(b []byte) int {
 	return w + skipSum(b[w:])
 }
 
+// fold is most of what a read does: it adds the bytes up as they stand.
+func (a sums) fold(b []byte, cells []*cell, tmp *cell) int {
+	n, w := uvarint(b)
+	if n == 0 {
+		return w
+	}
+	hi, lo, exp, w2 := loadSum(b[w:])
+	if w2 == 0 {
+		return fold(a, b, cells, tmp)
+	}
+	for _, c := range cells {
+		c.n += int64(n)
+		c.sum.add128(hi, lo, exp)
+	}
+	return w + w2
+}
+
 // moments keeps n, Σx and Σx².
 type moments struct{ double bool }
 
@@ -209,6 +231,8 @@ func (a moments) parse(b []byte, c *cell) int {
 	return w + n
 }
 
+func (a moments) fold(b []byte, cells []*cell, tmp *cell) int { return fold(a, b, cells, tmp) }
+
 func (moments) skip(b []byte) int {
 	n, w := uvarint(b)
 	if n == 0 {
@@ -228,8 +252,8 @@ type extremes struct {
 func (a extremes) add(c *cell, v schemas.Value, _ *orderKey) {
 	switch {
 	case a.kind == schemas.String || a.kind == schemas.Bytes:
-		if x := c.extra(); c.n == 0 || v.Compare(x.value)*a.sign < 0 {
-			x.value = v
+		if x := c.extra(); c.n == 0 || v.Compare(x.held.value)*a.sign < 0 {
+			x.held.value = v
 		}
 	case c.n == 0 || v.Compare(a.value(c))*a.sign < 0:
 		c.sum.lo = scalarBits(v)
@@ -239,7 +263,7 @@ func (a extremes) add(c *cell, v schemas.Value, _ *orderKey) {
 
 func (a extremes) value(c *cell) schemas.Value {
 	if a.kind == schemas.String || a.kind == schemas.Bytes {
-		return c.x.value
+		return c.x.held.value
 	}
 	return scalarValue(a.kind, c.sum.lo)
 }
@@ -271,87 +295,20 @@ func (a extremes) parse(b []byte, c *cell) int {
 		return 0
 	}
 	if a.kind == schemas.String || a.kind == schemas.Bytes {
-		c.extra().value = v
+		c.extra().held.value = v
 	} else {
 		c.sum.lo = scalarBits(v)
 	}
 	return 1 + w
 }
 
+func (a extremes) fold(b []byte, cells []*cell, tmp *cell) int { return fold(a, b, cells, tmp) }
+
 func (a extremes) skip(b []byte) int {
 	if b[0] == 0 {
 		return 1
 	}
 	return 1 + skipScalar(b[1:], a.kind)
-}
-
-// ordered keeps the first or last value by orderKey (V5).
-type ordered struct {
-	kind schemas.Kind
-	last bool
-}
-
-func (a ordered) add(c *cell, v schemas.Value, at *orderKey) {
-	x := c.extra()
-	if c.n == 0 || at.less(&x.order) != a.last {
-		x.order, x.value = *at, v
-	}
-	c.n = 1
-}
-
-func (a ordered) merge(c, d *cell) {
-	if d.n != 0 {
-		a.add(c, d.x.value, &d.x.order)
-	}
-}
-
-func (a ordered) append(dst []byte, c *cell) []byte {
-	dst = append(dst, byte(c.n))
-	if c.n == 0 {
-		return dst
-	}
-	k := &c.x.order
-	dst = binary.AppendVarint(dst, int64(k.eventTime))
-	dst = binary.AppendVarint(dst, k.version)
-	dst = binary.AppendUvarint(dst, uint64(k.partition))
-	dst = binary.AppendUvarint(dst, uint64(k.offset))
-	return appendScalar(dst, c.x.value)
-}
-
-func (a ordered) parse(b []byte, c *cell) int {
-	if len(b) == 0 || b[0] > 1 {
-		return 0
-	}
-	c.n = int64(b[0])
-	if c.n == 0 {
-		return 1
-	}
-	r := reader{b: b[1:]}
-	k := &c.extra().order
-	k.eventTime, k.version = schemas.Micros(r.varint()), r.varint()
-	p, o := r.uvarint(), r.uvarint()
-	if p > math.MaxInt32 || o > math.MaxInt64 {
-		return 0
-	}
-	k.partition, k.offset = int32(p), int64(o)
-	v, w := parseScalar(r.b, a.kind)
-	if r.bad || w == 0 {
-		return 0
-	}
-	c.x.value = v
-	return len(b) - len(r.b) + w
-}
-
-func (a ordered) skip(b []byte) int {
-	if b[0] == 0 {
-		return 1
-	}
-	w := 1
-	for range 4 { // the order key: four varints
-		_, n := uvarint(b[w:])
-		w += n
-	}
-	return w + skipScalar(b[w:], a.kind)
 }
 
 // keep returns v with text of its own: that of a cell aliases what it was read from.

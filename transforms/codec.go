@@ -53,7 +53,7 @@ type Open struct {
 
 // AppendServed appends the served part of the state.
 func (v *View) AppendServed(dst []byte, s *State) []byte {
-	v.drop(s, s.clock)
+	v.settleTiles(s)
 	from := len(dst)
 	dst = append(dst, StateFormat)
 	dst = binary.AppendUvarint(dst, uint64(s.partition))
@@ -249,6 +249,7 @@ func appendIdentity(dst []byte, d *identity) []byte {
 // mixedTiles returns the sealed part of the tiles that also have open events.
 func (v *View) mixedTiles(s *State, li int) []slot {
 	var mixed []slot
+	v.levels[li].freeze(&s.levels[li])
 	for _, t := range v.openTiles(s, li) {
 		if x := &s.levels[li]; x.count > 0 && x.first <= t.index && t.index <= x.last {
 			if at := x.find(t.index); at.index == t.index {
@@ -271,7 +272,7 @@ func (v *View) Encode(s *State) (served []byte, open []Open) {
 // Tiles returns the sealed tiles of the state that end at or before the closed
 // boundary b of their level, the finest level first, ascending by start.
 func (v *View) Tiles(s *State, b schemas.Micros) []Tile {
-	v.drop(s, s.clock)
+	v.settleTiles(s)
 	var tiles []Tile
 	for li := range v.levels {
 		l := &v.levels[li]

@@ -100,6 +100,8 @@ func (distinct) parse(b []byte, c *cell) int {
 	return w
 }
 
+func (a distinct) fold(b []byte, cells []*cell, tmp *cell) int { return fold(a, b, cells, tmp) }
+
 func (distinct) skip(b []byte) int {
 	n, w := uvarint(b)
 	return w + 8*int(n)

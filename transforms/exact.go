@@ -362,6 +362,28 @@ func load128(b []byte, n int) (lo uint64, hi int64) {
 	return lo, int64(binary.LittleEndian.Uint64(b[8:]) << shift >> shift)
 }
 
+// loadSum reads a sound encoded sum with a mantissa of up to 15 bytes as (hi:lo)
+// × 2^exp, and its length; 0 for zero, longer and very short ones.
+func loadSum(b []byte) (hi int64, lo uint64, exp int32, length int) {
+	h := b[0]
+	n := uint(h >> 1)
+	e, w := varint(b[1:])
+	end := 1 + w + int(n)
+	if h >= 32 || n == 0 || end < 8 {
+		return 0, 0, 0, 0
+	}
+	top := binary.LittleEndian.Uint64(b[end-8:])
+	if n <= 8 {
+		lo = top >> (64 - 8*n)
+	} else {
+		lo, hi = binary.LittleEndian.Uint64(b[1+w:]), int64(top>>(128-8*n))
+	}
+	if h&1 != 0 {
+		hi, lo = neg128(hi, lo)
+	}
+	return hi, lo, int32(e), end
+}
+
 // skipSum returns the length of a sound encoded sum.
 func skipSum(b []byte) int {
 	h, w := uvarint(b)

@@ -29,16 +29,16 @@ type Input struct {
 	filters []bool
 	values  []schemas.Value
 	row     []byte
-	order   orderKey // set when the event is placed
-	tiles   []*tile  // working memory, per level
-	enc     []byte   // working memory
+	order   orderKey    // set when the event is placed
+	work    []workspace // per level
+	enc     []byte      // working memory
 }
 
 // NewInput returns an Input for Prepare.
 func (v *View) NewInput() *Input {
 	in := &Input{filters: make([]bool, len(v.spec.Filters)), values: make([]schemas.Value, len(v.spec.Inputs))}
 	for li := range v.levels {
-		in.tiles = append(in.tiles, v.levels[li].newTile())
+		in.work = append(in.work, workspace{tile: v.levels[li].newTile()})
 	}
 	return in
 }
@@ -71,9 +71,19 @@ func (v *View) bindFields() {
 	slices.Sort(v.slots)
 	v.uses = make([][]int, len(s.Inputs))
 	for _, f := range s.Features {
-		if f.Derived == nil && f.Input >= 0 && !slices.Contains(v.uses[f.Input], f.Filter) {
-			v.uses[f.Input] = append(v.uses[f.Input], f.Filter)
+		if f.Derived != nil || f.Input < 0 {
+			continue
 		}
+		v.use(f.Input, f.Filter)
+		if f.Aggregation.ByInput() {
+			v.use(f.By, f.Filter)
+		}
+	}
+}
+
+func (v *View) use(input, filter int) {
+	if !slices.Contains(v.uses[input], filter) {
+		v.uses[input] = append(v.uses[input], filter)
 	}
 }
 

@@ -94,9 +94,13 @@ func int128ToBig(hi int64, lo uint64) *big.Int {
 // uvarint reads a canonical unsigned varint and returns its length; 0 when
 // there is none, it overflows, or it is longer than needed.
 func uvarint(b []byte) (uint64, int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return uint64(b[0]), 1
+	if len(b) == 0 || b[0] >= 0x80 { // nearly all are short: this much is inlined
+		return longUvarint(b)
 	}
+	return uint64(b[0]), 1
+}
+
+func longUvarint(b []byte) (uint64, int) {
 	x, n := binary.Uvarint(b)
 	if n <= 0 || b[n-1] == 0 {
 		return 0, 0

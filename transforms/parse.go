@@ -138,7 +138,7 @@ func (l *level) parse(r *reader, x *tileList) error {
 			return corrupt("served", "tile %d of the %d µs level does not decode", i, int64(l.hop))
 		}
 	}
-	x.marks = min(x.count, recent)
+	x.marks = int16(min(x.count, recent))
 	x.data = slices.Clone(x.data[:len(x.data)-len(r.b)])
 	return nil
 }

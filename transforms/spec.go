@@ -22,10 +22,15 @@ const (
 	VarSamp
 	StddevPop
 	StddevSamp
+	FirstK
+	LastK
+	Quantile
+	MinBy
+	MaxBy
 )
 
 var aggregationNames = [...]string{"", "count", "sum", "mean", "min", "max", "first", "last",
-	"count_distinct", "var_pop", "var_samp", "stddev_pop", "stddev_samp"}
+	"count_distinct", "var_pop", "var_samp", "stddev_pop", "stddev_samp", "first_k", "last_k", "quantile", "min_by", "max_by"}
 
 func (a Aggregation) String() string { return aggregationNames[a] }
 
@@ -51,13 +56,24 @@ func (a Aggregation) OutputKind(in schemas.Kind) (schemas.Kind, bool) {
 		return schemas.Int, true
 	case Sum:
 		return in, numeric
-	case Mean, VarPop, VarSamp, StddevPop, StddevSamp:
+	case Mean, VarPop, VarSamp, StddevPop, StddevSamp, Quantile:
 		return schemas.Double, numeric
+	case FirstK, LastK:
+		return schemas.List, in != schemas.Null
 	case Min, Max:
 		return in, in != schemas.Bool && in != schemas.Null
 	}
 	return in, in != schemas.Null
 }
+
+// ByInput tells whether a second input says which event's value is taken.
+func (a Aggregation) ByInput() bool { return a == MinBy || a == MaxBy }
+
+// MaxK bounds first_k and last_k.
+const MaxK = 1000
+
+// QuantileUnit is the Q of the greatest value.
+const QuantileUnit = 1_000_000
 
 // WindowKind is the shape of a window (V3).
 type WindowKind uint8
@@ -114,9 +130,13 @@ type Feature struct {
 	Aggregation Aggregation // 0 for a derived feature
 	Input       int         // index into Spec.Inputs; -1 = "*" (Count only)
 	Filter      int         // index into Spec.Filters; -1 = none
+	By          int         // MinBy, MaxBy: index into Spec.Inputs of what is least or greatest
+	K           int         // FirstK, LastK: how many, 1 to MaxK
+	Q           int         // Quantile: its rank, in millionths of the count, 0 to QuantileUnit
 	Window      Window
 	Default     schemas.Value // Null = none declared (V9)
 	Kind        schemas.Kind  // of the value
+	Element     schemas.Kind  // of a List's elements
 	// Derived, over the values of the view's features: its fields are their indexes.
 	Derived *expr.Program
 }

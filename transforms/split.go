@@ -51,6 +51,7 @@ func (v *View) Restore(s *State, tiles []Tile) error {
 		if x.count > 0 && joined.count > 0 && joined.last >= x.first {
 			return corrupt("tile", "a closed tile at %v overlaps the remainder", l.start(joined.last))
 		}
+		l.freeze(x)
 		for c := x.walk(); c.next(); {
 			joined.append(c.index, x.data[c.from+c.dist:c.to])
 		}

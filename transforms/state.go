@@ -11,22 +11,23 @@ import (
 // its records so far determine, and nothing else. Only View.Step and View.Trim
 // change it. It is not safe for concurrent use.
 type State struct {
-	partition int32
-	last      int64          // offset of the last record that changed it; -1 = none
-	clock     schemas.Micros // and that record's log clock
-	trimmed   schemas.Micros // boundary of the last Trim, Never = none
-	levels    []tileList     // sealed tiles, as View.levels
-	base      []byte         // what left the coarsest level, for lifetime, encoded; empty = nothing
+	// What each event looks at comes first, in one line of the processor's cache.
 	pending   []held         // ahead of the clock, ascending by offset
+	levels    []tileList     // sealed tiles, as View.levels
+	clock     schemas.Micros // log clock of the last record that changed it
+	last      int64          // and that record's offset; -1 = none
 	ids       *identities    // nil until an id is remembered
+	trimmed   schemas.Micros // boundary of the last Trim, Never = none
+	base      []byte         // what left the coarsest level, for lifetime, encoded; empty = nothing
 	idCount   int            // ids that the open part holds, as the served part says
+	partition int32
 
-	// KeepEvicted makes tiles that leave the state be kept for Evicted.
-	KeepEvicted bool
-	evicted     []Tile
 	// strict holds events at the clock itself back as pending, so that Value may
 	// be asked at the clock: for training only.
 	strict bool
+	// KeepEvicted makes tiles that leave the state be kept for Evicted.
+	KeepEvicted bool
+	evicted     []Tile
 }
 
 // held is an event that is kept raw.
@@ -104,7 +105,7 @@ func (s *State) Evicted() []Tile {
 func (v *View) seal(s *State, in *Input) {
 	for li := range v.levels {
 		l := &v.levels[li]
-		l.enter(&s.levels[li], l.index(in.order.eventTime), in.tiles[li], in)
+		l.enter(&s.levels[li], l.index(in.order.eventTime), &in.work[li], in)
 	}
 }
 
@@ -120,7 +121,7 @@ func (v *View) readHeld(s *State, h *held, in *Input) *Input {
 	if !v.parseRow(h.row, in) {
 		panic("transforms: a row in memory does not decode")
 	}
-	in.order = orderKey{h.eventTime, h.version, s.partition, h.offset}
+	in.order = orderKey{eventTime: h.eventTime, version: h.version, partition: s.partition, offset: h.offset}
 	return in
 }
 
@@ -133,6 +134,14 @@ const overdue = 8
 func (v *View) drop(s *State, clock schemas.Micros) {
 	for li := range v.levels {
 		v.dropLevel(s, li, clock)
+	}
+}
+
+// settleTiles makes the bytes of the sealed tiles what they are to be seen as.
+func (v *View) settleTiles(s *State) {
+	v.drop(s, s.clock)
+	for li := range v.levels {
+		v.levels[li].freeze(&s.levels[li])
 	}
 }
 
@@ -159,6 +168,9 @@ func (v *View) dropLevel(s *State, li int, clock schemas.Micros) {
 // evict hands on the oldest tile of a level before it is dropped.
 func (v *View) evict(s *State, li int) {
 	l, x := &v.levels[li], &s.levels[li]
+	if x.count == 1 {
+		l.freeze(x)
+	}
 	body, _ := tileBody(x.data[x.head:])
 	if s.KeepEvicted {
 		s.evicted = append(s.evicted, l.tile(x.first, body))

@@ -45,15 +45,20 @@ const recent = 16
 // writes them. data[head:] is, per tile, an unsigned varint of the distance to
 // the index before (not written for the first), an unsigned varint length, and
 // the body. A state costs its bytes and little more, and a flush copies them.
+// What each event looks at fits a line of the processor's cache.
 type tileList struct {
 	data  []byte
 	first int64 // index of the first tile
 	last  int64 // index of the last tile
 	count int32
 	head  int32
+	marks int16
+	// hot is the last tile, decoded, once it gets a second event. While stale its
+	// body in data is that before: who reads bodies calls level.freeze first.
+	stale bool
+	hot   *tile
 	// at[:marks] is where the newest tiles start in data, the newest first.
-	at    [recent]int32
-	marks int32
+	at [recent]int32
 }
 
 // slot is a place in a tileList: that of a tile, or one between tiles.
@@ -109,7 +114,7 @@ func (x *tileList) append(index int64, enc []byte) {
 // appended to data.
 func (x *tileList) begin(index int64) {
 	if x.count == 0 {
-		x.data, x.head, x.marks = x.data[:0], 0, 0
+		x.clear()
 		x.first = index
 	}
 	at := int32(len(x.data))
@@ -166,15 +171,13 @@ func (x *tileList) insert(s slot, index int64, enc []byte) {
 func (x *tileList) dropFirst() {
 	_, n := tileBody(x.data[x.head:])
 	if x.count--; x.count == 0 {
-		x.data, x.head, x.marks = x.data[:0], 0, 0
+		x.clear()
 		return
 	}
 	x.head += int32(n)
 	d, w := uvarint(x.data[x.head:])
 	x.first += int64(d)
-	if x.marks > x.count {
-		x.marks = x.count
-	}
+	x.marks = int16(min(int32(x.marks), x.count))
 	if x.at[x.marks-1] == x.head {
 		x.at[x.marks-1] += int32(w)
 	}
@@ -183,6 +186,8 @@ func (x *tileList) dropFirst() {
 		x.compact()
 	}
 }
+
+func (x *tileList) clear() { x.data, x.head, x.marks, x.hot, x.stale = x.data[:0], 0, 0, nil, false }
 
 // compact gives back the room of dropped tiles.
 func (x *tileList) compact() {
@@ -279,29 +284,71 @@ func tileBody(b []byte) (body []byte, n int) {
 	return b[w : w+int(size)], w + int(size)
 }
 
-// enter adds an event to the tile of that index, which is made when there is
-// none. t and in.enc are working memory.
-func (l *level) enter(x *tileList, index int64, t *tile, in *Input) {
-	t.reset(index)
-	if x.count > 0 && index <= x.last {
-		l.enterOld(x, index, t, in)
-		return
-	}
-	l.add(t, in)
-	x.begin(index)
-	x.data = l.appendTile(x.data, t)
+// workspace is what one goroutine needs of a level: a tile to work in, and
+// decoded tiles that states have given back.
+type workspace struct {
+	tile *tile
+	free []*tile
 }
 
-// enterOld is enter for an index up to the last.
-func (l *level) enterOld(x *tileList, index int64, t *tile, in *Input) {
-	s := slot{index: x.last, to: len(x.data)}
-	if index == x.last {
-		s.from = int(x.at[0])
-		if s.from > int(x.head) {
-			_, s.dist = uvarint(x.data[s.from:])
+// maxFree bounds the decoded tiles that wait for their next state.
+const maxFree = 1024
+
+// heat decodes the last tile, which gets a second event.
+func (l *level) heat(x *tileList, w *workspace) {
+	if n := len(w.free); n > 0 {
+		x.hot, w.free = w.free[n-1], w.free[:n-1]
+	} else {
+		x.hot = l.newTile()
+	}
+	body, _ := tileBody(x.data[x.lastAt():])
+	x.hot.reset(x.last)
+	l.mustParse(body, x.hot)
+}
+
+// cool writes the hot tile back, which another one follows.
+func (l *level) cool(x *tileList, w *workspace) {
+	l.freeze(x)
+	if x.hot != nil && len(w.free) < maxFree {
+		w.free = append(w.free, x.hot)
+	}
+	x.hot = nil
+}
+
+// freeze writes into data what the hot tile has got.
+func (l *level) freeze(x *tileList) {
+	if x.stale {
+		x.data = l.appendTile(x.data[:x.lastAt()], x.hot)
+		x.stale = false
+	}
+}
+
+// enter adds an event to the tile of that index, which is made when there is
+// none. w and in.enc are working memory.
+func (l *level) enter(x *tileList, index int64, w *workspace, in *Input) {
+	switch {
+	case x.count == 0 || index > x.last:
+		l.cool(x, w)
+		w.tile.reset(index)
+		l.add(w.tile, in)
+		x.begin(index)
+		x.data = l.appendTile(x.data, w.tile)
+	case index == x.last && !l.text: // text in a decoded tile may alias x.data
+		if x.hot == nil {
+			l.heat(x, w)
 		}
-		s.body, _ = tileBody(x.data[s.from+s.dist:])
-	} else if s = x.find(index); s.index != index {
+		l.add(x.hot, in)
+		x.stale = true
+	default:
+		l.enterOld(x, index, w.tile, in)
+	}
+}
+
+// enterOld is enter for a tile that is not kept decoded.
+func (l *level) enterOld(x *tileList, index int64, t *tile, in *Input) {
+	t.reset(index)
+	s := x.find(index)
+	if s.index != index {
 		l.add(t, in)
 		in.enc = l.appendTile(in.enc[:0], t)
 		x.insert(s, index, in.enc)
@@ -309,12 +356,18 @@ func (l *level) enterOld(x *tileList, index int64, t *tile, in *Input) {
 	}
 	l.mustParse(s.body, t)
 	l.add(t, in)
-	if index == x.last && !l.text {
-		x.data = l.appendTile(x.data[:s.from+s.dist], t)
-		return
-	}
-	in.enc = l.appendTile(in.enc[:0], t) // text in t may alias x.data
+	in.enc = l.appendTile(in.enc[:0], t)
 	x.replace(s.from+s.dist, s.to, in.enc)
+}
+
+// lastAt returns where the length of the last tile's body stands in data.
+func (x *tileList) lastAt() int {
+	at := int(x.at[0])
+	if at > int(x.head) {
+		_, w := uvarint(x.data[at:])
+		at += w
+	}
+	return at
 }
 
 // appendTile appends a tile's length and body.
@@ -377,10 +430,16 @@ func (s *cellSpec) addInput(c *cell, in *Input) {
 	if s.filter >= 0 && !in.filters[s.filter] {
 		return
 	}
-	if s.input < 0 {
+	switch {
+	case s.input < 0:
 		s.agg.add(c, schemas.Value{}, &in.order)
-	} else if x := in.values[s.input]; !x.IsNull() {
-		s.agg.add(c, x, &in.order)
+	case in.values[s.input].IsNull():
+	case s.by < 0:
+		s.agg.add(c, in.values[s.input], &in.order)
+	case !in.values[s.by].IsNull():
+		in.order.by = in.values[s.by]
+		s.agg.add(c, in.values[s.input], &in.order)
+		in.order.by = schemas.Value{}
 	}
 }
 

@@ -161,6 +161,7 @@ func (v *View) collectLevel(e *evaluation, s *State, li int) {
 	if len(s.base) > 0 && lo == schemas.Never {
 		e.addBase(l, li, s.base)
 	}
+	l.freeze(x)
 	all := l.indexes(interval{lo, hi})
 	e.until = math.MinInt64
 	c, more := x.walkFrom(all.first)
@@ -224,21 +225,17 @@ func (e *evaluation) addBody(l *level, body []byte) {
 		c.n += int64(n)
 	}
 	for i, accs := range e.active[:len(l.cells)] {
-		agg := l.cells[i].agg
-		if len(accs) == 0 {
+		if agg := l.cells[i].agg; len(accs) == 0 {
 			body = body[agg.skip(body):]
-			continue
-		}
-		body = body[agg.parse(body, &e.used):]
-		for _, c := range accs {
-			agg.merge(c, &e.used)
+		} else {
+			body = body[agg.fold(body, accs, &e.used):]
 		}
 	}
 }
 
 // addBase adds what left the coarsest level to the lifetime features.
 func (e *evaluation) addBase(l *level, li int, base []byte) {
-	t := e.in.tiles[li]
+	t := e.in.work[li].tile
 	t.reset(0)
 	if !l.parseBase(base, t) {
 		panic("transforms: a base in memory does not decode")
@@ -372,8 +369,12 @@ func (f *Feature) finish(c *cell) Result {
 		return finite(schemas.DoubleValue(x), ok)
 	case Min, Max:
 		return Result{keep(extremes{kind: f.Kind}.value(c)), Present}
-	case First, Last:
-		return Result{keep(c.x.value), Present}
+	case First, Last, MinBy, MaxBy:
+		return Result{keep(c.x.held.value), Present}
+	case FirstK, LastK:
+		return Result{c.values(), Present}
+	case Quantile:
+		return Result{schemas.DoubleValue(c.quantile(f.Q)), Approximate}
 	}
 	return f.spread(c)
 }

@@ -52,6 +52,7 @@ type cellSpec struct {
 	key           string
 	agg           aggregator
 	input, filter int // -1 = none
+	by            int // -1 = none
 }
 
 // probe is a cell looked at through a window; cell -1 counts events.
@@ -102,7 +103,13 @@ func (s *Spec) validate() error {
 			continue
 		}
 		w := f.Window
-		switch {
+		switch by := f.Aggregation.ByInput(); {
+		case by && (f.By < 0 || f.By >= len(s.Inputs) || !ordersBy(s.Inputs[f.By].Type().Kind)):
+			bad("feature %s: its order is no input, or one that has none", f.Name)
+		case (f.Aggregation == FirstK || f.Aggregation == LastK) && (f.K < 1 || f.K > MaxK):
+			bad("feature %s: k %d is not 1 to %d", f.Name, f.K, MaxK)
+		case f.Q < 0 || f.Q > QuantileUnit:
+			bad("feature %s: q is not 0 to 1", f.Name)
 		case f.Input >= len(s.Inputs) || f.Input < 0 && f.Aggregation != Count || f.Filter >= len(s.Filters):
 			bad("feature %s (%d) names an input or filter that is not there", f.Name, i)
 		case w.Hop <= 0 || schemas.Day%w.Hop != 0:
@@ -114,6 +121,11 @@ func (s *Spec) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ordersBy tells whether min_by and max_by may go by inputs of kind k.
+func ordersBy(k schemas.Kind) bool {
+	return k != schemas.Null && k != schemas.Bool && k != schemas.List
 }
 
 func (v *View) addLevels() {
@@ -142,7 +154,7 @@ func (l *level) addCells(s *Spec) {
 		c := f.cellSpec(s)
 		if !slices.ContainsFunc(l.cells, func(d cellSpec) bool { return d.key == c.key }) {
 			l.cells = append(l.cells, c)
-			l.text = l.text || f.Kind == schemas.String || f.Kind == schemas.Bytes
+			l.text = l.text || f.holdsText(s)
 		}
 	}
 	sort.Slice(l.cells, func(i, j int) bool { return l.cells[i].key < l.cells[j].key })
@@ -153,16 +165,35 @@ func (f *Feature) countsEvents() bool {
 	return f.Aggregation == Count && f.Input < 0 && f.Filter < 0
 }
 
+// holdsText tells whether what the feature keeps of an event may be text.
+func (f *Feature) holdsText(s *Spec) bool {
+	text := func(i int) bool {
+		k := s.Inputs[i].Type().Kind
+		return k == schemas.String || k == schemas.Bytes
+	}
+	switch f.Aggregation {
+	case Min, Max, First, Last, FirstK, LastK:
+		return text(f.Input)
+	case MinBy, MaxBy:
+		return text(f.Input) || text(f.By)
+	}
+	return false
+}
+
 func (f *Feature) cellSpec(s *Spec) cellSpec {
-	c := cellSpec{input: f.Input, filter: f.Filter}
-	kind, input, filter := schemas.Null, "*", ""
+	c := cellSpec{input: f.Input, by: -1, filter: f.Filter}
+	kind, by, input, filter := schemas.Null, schemas.Null, "*", ""
 	if f.Input >= 0 {
 		kind, input = s.Inputs[f.Input].Type().Kind, s.Inputs[f.Input].Canonical()
 	}
 	if f.Filter >= 0 {
 		filter = s.Filters[f.Filter].Canonical()
 	}
-	c.agg = partial(f.Aggregation, kind)
+	if f.Aggregation.ByInput() {
+		c.by, by = f.By, s.Inputs[f.By].Type().Kind
+		input += "\x00" + s.Inputs[f.By].Canonical()
+	}
+	c.agg = f.partial(kind, by)
 	c.key = fmt.Sprintf("%T\x00%v\x00%s\x00%s", c.agg, c.agg, input, filter)
 	return c
 }

@@ -21,12 +21,15 @@ func cutCommand() *cobra.Command {
 			if err := checkFile("--output", out); err != nil {
 				return err
 			}
+			if _, err := c.logOptions(); err != nil {
+				return err
+			}
 			client, err := c.open(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			cut, err := client.Cut(cmd.Context(), topics(vs)...)
+			cut, err := cutOf(cmd.Context(), client, nil, topics(vs))
 			if err != nil {
 				return err
 			}
@@ -48,7 +51,7 @@ func cutCommand() *cobra.Command {
 		},
 	}
 	c.logFlags(cmd)
-	cmd.Flags().StringVarP(&out, "output", "o", "", "write the cut to this file")
-	cmd.Flags().StringSliceVar(&names, "view", nil, "only the topics of these views")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write the cut to this `FILE` (default: print it)")
+	viewFlag(cmd, &names, "only the topic of the view")
 	return cmd
 }

@@ -54,7 +54,7 @@ func demoCommand() *cobra.Command {
 			return d.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&d.dir, "dir", "tallystick-demo", "where the definition and the Parquet tables are written")
+	cmd.Flags().StringVar(&d.dir, "dir", "tallystick-demo", "directory `DIR` for the definition and the Parquet tables")
 	return cmd
 }
 

@@ -16,8 +16,16 @@ func dropCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drop VIEW",
 		Short: "Remove a view's states and markers from the online store",
-		Args:  cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("name one view: tallystick drop VIEW")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := r.check(); err != nil {
+				return err
+			}
 			def, err := c.load()
 			if err != nil {
 				return err

@@ -30,7 +30,12 @@ func getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get VIEW|SERVICE KEY=VALUE…",
 		Short: "Read the features of an entity from the online store",
-		Args:  cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("name a view or a service and its key: tallystick get VIEW KEY=VALUE…")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return g.run(cmd.Context(), cmd.OutOrStdout(), args[0], args[1:])
 		},
@@ -38,11 +43,14 @@ func getCommand() *cobra.Command {
 	g.definitionFlag(cmd)
 	g.jsonFlag(cmd)
 	g.redisFlags.add(cmd)
-	cmd.Flags().StringVar(&g.at, "at", "", "ask as of this instant, RFC 3339 (default: now); never before the log clock")
+	cmd.Flags().StringVar(&g.at, "at", "", "ask as of this `INSTANT`, RFC 3339 (default: now); never before the log clock")
 	return cmd
 }
 
 func (g *getFlags) run(ctx context.Context, w io.Writer, name string, args []string) error {
+	if err := g.redisFlags.check(); err != nil {
+		return err
+	}
 	def, err := g.load()
 	if err != nil {
 		return err
@@ -57,8 +65,8 @@ func (g *getFlags) run(ctx context.Context, w io.Writer, name string, args []str
 	}
 	q := schemas.Micros(time.Now().UnixMicro())
 	if g.at != "" {
-		if q, err = schemas.ParseInstant(g.at); err != nil {
-			return usagef("--at: %w; write it as in 2026-01-31T12:00:00Z", err)
+		if q, err = parseInstant("--at", g.at); err != nil {
+			return err
 		}
 	}
 	redis, err := g.redisFlags.open(ctx)
@@ -179,7 +187,7 @@ type getOutput struct {
 
 type gotFeature struct {
 	Feature string `json:"feature"`
-	Value   any    `json:"value"` // null, boolean, number or string; instants as RFC 3339, bytes as hex
+	Value   any    `json:"value"` // null, boolean, number, string or an array of these; instants as RFC 3339, bytes as hex
 	Status  string `json:"status"`
 }
 
@@ -257,6 +265,13 @@ func readView(ctx context.Context, redis *online.Client, v *definition.View, key
 
 // jsonValue returns a value as JSON has it.
 func jsonValue(v schemas.Value) any {
+	if v.Kind() == schemas.List {
+		list := make([]any, 0, v.Len())
+		for _, x := range v.Elements() {
+			list = append(list, jsonValue(x))
+		}
+		return list
+	}
 	switch v.Kind() {
 	case schemas.Null:
 		return nil

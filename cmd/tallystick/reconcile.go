@@ -43,13 +43,13 @@ fires, 1 nothing could be compared or the comparison failed.`,
 			return r.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	r.logFlags(cmd)
+	r.readFlags(cmd)
 	r.redisFlags.add(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&r.views, "view", nil, "only these views")
-	f.StringVar(&r.out, "out", os.Getenv("TALLYSTICK_OUT"), "directory of the tables, as given to replay ($TALLYSTICK_OUT)")
-	f.Float64Var(&r.sample, "sample", 1, "compare this share of the entities, in (0, 1], chosen by their hash")
-	f.IntVar(&r.list, "list", 100, "how many differences --json names")
+	viewFlag(cmd, &r.views, "only the view")
+	f.StringVar(&r.out, "out", os.Getenv("TALLYSTICK_OUT"), "`DIR` of the tables, as given to replay ($TALLYSTICK_OUT)")
+	f.Float64Var(&r.sample, "sample", 1, "compare this `SHARE` of the entities, above 0 and up to 1, chosen by their hash")
+	f.IntVar(&r.list, "list", 100, "let --json name at most `N` differences")
 	return cmd
 }
 
@@ -58,11 +58,8 @@ func (r *reconcileFlags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if r.out == "" {
-		return usagef("no tables: name the directory that replay wrote with --out")
-	}
-	if !(r.sample > 0 && r.sample <= 1) {
-		return usagef("--sample must lie in (0, 1]")
+	if err := r.check(vs); err != nil {
+		return err
 	}
 	redis, err := r.redisFlags.open(ctx)
 	if err != nil {
@@ -86,6 +83,46 @@ func (r *reconcileFlags) run(ctx context.Context, w io.Writer) error {
 		out.print(w)
 	}
 	return errors.Join(err, out.outcome())
+}
+
+// check refuses flags that are not sound, before anything is connected.
+func (r *reconcileFlags) check(vs []*definition.View) error {
+	if !(r.sample > 0 && r.sample <= 1) {
+		return usagef("--sample: %v is no share of the entities: name one above 0 and up to 1", r.sample)
+	}
+	if r.list < 0 {
+		return usagef("--list: %d is no number of differences: name 0 or more", r.list)
+	}
+	if err := checkTables(r.out, vs); err != nil {
+		return err
+	}
+	if err := r.redisFlags.check(); err != nil {
+		return err
+	}
+	if r.brokers == "" {
+		return nil // the log is not asked
+	}
+	return r.checkLog(vs)
+}
+
+// checkTables refuses a directory that cannot hold what replay wrote.
+func checkTables(dir string, vs []*definition.View) error {
+	if dir == "" {
+		return usagef("--out: no tables: name the directory that replay wrote")
+	}
+	st, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return usagef("--out: %w; write the tables with `tallystick replay --out`", told(dir, "directory", err))
+	case !st.IsDir():
+		return usagef("--out: %s is not a directory: name the one that replay wrote", dir)
+	}
+	for _, v := range vs {
+		if _, err := offline.OpenTables(dir, v); err != nil {
+			return usagef("--out: %w", err)
+		}
+	}
+	return nil
 }
 
 // reconcileOutput is what `reconcile --json` prints.
@@ -119,7 +156,7 @@ func (r *reconcileFlags) one(ctx context.Context, redis *online.Client, client *
 	}
 	published, err := tables.Published(ctx)
 	if errors.Is(err, offline.ErrNothingPublished) {
-		return nil, fmt.Errorf("%w in %s: write the tables with `tallystick replay --out`", err, r.out)
+		return nil, fmt.Errorf("%w in %s: write the tables with `tallystick replay --out`", offline.ErrNothingPublished, r.out)
 	}
 	if err != nil {
 		return nil, err

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,31 +13,13 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/reconcile"
 )
 
-const reconcileDefinition = `sources:
-  ev:
-    schema: ev.avsc
-    writers: {files: {1: ev.avsc}}
-    event_time: et
-    id: id
-    version: ver
-    lateness: 1h
-views:
-  v:
-    source: ev
-    entity: {ent: string}
-    shards: 3
-    features:
-      n: {count: "*", over: [30m, 24h]}
-      s: {sum: amt, over: 24h}
-      l: {last: amt, over: lifetime}
-`
-
-const reconcileSchema = `{"type":"record","name":"Ev","fields":[{"name":"ent","type":"string"},{"name":"id","type":"string"},
- {"name":"ver","type":"long"},{"name":"et","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"amt","type":"double"}]}`
+// reconcileDefinition counts every event.
+var reconcileDefinition = strings.Replace(testbed.EventDefinition, "    where: amt < 9.0\n", "", 1)
 
 // reconcileRig is Kafka and Redis inside the process, and a definition on disk.
 type reconcileRig struct {
@@ -54,15 +34,9 @@ func newReconcileRig(t *testing.T) *reconcileRig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	x := &reconcileRig{T: t, ctx: ctx, dir: t.TempDir(), redis: miniredis.NewMiniRedis()}
+	x := &reconcileRig{T: t, ctx: ctx, dir: t.TempDir(), kafka: testbed.Kafka(t), redis: testbed.Redis(t)}
 	x.must(os.WriteFile(filepath.Join(x.dir, "v.yaml"), []byte(reconcileDefinition), 0o600))
-	x.must(os.WriteFile(filepath.Join(x.dir, "ev.avsc"), []byte(reconcileSchema), 0o600))
-	var err error
-	x.kafka, err = kfake.NewCluster(kfake.NumBrokers(1))
-	x.must(err)
-	t.Cleanup(x.kafka.Close)
-	x.must(x.redis.StartAddr("127.0.0.1:0"))
-	t.Cleanup(x.redis.Close)
+	x.must(os.WriteFile(filepath.Join(x.dir, "ev.avsc"), []byte(testbed.EventSchema), 0o600))
 	return x
 }
 
@@ -76,20 +50,15 @@ func (x *reconcileRig) must(err error) {
 // fill appends three days of events of four entities to two partitions.
 func (x *reconcileRig) fill() {
 	x.Helper()
-	client, err := log.Open(x.ctx, log.Options{Brokers: x.kafka.ListenAddrs()})
+	client, err := log.Open(x.ctx, log.Options{Brokers: x.kafka.ListenAddrs(), Extra: testbed.KafkaOptions()})
 	x.must(err)
 	defer client.Close()
 	x.must(client.EnsureTopic(x.ctx, "ev", 2, nil))
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 150 {
 		now = now.Add(29 * time.Minute)
-		b := []byte{0, 0, 0, 0, 1}
-		for _, s := range []string{fmt.Sprint("e", i%4), fmt.Sprint("i", i)} {
-			b = append(binary.AppendVarint(b, int64(len(s))), s...)
-		}
-		b = binary.AppendVarint(binary.AppendVarint(b, 1), now.UnixMicro())
-		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(i)))
-		_, err := client.Produce(x.ctx, "ev", int32(i%2), log.Message{Value: b, Timestamp: now})
+		e := testbed.Event{Ent: fmt.Sprint("e", i%4), ID: fmt.Sprint("i", i), Ver: 1, ET: now.UnixMicro(), Amt: float64(i)}
+		_, err := client.Produce(x.ctx, "ev", int32(i%2), log.Message{Value: e.Bytes(), Timestamp: now})
 		x.must(err)
 	}
 }
@@ -101,7 +70,7 @@ func (x *reconcileRig) common() common {
 // reconcile runs the command and returns what it prints and its exit code.
 func (x *reconcileRig) reconcile(json bool) (string, int) {
 	x.Helper()
-	r := reconcileFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr(), embedded: true}, out: filepath.Join(x.dir, "tables"), sample: 1, list: 100}
+	r := reconcileFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}, out: filepath.Join(x.dir, "tables"), sample: 1, list: 100}
 	r.json = json
 	var b strings.Builder
 	err := r.run(x.ctx, &b)
@@ -123,7 +92,7 @@ func (x *reconcileRig) reconcile(json bool) (string, int) {
 func TestReconcile(t *testing.T) {
 	x := newReconcileRig(t)
 	x.fill()
-	s := streamFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr(), embedded: true}, until: "end", notices: os.Stderr, cache: 1 << 20, pollWait: 20 * time.Millisecond}
+	s := streamFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}, until: "end", notices: os.Stderr, cache: 1 << 20, pollWait: 20 * time.Millisecond}
 	x.must(s.run(x.ctx, &strings.Builder{}))
 	r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables")}
 	x.must(r.run(x.ctx, &strings.Builder{}))

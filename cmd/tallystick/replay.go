@@ -41,16 +41,16 @@ func replayCommand() *cobra.Command {
 			return r.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	r.logFlags(cmd)
+	r.readFlags(cmd)
 	r.startFlags.add(cmd)
 	r.limits.add(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&r.views, "view", nil, "only these views")
-	f.StringVar(&r.out, "out", "", "directory of the tables: DIR/VIEW/{features,tiles,open,quarantine}")
-	f.StringVar(&r.quarantine, "quarantine", "", "directory for DIR/VIEW.parquet: every record that is late, future, invalid or in conflict, with the reason")
-	f.StringVar(&r.cut, "cut", "", "read up to this cut file (default: the log's end now)")
-	f.StringVar(&r.saveCut, "save-cut", "", "write the cut, with the clocks at its end, to this file")
-	f.Var(&r.disk, "disk", "fail rather than spill more than this (default: no limit)")
+	viewFlag(cmd, &r.views, "only the view")
+	f.StringVar(&r.out, "out", "", "directory `DIR` of the tables: DIR/VIEW/{features,tiles,open,quarantine}")
+	f.StringVar(&r.quarantine, "quarantine", "", "directory `DIR` for DIR/VIEW.parquet: every record that is late, future, invalid or in conflict, with the reason")
+	f.StringVar(&r.cut, "cut", "", "read up to this cut `FILE` (default: the log's end now)")
+	f.StringVar(&r.saveCut, "save-cut", "", "write the cut, with the clocks at its end, to this `FILE`")
+	f.Var(&r.disk, "disk", "fail rather than spill more than this `SIZE` (default: no limit)")
 	return cmd
 }
 
@@ -62,12 +62,16 @@ func (r *replayFlags) run(ctx context.Context, w io.Writer) error {
 	if err := r.checkOutputs(); err != nil {
 		return err
 	}
+	cut, err := r.checkInputs(vs)
+	if err != nil {
+		return err
+	}
 	client, err := r.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	cut, err := cutOf(ctx, client, r.cut, topics(vs))
+	cut, err = cutOf(ctx, client, cut, topics(vs))
 	if err != nil {
 		return err
 	}
@@ -97,7 +101,31 @@ func (r *replayFlags) checkOutputs() error {
 	if err := checkTree("--quarantine", r.quarantine); err != nil {
 		return err
 	}
-	return checkDir("--spill-dir", r.spill)
+	return r.limits.check()
+}
+
+// checkInputs refuses flags that are not sound, before anything is connected,
+// and returns the cut, if it is a file.
+func (r *replayFlags) checkInputs(vs []*definition.View) (*schemas.Cut, error) {
+	if err := r.startFlags.check(); err != nil {
+		return nil, err
+	}
+	if err := r.checkLog(vs); err != nil {
+		return nil, err
+	}
+	for _, v := range vs {
+		if r.quarantine != "" {
+			if err := checkRegular("--quarantine", filepath.Join(r.quarantine, v.Name+".parquet")); err != nil {
+				return nil, err
+			}
+		}
+		if r.out != "" {
+			if _, err := offline.OpenTables(r.out, v); err != nil {
+				return nil, usagef("--out: %w", err)
+			}
+		}
+	}
+	return loadCut("--cut", r.cut, topics(vs))
 }
 
 // replay replays every view over the cut and fills in the cut's clocks.

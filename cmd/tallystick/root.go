@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -56,9 +59,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var faults *definition.Errors
 	if errors.As(err, &faults) { // lines that begin with file:line:column, as editors read them
-		fmt.Fprintln(stderr, faults)
+		fmt.Fprintln(stderr, printable(faults.Error()))
 	} else {
-		fmt.Fprintf(stderr, "tallystick: %v\n", err)
+		text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") // several faults, one line
+		fmt.Fprintf(stderr, "tallystick: %s\n", printable(text))
 	}
 	var e *exitError
 	if errors.As(err, &e) {
@@ -76,40 +80,73 @@ func newRoot() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see `%s --help`", err, cmd.CommandPath())
-	})
+	root.Version = version()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(checkCommand(), cutCommand(), trainCommand(), replayCommand(), streamCommand(), getCommand(), dropCommand(), tickCommand(), demoCommand(), reconcileCommand())
 	for _, c := range root.Commands() {
-		wrapArgs(c)
+		if c.Args == nil {
+			c.Args = noArguments
+		}
 	}
-	root.Args = func(cmd *cobra.Command, args []string) error {
+	root.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return nil
 		}
-		var names []string
-		for _, c := range cmd.Commands() {
-			names = append(names, c.Name())
-		}
-		hint := "see `tallystick --help`"
-		if h := expr.DidYouMean(args[0], names); h != "" {
-			hint = h
-		}
-		return usagef("unknown command `%s`; %s", args[0], hint)
+		return unknownCommand(root, args[0])
 	}
+	root.SetHelpCommand(helpCommand(root))
 	return root
 }
 
-// wrapArgs makes wrong arguments usage errors.
-func wrapArgs(c *cobra.Command) {
-	check := c.Args
-	if check == nil {
-		check = cobra.NoArgs
-	}
-	c.Args = func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usagef("%w; see `%s --help`", err, cmd.CommandPath())
+// printable keeps control characters, which messages may quote from files, off
+// the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return utf8.RuneError
 		}
+		return r
+	}, text)
+}
+
+// helpCommand is cobra's, but refuses what is no command.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return root.Help()
+			}
+			cmd, rest, err := root.Find(args)
+			switch {
+			case err != nil || cmd == root:
+				return unknownCommand(root, args[0])
+			case len(rest) > 0:
+				return usagef("%s has no command `%s`; see `%s --help`", cmd.CommandPath(), rest[0], cmd.CommandPath())
+			}
+			return cmd.Help()
+		},
+	}
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	var names []string
+	for _, c := range root.Commands() {
+		names = append(names, c.Name())
+	}
+	hint := "see `tallystick --help`"
+	if h := expr.DidYouMean(name, names); strings.HasPrefix(h, "did you mean") {
+		hint = h
+	}
+	return usagef("unknown command `%s`; %s", name, hint)
+}
+
+// noArguments refuses words behind a command that takes flags alone.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
 		return nil
 	}
+	return usagef("%s takes no arguments, and here is `%s`; see `%s --help`", cmd.Name(), args[0], cmd.CommandPath())
 }

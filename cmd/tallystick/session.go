@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
@@ -27,53 +23,98 @@ type common struct {
 }
 
 func (c *common) definitionFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&c.file, "file", "f", "tallystick.yaml", "the definition")
+	cmd.Flags().StringVarP(&c.file, "file", "f", "tallystick.yaml", "definition `FILE`, YAML")
 }
 
 func (c *common) jsonFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object instead of text")
 }
 
+// logFlags are those of commands that work on a definition and its topics.
 func (c *common) logFlags(cmd *cobra.Command) {
 	c.definitionFlag(cmd)
 	c.jsonFlag(cmd)
-	cmd.Flags().StringVar(&c.brokers, "brokers", os.Getenv("TALLYSTICK_BROKERS"), "Kafka bootstrap addresses, host:port,… ($TALLYSTICK_BROKERS)")
-	cmd.Flags().StringVar(&c.registry, "registry", os.Getenv("TALLYSTICK_REGISTRY"), "URL of a Schema Registry, in the place of the definition's `writers` ($TALLYSTICK_REGISTRY)")
+	cmd.Flags().StringVar(&c.brokers, "brokers", os.Getenv("TALLYSTICK_BROKERS"), "Kafka bootstrap address `HOST:PORT`, several with commas between ($TALLYSTICK_BROKERS)")
 }
 
+// readFlags are logFlags and those of commands that read events.
+func (c *common) readFlags(cmd *cobra.Command) {
+	c.logFlags(cmd)
+	cmd.Flags().StringVar(&c.registry, "registry", os.Getenv("TALLYSTICK_REGISTRY"), "`URL` of a Schema Registry, in the place of the definition's writers ($TALLYSTICK_REGISTRY)")
+}
+
+// load reads the definition and checks where its log is, if the command has one.
 func (c *common) load() (*definition.Definition, error) {
-	def, err := definition.Load(c.file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, usagef("%w; name the definition with --file", err)
+	if err := checkReadable("--file", c.file); err != nil {
+		return nil, err
 	}
+	def, err := definition.Load(c.file)
 	return def, usage(err)
 }
 
-func (c *common) open(ctx context.Context) (*log.Client, error) {
+// logOptions says how Kafka is reached.
+func (c *common) logOptions() (log.Options, error) {
+	o := log.Options{}
 	if c.brokers == "" {
-		return nil, usagef("no Kafka address: set --brokers or TALLYSTICK_BROKERS to host:port")
+		return o, usagef("--brokers: no Kafka address: set it, or TALLYSTICK_BROKERS, to host:port")
 	}
-	o := log.Options{Brokers: strings.Split(c.brokers, ",")}
-	if err := o.Validate(); err != nil {
-		return nil, usagef("--brokers: %w", err)
+	var err error
+	o.Brokers, err = addresses("--brokers", c.brokers)
+	return o, err
+}
+
+func (c *common) open(ctx context.Context) (*log.Client, error) {
+	o, err := c.logOptions()
+	if err != nil {
+		return nil, err
 	}
 	return log.Open(ctx, o)
 }
 
-// source opens what a view's records are read with.
+// source opens what a view's records are read with. A Schema Registry is not
+// asked before a record needs it.
 func (c *common) source(v *definition.View) (*reading.Source, error) {
 	w, err := reading.Writers(v.Source, c.registry)
-	if err != nil {
-		return nil, usagef("source %s: %w", v.Source.Name, err)
+	switch {
+	case err != nil && c.registry != "":
+		return nil, usagef("--registry: %w", err)
+	case err != nil:
+		return nil, usagef("%s: source %s: %w", c.file, v.Source.Name, err)
 	}
 	return reading.NewSource(v, w), nil
 }
 
-// loadViews loads the definition and returns its named views, or all.
+// checkLog refuses what views cannot be read with, before anything is connected.
+func (c *common) checkLog(vs []*definition.View) error {
+	if _, err := c.logOptions(); err != nil {
+		return err
+	}
+	return c.checkSources(vs)
+}
+
+func (c *common) checkSources(vs []*definition.View) error {
+	for _, v := range vs {
+		if _, err := c.source(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// viewFlag names some of the definition's views; none are all of them.
+func viewFlag(cmd *cobra.Command, names *[]string, what string) {
+	cmd.Flags().StringSliceVar(names, "view", nil, what+" `NAME`, several with commas between")
+}
+
+// loadViews loads the definition and returns the views that --view names, each
+// once, or all.
 func (c *common) loadViews(names []string) ([]*definition.View, error) {
 	def, err := c.load()
 	if err != nil {
 		return nil, err
+	}
+	if names != nil && len(names) == 0 { // --view=
+		return nil, usagef("--view: name a view, or leave it out for all")
 	}
 	if len(names) == 0 {
 		if len(def.Views) == 0 {
@@ -85,9 +126,11 @@ func (c *common) loadViews(names []string) ([]*definition.View, error) {
 	for _, n := range names {
 		v, err := def.View(n)
 		if err != nil {
-			return nil, usage(err)
+			return nil, usagef("--view: %w", err)
 		}
-		out = append(out, v)
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
 	}
 	return out, nil
 }
@@ -105,74 +148,10 @@ func topics(vs []*definition.View) []string {
 	return out
 }
 
-// cutOf reads the cut file, or fixes a cut now when there is none (K1). Topics
-// that are no event sources are refused (K6).
-func cutOf(ctx context.Context, client *log.Client, path string, topics []string) (*schemas.Cut, error) {
-	for _, name := range topics {
-		t, err := client.Describe(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := t.CheckEventSource(); err != nil { // what it warns of concerns the stream, which says so
-			return nil, err
-		}
-	}
-	if path == "" {
-		return client.Cut(ctx, topics...)
-	}
-	return loadCut(path, topics)
-}
-
-// loadCut reads a cut file that names all of the topics.
-func loadCut(path string, topics []string) (*schemas.Cut, error) {
-	cut, err := schemas.LoadCut(path)
-	if err != nil {
-		return nil, usage(err)
-	}
-	for _, t := range topics {
-		if _, ok := cut.Topics[t]; !ok {
-			return nil, usagef("cut file %s does not name topic %s; write one with `tallystick cut`", path, t)
-		}
-	}
-	return cut, nil
-}
-
 // printJSON writes v as one indented JSON object.
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
-}
-
-// bytesFlag is a size such as 512MB or 2GiB.
-type bytesFlag int64
-
-func (b *bytesFlag) String() string {
-	if *b > 0 && *b%1_000_000 == 0 {
-		return strconv.FormatInt(int64(*b)/1_000_000, 10) + "MB"
-	}
-	return strconv.FormatInt(int64(*b), 10) + "B"
-}
-
-func (b *bytesFlag) Type() string { return "size" }
-
-var sizes = []struct {
-	suffix string
-	factor int64
-}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}}
-
-func (b *bytesFlag) Set(text string) error {
-	for _, s := range sizes {
-		if n, ok := strings.CutSuffix(text, s.suffix); ok {
-			x, err := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
-			if err != nil || x <= 0 || x > (1<<62)/s.factor {
-				break
-			}
-			*b = bytesFlag(x * s.factor)
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is not a size such as 512MB or 2GiB", text)
 }

@@ -20,16 +20,25 @@ type startFlags struct {
 
 func (s *startFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.adopt, "adopt-start", false, "begin where a truncated log begins; windows that reach back before it are INCOMPLETE")
-	cmd.Flags().StringVar(&s.clock, "start-clock", "", "with --adopt-start: the log clock at the log's start, RFC 3339, where the topic does not bound its timestamps")
+	cmd.Flags().StringVar(&s.clock, "start-clock", "", "with --adopt-start: the log clock at the log's start, an `INSTANT` as RFC 3339 has it, where the topic does not bound its timestamps")
+}
+
+// check refuses flags that are not sound.
+func (s *startFlags) check() error {
+	if s.clock == "" {
+		return nil
+	}
+	if !s.adopt {
+		return usagef("--start-clock: it goes with --adopt-start: add that, or leave this out")
+	}
+	_, err := parseInstant("--start-clock", s.clock)
+	return err
 }
 
 // validFrom returns the instant such that windows which begin at or before it
 // are incomplete, Never when the cut begins at offset 0 (K8).
 func (s *startFlags) validFrom(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut) (schemas.Micros, error) {
 	from := schemas.Never
-	if s.clock != "" && !s.adopt {
-		return 0, usagef("--start-clock goes with --adopt-start")
-	}
 	for _, p := range tc.PartitionIDs() {
 		start := tc.Partitions[p].Start
 		if start == 0 {
@@ -54,8 +63,7 @@ var errFirst = errors.New("the first record is read")
 // timestamp, with CreateTime plus how far timestamps may lie apart.
 func (s *startFlags) startClock(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut, p int32) (schemas.Micros, error) {
 	if s.clock != "" {
-		t, err := schemas.ParseInstant(s.clock)
-		return t, usage(err)
+		return parseInstant("--start-clock", s.clock)
 	}
 	pc := tc.Partitions[p]
 	first := schemas.Never

@@ -69,15 +69,15 @@ func streamCommand() *cobra.Command {
 			return s.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	s.logFlags(cmd)
+	s.readFlags(cmd)
 	s.redisFlags.add(cmd)
-	s.cache = 256 << 20
+	s.cache = 256_000_000
 	f := cmd.Flags()
-	f.StringSliceVar(&s.views, "view", nil, "only these views")
-	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now (`end`), or at a cut file")
-	f.StringVar(&s.quarantine, "quarantine-topic", "", "topic for records that are not counted (default: the source's topic and .quarantine)")
+	viewFlag(cmd, &s.views, "only the view")
+	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now, with the word end, or at the end of a cut `FILE`")
+	f.StringVar(&s.quarantine, "quarantine-topic", "", "`TOPIC` for records that are not counted (default: the source's topic and .quarantine)")
 	f.BoolVar(&s.rebuild, "rebuild", false, "fold shards whose marker is missing anew from the log's start")
-	f.Var(&s.cache, "cache", "states held in memory, for each view")
+	f.Var(&s.cache, "cache", "`SIZE` of the states held in memory, for each view")
 	return cmd
 }
 
@@ -86,11 +86,9 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var cut *schemas.Cut
-	if s.until != "" && s.until != "end" {
-		if cut, err = loadCut(s.until, topics(vs)); err != nil {
-			return err
-		}
+	cut, err := s.check(vs)
+	if err != nil {
+		return err
 	}
 	client, err := s.common.open(ctx)
 	if err != nil {
@@ -102,6 +100,9 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer redis.Close()
+	if err := s.checkEnd(ctx, client, vs, cut); err != nil {
+		return err
+	}
 	phase, err := s.measured(ctx, client, vs, cut)
 	if err != nil {
 		return err
@@ -112,6 +113,38 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	return s.report(ctx, w, redis, vs)
+}
+
+// check refuses flags that are not sound, before anything is connected, and
+// returns the cut at which the stream ends, if it is a file.
+func (s *streamFlags) check(vs []*definition.View) (*schemas.Cut, error) {
+	if err := s.checkLog(vs); err != nil {
+		return nil, err
+	}
+	if err := s.redisFlags.check(); err != nil {
+		return nil, err
+	}
+	for _, t := range topics(vs) {
+		if t == s.quarantine {
+			return nil, usagef("--quarantine-topic: %s is a source's topic, which would be fed with what it does not count: name another", t)
+		}
+	}
+	if s.quarantine != "" && !definition.TopicName(s.quarantine) {
+		return nil, usagef("--quarantine-topic: %q cannot name a Kafka topic: use letters, digits, . _ and -, at most 249 of them", s.quarantine)
+	}
+	if s.until == "end" {
+		return nil, nil
+	}
+	return loadCut("--until", s.until, topics(vs))
+}
+
+// checkEnd holds topics and cut against the log, before anything is written.
+func (s *streamFlags) checkEnd(ctx context.Context, client *log.Client, vs []*definition.View, cut *schemas.Cut) error {
+	if cut == nil {
+		return checkTopics(ctx, client, topics(vs))
+	}
+	_, err := cutOf(ctx, client, cut, topics(vs))
+	return err
 }
 
 // measured begins the phase that shows progress; without an end there is none.

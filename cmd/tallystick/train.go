@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -40,16 +42,24 @@ type limits struct {
 
 func (l *limits) add(cmd *cobra.Command) {
 	l.memory = 512_000_000
-	cmd.Flags().Var(&l.memory, "memory", "rows to be sorted are held in this much memory, the rest is spilled")
-	cmd.Flags().IntVar(&l.parallel, "parallel", runtime.GOMAXPROCS(0), "partitions and shards worked on at once")
-	cmd.Flags().StringVar(&l.spill, "spill-dir", os.TempDir(), "where rows are spilled that do not fit into memory")
+	cmd.Flags().Var(&l.memory, "memory", "`SIZE` of the memory that holds rows to be sorted; the rest is spilled")
+	cmd.Flags().IntVar(&l.parallel, "parallel", runtime.GOMAXPROCS(0), "work on `N` partitions and shards at once")
+	cmd.Flags().StringVar(&l.spill, "spill-dir", os.TempDir(), "`DIR` where rows are spilled that do not fit into memory")
+}
+
+// check refuses limits that are none.
+func (l *limits) check() error {
+	if l.parallel < 1 {
+		return usagef("--parallel: %d is too few: name 1 or more", l.parallel)
+	}
+	return checkDir("--spill-dir", l.spill)
 }
 
 // scratch returns a directory for one run's spill and how to remove it.
 func (l *limits) scratch() (string, func(), error) {
 	dir, err := os.MkdirTemp(l.spill, "tallystick-spill-")
 	if err != nil {
-		return "", nil, usagef("--spill-dir: %w", err)
+		return "", nil, usagef("--spill-dir: %w", told(l.spill, "directory", err))
 	}
 	return dir, func() { os.RemoveAll(dir) }, nil
 }
@@ -61,20 +71,20 @@ func trainCommand() *cobra.Command {
 		Short: "Answer labels with point-in-time features, as Parquet",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return t.run(cmd) },
 	}
-	t.logFlags(cmd)
+	t.readFlags(cmd)
 	t.startFlags.add(cmd)
 	t.limits.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&t.view, "view", "", "answer with the features of this view")
-	f.StringVar(&t.service, "service", "", "answer with the features of this service")
-	f.StringVar(&t.labels, "labels", "", "CSV or Parquet file: key fields, a timestamp, other columns carried through")
-	f.StringVarP(&t.output, "output", "o", "", "Parquet file to write")
-	f.StringVar(&t.knowledge, "knowledge", string(batch.Complete), "complete: what is true by the cut; arrival: what the stream knew at the label's time")
-	f.StringVar(&t.cut, "cut", "", "read up to this cut file (default: the log's end now)")
-	f.StringVar(&t.saveCut, "save-cut", "", "write the cut that was used to this file")
-	f.StringVar(&t.read.TimestampColumn, "timestamp-column", "", "column with the instants to answer as of")
-	f.StringVar(&t.read.Unit, "timestamp-unit", "", "s, ms or us: unit of instants given as integers")
-	f.StringVar(&t.read.Zone, "timezone", "", "IANA zone of instants that have none")
+	f.StringVar(&t.view, "view", "", "answer with the features of the view `NAME`")
+	f.StringVar(&t.service, "service", "", "answer with the features of the service `NAME`")
+	f.StringVar(&t.labels, "labels", "", "CSV or Parquet `FILE`: key fields, a timestamp, other columns carried through")
+	f.StringVarP(&t.output, "output", "o", "", "Parquet `FILE` to write")
+	f.StringVar(&t.knowledge, "knowledge", string(batch.Complete), "answer with `KNOWLEDGE` complete, what is true by the cut, or arrival, what the stream knew at the label's time")
+	f.StringVar(&t.cut, "cut", "", "read up to this cut `FILE` (default: the log's end now)")
+	f.StringVar(&t.saveCut, "save-cut", "", "write the cut that was used to this `FILE`")
+	f.StringVar(&t.read.TimestampColumn, "timestamp-column", "", "`COLUMN` with the instants to answer as of (default: the only one with a name such as timestamp)")
+	f.StringVar(&t.read.Unit, "timestamp-unit", "", "`UNIT` of instants given as integers: s, ms or us")
+	f.StringVar(&t.read.Zone, "timezone", "", "IANA `ZONE`, such as Europe/Berlin, of instants that have none")
 	return cmd
 }
 
@@ -94,12 +104,12 @@ type askedColumn struct {
 // ask finds the view or service that the flags name.
 func (t *trainFlags) ask(def *definition.Definition) (*asked, error) {
 	if (t.view == "") == (t.service == "") {
-		return nil, usagef("name either --view or --service")
+		return nil, usagef("name one of --view and --service")
 	}
 	if t.view != "" {
 		v, err := def.View(t.view)
 		if err != nil {
-			return nil, usage(err)
+			return nil, usagef("--view: %w", err)
 		}
 		a := &asked{keys: v.Key(), views: []*definition.View{v}}
 		for i, n := range v.FeatureNames() {
@@ -109,7 +119,7 @@ func (t *trainFlags) ask(def *definition.Definition) (*asked, error) {
 	}
 	s, err := def.Service(t.service)
 	if err != nil {
-		return nil, usage(err)
+		return nil, usagef("--service: %w", err)
 	}
 	a := &asked{keys: s.Key, views: s.Views()}
 	for _, f := range s.Features {
@@ -124,11 +134,8 @@ func (t *trainFlags) ask(def *definition.Definition) (*asked, error) {
 
 func (t *trainFlags) run(cmd *cobra.Command) error {
 	ctx := cmd.Context()
-	if t.labels == "" || t.output == "" {
-		return usagef("name the label file with --labels and the file to write with --output")
-	}
-	if k := batch.Knowledge(t.knowledge); k != batch.Complete && k != batch.Arrival {
-		return usagef("--knowledge is complete or arrival, not %q", t.knowledge)
+	if err := t.checkFlags(); err != nil {
+		return err
 	}
 	def, err := t.load()
 	if err != nil {
@@ -138,28 +145,23 @@ func (t *trainFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	t.read.Keys = a.keys
-	labels, err := offline.ReadLabels(t.labels, t.read)
-	if err != nil {
-		return usage(err)
-	}
-	if len(labels.T) == 0 {
-		return usagef("labels %s: it has no rows, so there is nothing to answer", t.labels)
-	}
-	if err := a.checkColumns(labels); err != nil {
+	if err := t.checkLog(a.views); err != nil {
 		return err
 	}
-	for _, o := range [][2]string{{"--output", t.output}, {"--save-cut", t.saveCut}} {
-		if err := checkFile(o[0], o[1]); err != nil {
-			return err
-		}
+	cut, err := loadCut("--cut", t.cut, topics(a.views))
+	if err != nil {
+		return err
+	}
+	labels, err := t.readLabels(a)
+	if err != nil {
+		return err
 	}
 	client, err := t.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	cut, err := cutOf(ctx, client, t.cut, topics(a.views))
+	cut, err = cutOf(ctx, client, cut, topics(a.views))
 	if err != nil {
 		return err
 	}
@@ -176,22 +178,6 @@ func (t *trainFlags) run(cmd *cobra.Command) error {
 		}
 	}
 	return t.report(cmd.OutOrStdout(), cut, a, labels, answers)
-}
-
-// checkColumns refuses labels with a column that the answer would write too.
-func (a *asked) checkColumns(l *offline.Labels) error {
-	have := map[string]bool{}
-	for _, c := range l.Columns {
-		have[c.Name] = true
-	}
-	for _, c := range a.columns {
-		for _, n := range []string{c.name, c.name + "__status"} {
-			if have[n] {
-				return usagef("the label file has a column %s, which is also a column of the answer: rename it", n)
-			}
-		}
-	}
-	return nil
 }
 
 // answer runs every view over the log.
@@ -251,7 +237,7 @@ func writeTraining(path string, a *asked, l *offline.Labels, answers []*batch.An
 	cols := append([]offline.Column(nil), l.Columns...)
 	for _, c := range a.columns {
 		f := a.views[c.view].Spec.Features[c.feature]
-		cols = append(cols, offline.Column{Name: c.name, Kind: f.Kind, Nullable: true},
+		cols = append(cols, offline.Column{Name: c.name, Kind: f.Kind, Element: f.Element, Nullable: true},
 			offline.Column{Name: c.name + "__status", Kind: schemas.String})
 	}
 	return writeFile(path, func(w io.Writer) error {
@@ -336,7 +322,11 @@ func (t *trainFlags) report(w io.Writer, cut *schemas.Cut, a *asked, l *offline.
 	}
 	fmt.Fprintf(w, "%s: %d rows, %d features, knowledge %s\n", t.output, out.Rows, len(a.columns), t.knowledge)
 	for _, c := range a.columns {
-		fmt.Fprintf(w, "  %-40s %v\n", c.name, out.Statuses[c.name])
+		fmt.Fprintf(w, "  %-40s", c.name)
+		for _, s := range slices.Sorted(maps.Keys(out.Statuses[c.name])) {
+			fmt.Fprintf(w, " %s %d", s, out.Statuses[c.name][s])
+		}
+		fmt.Fprintln(w)
 	}
 	if out.BeyondClock > 0 {
 		fmt.Fprintf(w, "%d labels lie beyond the log clock at the cut (%v): records that concern them may be still to come\n", out.BeyondClock, clock)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/offline"
 )
@@ -25,11 +26,7 @@ func flightsLog(t *testing.T) *embeddedLog {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.close)
-	for _, b := range e.brokers {
-		if !strings.HasPrefix(b, "127.0.0.1:") {
-			t.Fatalf("the embedded Kafka listens at %s, not on loopback", b)
-		}
-	}
+	testbed.Inside(t, e.brokers...)
 	if _, err := e.fill(ctx, func(int) {}); err != nil {
 		t.Fatal(err)
 	}

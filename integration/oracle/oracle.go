@@ -16,6 +16,7 @@ const (
 	String
 	Bytes
 	Timestamp
+	List // S holds the canonical encodings of the elements, one after the other
 )
 
 // Val is one typed scalar: I for Bool (0, 1), Int and Timestamp, F for Double,
@@ -83,6 +84,9 @@ type Feature struct {
 	Agg     Agg
 	Input   int // index into Record.Inputs; -1 = bare count
 	Filter  int // index into Record.Filters; -1 = none
+	By      int // min_by, max_by: index into Record.Inputs of what is least or greatest
+	K       int // first_k, last_k
+	Q       int // quantile: millionths
 	Window  Window
 	Kind    Kind                // of the value
 	Default Val                 // null = none

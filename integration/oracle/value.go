@@ -73,7 +73,7 @@ func counts(r *Record, f Feature) bool { return f.Filter < 0 || r.Filters[f.Filt
 
 // aggregate computes a feature over the events of its window.
 func aggregate(f Feature, rs []*Record) Result {
-	var vs []Val
+	var vs, bys []Val
 	rs = append([]*Record(nil), rs...)
 	sort.Slice(rs, func(a, b int) bool { return before(rs[a], rs[b]) })
 	for _, r := range rs {
@@ -83,6 +83,11 @@ func aggregate(f Feature, rs []*Record) Result {
 		if f.Input < 0 {
 			vs = append(vs, Val{Kind: Bool})
 		} else if v := r.Inputs[f.Input]; v.Kind != Null {
+			if by := f.Agg == "min_by" || f.Agg == "max_by"; by && r.Inputs[f.By].Kind == Null {
+				continue
+			} else if by {
+				bys = append(bys, r.Inputs[f.By])
+			}
 			vs = append(vs, v)
 		}
 	}
@@ -104,8 +109,63 @@ func aggregate(f Feature, rs []*Record) Result {
 			return Result{vs[0], Present}
 		}
 		return Result{vs[len(vs)-1], Present}
+	case "first_k":
+		return list(vs[:min(f.K, len(vs))])
+	case "last_k":
+		return list(vs[max(0, len(vs)-f.K):])
+	case "quantile":
+		return quantile(vs, f.Q)
+	case "min_by", "max_by":
+		return by(f.Agg, vs, bys)
 	}
 	return moments(f.Agg, vs)
+}
+
+// list is the values in their order (V5, V9).
+func list(vs []Val) Result {
+	var b []byte
+	for _, v := range vs {
+		b = append(b, Canonical(v)...)
+	}
+	return Result{Val{Kind: List, S: string(b)}, Present}
+}
+
+// by is the value of the event whose by is least or greatest; of equal ones the
+// first or last in the order of events (V5).
+func by(agg Agg, vs, bys []Val) Result {
+	best := 0
+	for i := range bys {
+		if agg == "min_by" && less(bys[i], bys[best]) || agg == "max_by" && !less(bys[i], bys[best]) {
+			best = i
+		}
+	}
+	return Result{vs[best], Present}
+}
+
+// quantile is the value with rank ceil(q n), at least 1, known to seven binary
+// digits of its mantissa (V2): the middle of the numbers that share them.
+func quantile(vs []Val, millionths int) Result {
+	fs := make([]float64, len(vs))
+	for i, v := range vs {
+		if fs[i] = v.F; v.Kind == Int {
+			fs[i] = float64(v.I)
+		}
+	}
+	sort.Float64s(fs)
+	rank := 1
+	for rank*1_000_000 < millionths*len(fs) {
+		rank++
+	}
+	x := fs[rank-1]
+	digits, exp := math.Frexp(math.Abs(x)) // [0.5, 1)
+	middle := math.Ldexp((math.Floor(digits*128)+0.5)/128, exp)
+	if x == 0 {
+		middle = 0
+	}
+	if math.Abs(middle-math.Abs(x)) > 0.008*math.Abs(x) {
+		panic("a quantile off by more than 0.8 %")
+	}
+	return Result{Val{Kind: Double, F: math.Copysign(middle, x) + 0}, Approximate}
 }
 
 // Empty is what a feature reads without events (V9).

@@ -86,3 +86,17 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// What reading some of an array and of a map costs.
+func BenchmarkDecodeNested(b *testing.B) {
+	s := mustParse(b, nestedText)
+	d, body := mustCompile(b, s, s, "lines[1].n", "size(lines)", `"k" in tags`, "buyer.tier", "3 in ranks", `legs["a"][0].to`), nestedBody(b)
+	dst := make([]schemas.Value, 6)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		if err := d.Decode(dst, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package avro
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -35,7 +34,8 @@ func Compile(writer, reader *Schema, paths []string, opt Options) (*Decoder, err
 	}
 	root := &want{}
 	for i, path := range paths {
-		if covered(opt.Supplied, path) {
+		t, _ := parsePath(path) // what is no path is told by Lookup
+		if covered(opt.Supplied, t.inner) {
 			c.d.partial = true
 			continue
 		}
@@ -43,7 +43,7 @@ func Compile(writer, reader *Schema, paths []string, opt Options) (*Decoder, err
 			c.mismatch(Mismatch{Path: path, Writer: "any", Reader: "none", Problem: err.Error(), Hint: "name a scalar of the reader schema"})
 			continue
 		}
-		root.add(path, int32(i))
+		root.add(path, t, int32(i))
 	}
 	if why := sameName(writer.top, reader.top); why != "" {
 		c.mismatch(Mismatch{Writer: writer.top.String(), Reader: reader.top.String(), Problem: why,
@@ -67,25 +67,6 @@ func covered(set map[string]bool, path string) bool {
 		}
 	}
 	return set[path]
-}
-
-// want is the tree of the reader paths asked for.
-type want struct {
-	dst  []int32 // of a scalar
-	kids map[string]*want
-}
-
-func (w *want) add(path string, dst int32) {
-	for name := range strings.SplitSeq(path, ".") {
-		if w.kids == nil {
-			w.kids = map[string]*want{}
-		}
-		if w.kids[name] == nil {
-			w.kids[name] = &want{}
-		}
-		w = w.kids[name]
-	}
-	w.dst = append(w.dst, dst)
 }
 
 type compiler struct {
@@ -267,20 +248,17 @@ func (c *compiler) union(u *node, at string, branch func(*node)) {
 
 // absent handles a reader field that the writer does not have: each path wanted
 // within is a default that was accepted, or a mismatch.
-func (c *compiler) absent(w *node, r *field, wanted *want, path, missing string) {
-	for _, dst := range wanted.dst {
-		c.absentLeaf(w, r, path, missing, dst)
-	}
-	for _, name := range slices.Sorted(maps.Keys(wanted.kids)) {
-		c.absent(w, r, wanted.kids[name], path+"."+name, missing)
+func (c *compiler) absent(w *node, r *field, wanted *want, missing string) {
+	for _, l := range wanted.leaves() {
+		c.absentLeaf(w, r, l, missing)
 	}
 }
 
-func (c *compiler) absentLeaf(w *node, r *field, path, missing string, dst int32) {
-	m := Mismatch{Path: path, Writer: "absent", Reader: r.typ.String(), Problem: fmt.Sprintf("the writer's record %s has no field `%s`", w.name, r.name)}
-	accepted := c.opt.AcceptDefault[missing]
-	for i := len(missing); i <= len(path) && !accepted; i++ {
-		accepted = (i == len(path) || path[i] == '.') && c.opt.AcceptDefault[path[:i]]
+func (c *compiler) absentLeaf(w *node, r *field, l leaf, missing string) {
+	m := Mismatch{Path: l.path, Writer: "absent", Reader: r.typ.String(), Problem: fmt.Sprintf("the writer's record %s has no field `%s`", w.name, r.name)}
+	accepted := false
+	for i := len(missing); i <= len(l.inner) && !accepted; i++ {
+		accepted = (i == len(l.inner) || l.inner[i] == '.' || l.inner[i] == '[') && c.opt.AcceptDefault[l.inner[:i]]
 	}
 	switch {
 	case !r.hasDefault:
@@ -288,15 +266,20 @@ func (c *compiler) absentLeaf(w *node, r *field, path, missing string, dst int32
 	case !accepted:
 		m.Hint = fmt.Sprintf("its Avro default is %s: name it in `accept_defaults` to use that, or write a `migrate` rule%s", brief(r.def), c.similar(w, r.name))
 	default:
-		v, err := defaultAt(r, strings.TrimPrefix(path[len(missing):], "."))
+		v, err := defaultOf(r, l, missing)
 		if err == nil {
-			c.d.consts = append(c.d.consts, v)
-			c.emit(op{code: opConst, dst: dst, n: int32(len(c.d.consts) - 1)}, path)
+			c.constant(l.dst, v, l.path)
 			return
 		}
 		m.Problem, m.Hint = err.Error(), "correct the default in the reader schema"
 	}
 	c.mismatch(m)
+}
+
+// constant emits an op that reads nothing and yields v.
+func (c *compiler) constant(dst int32, v schemas.Value, at string) {
+	c.d.consts = append(c.d.consts, v)
+	c.emit(op{code: opConst, dst: dst, n: int32(len(c.d.consts) - 1)}, at)
 }
 
 func (c *compiler) similar(w *node, name string) string {

@@ -137,7 +137,7 @@ func (w *walk) run(pc, pos, depth int) int {
 			} else if end = w.run(int(o.n), pos, depth+1); end < 0 {
 				return end // noted where it happened
 			}
-		case opArray, opMap:
+		case opArray, opMap, opItems, opEntries:
 			if depth == MaxDepth {
 				end = failed(faultDepth)
 				break
@@ -229,32 +229,15 @@ func (w *walk) convert(o op, pos int) (end int) {
 // blocks walks the array or map at op pc and returns the position behind it.
 func (w *walk) blocks(pc, pos, depth int) int {
 	o := w.d.ops[pc]
+	if o.code == opItems || o.code == opEntries {
+		return w.items(pc, pos, depth)
+	}
 	empty := o.code == opArray && o.dst == 1
 	total := int64(0)
 	for {
-		at := pos
-		count, pos2 := varint(w.body, pos)
-		if pos2 < 0 {
-			return w.fail(pc, at, pos2)
-		}
-		pos = pos2
-		if count == 0 {
+		count, at, blockEnd := w.block(pc, pos, empty, total)
+		if pos = at; count == 0 {
 			return pos
-		}
-		blockEnd := -1
-		if count < 0 { // its size in bytes follows
-			start, end := extent(w.body, pos)
-			if end < 0 {
-				return w.fail(pc, pos, end)
-			}
-			count, pos, blockEnd = -count, start, end
-		}
-		limit := int64(len(w.body) - pos) // each item takes at least a byte
-		if empty {
-			limit = maxEmptyItems - total
-		}
-		if count < 0 || count > limit { // < 0: the least int64
-			return w.fail(pc, at, failed(faultCount))
 		}
 		total += count
 		for ; count > 0 && !empty; count-- {
@@ -266,6 +249,34 @@ func (w *walk) blocks(pc, pos, depth int) int {
 			return w.fail(pc, pos, failed(faultBlock))
 		}
 	}
+}
+
+// block reads the head of a block of the array or map at op pc, of which total
+// items came before: how many follow, where they begin (negative for a fault)
+// and, if it is told, where they end, else -1. No item follows the last block,
+// or a fault.
+func (w *walk) block(pc, pos int, empty bool, total int64) (count int64, begin, end int) {
+	at := pos
+	count, pos = varint(w.body, pos)
+	if pos < 0 {
+		return 0, w.fail(pc, at, pos), -1
+	}
+	end = -1
+	if count < 0 { // its size in bytes follows
+		start, stop := extent(w.body, pos)
+		if stop < 0 {
+			return 0, w.fail(pc, pos, stop), -1
+		}
+		count, pos, end = -count, start, stop
+	}
+	limit := int64(len(w.body) - pos) // each item takes at least a byte
+	if empty {
+		limit = maxEmptyItems - total
+	}
+	if count < 0 || count > limit { // < 0: the least int64
+		return 0, w.fail(pc, at, failed(faultCount)), -1
+	}
+	return count, pos, end
 }
 
 func floorDiv(v, by int64) int64 {

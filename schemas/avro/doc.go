@@ -14,7 +14,11 @@
 //   - A3 Nothing is allocated on the success path. Text aliases the body.
 //   - A4 Only aliases and Avro promotions resolve by themselves. A field the
 //     writer lacks, and any change of logical type, is refused unless the caller
-//     says otherwise (S2): there is never a silent null.
+//     says otherwise (S2), at any depth that a path leads to: there is never a
+//     silent null. An item or a key that is not there is null, as it says.
+//
+// What can be read of a body is in path.go. Items of arrays and values of maps
+// that nobody reads are walked, not resolved.
 //
 // Depth counts the records, arrays and maps around a value, below the top
 // record; unions do not count.

@@ -72,18 +72,28 @@ func (n *node) field(name string) *field {
 	return nil
 }
 
-// deref takes the null out of a union of null and one type.
+// deref takes the null out of a union. One type then stands for itself; of
+// several the union remains.
 func (n *node) deref() (inner *node, nullable bool) {
-	if n.kind != kUnion || len(n.branches) != 2 {
+	if n.kind != kUnion {
 		return n, false
 	}
+	others := 0
+	for _, b := range n.branches {
+		if b.kind == kNull {
+			nullable = true
+			continue
+		}
+		inner = b
+		others++
+	}
 	switch {
-	case n.branches[0].kind == kNull:
-		return n.branches[1], true
-	case n.branches[1].kind == kNull:
+	case others == 1:
+		return inner, nullable
+	case others == 0: // [null]
 		return n.branches[0], true
 	}
-	return n, false
+	return n, nullable
 }
 
 func unqualified(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }

@@ -252,11 +252,30 @@ func (p *parser) annotate(n *node, v map[string]any, at string) error {
 			n.logical = s
 		}
 	}
-	if n.logical == "decimal" {
-		n.precision, _ = wholeNumber(v["precision"])
+	switch n.logical {
+	case "decimal":
+		var ok bool
+		n.precision, ok = wholeNumber(v["precision"])
 		n.scale, _ = wholeNumber(v["scale"])
+		if !ok || n.precision < 1 || n.scale < 0 || n.scale > n.precision || n.kind == kFixed && n.precision > digitsOf(n.size) {
+			n.logical, n.precision, n.scale = "", 0, 0 // as the specification has it
+		}
+	case "uuid":
+		if n.kind == kFixed && n.size != 16 {
+			n.logical = ""
+		}
+	case "duration":
+		if n.size != 12 {
+			n.logical = ""
+		}
 	}
 	return nil
+}
+
+// digitsOf returns how many decimal digits always fit into so many bytes, in
+// two's complement.
+func digitsOf(bytes int) int {
+	return int(math.Floor(math.Log10(2) * float64(8*bytes-1)))
 }
 
 func (p *parser) fixed(v map[string]any, ns, at string) (*node, error) {

@@ -63,14 +63,20 @@ const tripText = `{"type":"record","name":"Trip","namespace":"x.y","fields":[
  {"name":"tags","type":{"type":"map","values":"string"}},
  {"name":"either","type":["int","string"]},
  {"name":"at","type":{"type":"int","logicalType":"time-millis"}},
- {"name":"day","type":{"type":"int","logicalType":"date"}}]}`
+ {"name":"day","type":{"type":"int","logicalType":"date"}},
+ {"name":"wide","type":["int","null","long"]},
+ {"name":"num","type":["int","float","double"]},
+ {"name":"lines","type":["null",{"type":"array","items":{"type":"record","name":"Line","fields":[{"name":"n","type":"int"},{"name":"subs","type":{"type":"array","items":"long"}}]}}]},
+ {"name":"flags","type":{"type":"array","items":"boolean"}},
+ {"name":"rates","type":{"type":"array","items":"double"}},
+ {"name":"span","type":{"type":"fixed","size":12,"name":"Span","logicalType":"duration"}}]}`
 
 func TestLookup(t *testing.T) {
 	s := mustParse(t, tripText)
 	if got := s.FullName(); got != "x.y.Trip" {
 		t.Errorf("FullName is %s", got)
 	}
-	if got, want := strings.Join(s.Paths(), " "), "id fare rider.tier rider.seen at day"; got != want {
+	if got, want := strings.Join(s.Paths(), " "), "id fare rider.tier rider.seen price at day wide num"; got != want {
 		t.Errorf("Paths are %s, want %s", got, want)
 	}
 	for path, want := range map[string]FieldType{
@@ -81,6 +87,18 @@ func TestLookup(t *testing.T) {
 		"rider.friend.tier": {Kind: schemas.String, Nullable: true, Avro: "enum"},
 		"at":                {Kind: schemas.Int, Avro: "int", Logical: "time-millis", Unit: "ms"},
 		"day":               {Kind: schemas.Timestamp, Avro: "int", Logical: "date"},
+		"price":             {Kind: schemas.Bytes, Avro: "bytes", Logical: "decimal", Decimal: true, Scale: 2},
+		"wide":              {Kind: schemas.Int, Nullable: true, Avro: "long"},
+		"num":               {Kind: schemas.Double, Avro: "double"},
+		`tags["k"]`:         {Kind: schemas.String, Nullable: true, Avro: "string"},
+		`"k" in tags`:       {Kind: schemas.Bool, Avro: "boolean"},
+		"size(tags)":        {Kind: schemas.Int, Avro: "long"},
+		"lines[0].n":        {Kind: schemas.Int, Nullable: true, Avro: "int"},
+		"lines[9].subs[1]":  {Kind: schemas.Int, Nullable: true, Avro: "long"},
+		"size(lines)":       {Kind: schemas.Int, Nullable: true, Avro: "long"},
+		"1 in rates":        {Kind: schemas.Bool, Avro: "boolean"},
+		"present(rider)":    {Kind: schemas.Bool, Nullable: true, Avro: "boolean"},
+		"present(either)":   {Kind: schemas.Bool, Nullable: true, Avro: "boolean"},
 	} {
 		if got, err := s.Lookup(path); err != nil || got != want {
 			t.Errorf("%s is %+v, %v; want %+v", path, got, err, want)
@@ -88,7 +106,11 @@ func TestLookup(t *testing.T) {
 	}
 	for path, says := range map[string]string{
 		"fair": "did you mean `fare`", "tier": "did you mean `rider.tier`", "rider": "name one of its fields",
-		"rider.teir": "did you mean `rider.tier`", "price": "decimal", "tags": "maps", "either": "union",
+		"rider.teir": "did you mean `rider.tier`", "tags": "it is map of string; use a value (`tags[\"key\"]`), `size(tags)` or `\"key\" in tags`", "either": "it is union [int, string], whose values no one type holds exactly",
+		"price.x": "no fields within", "size(id)": "takes an array or a map", "tags[0]": "a key in quotes", "tags[x]": "must be an index", "id[0]": "only arrays and maps",
+		"tags.k": "write `tags[\"k\"]`", "1 in tags": "keys are texts", `"x" in id`: "an array or a map", "present(nope)": "no such field", "tags[\"k\"]x": "cannot follow", "either.x": "where it has one type",
+		"lines.n": "as in `lines[0].n`", "lines[-1].n": "must be an index", "lines[01].n": "must be an index", `"x" in lines`: "scalars only", "1 in day": "an array or a map", "span": "duration",
+		`"a" in flags`: "kind bool, the constant is of kind string", "9007199254740993 in rates": "no double",
 		"id.x": "no fields within", "": "no such field", "rider.": "no field", ".": "no such field", "fare..x": "no fields within",
 	} {
 		_, err := s.Lookup(path)

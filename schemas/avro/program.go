@@ -54,6 +54,8 @@ const (
 	opLeave
 	opArray // items are the ops up to n; dst 1 = its items take no bytes
 	opMap
+	opItems   // an array of which something is read: items dst, up to op n
+	opEntries // likewise a map
 )
 
 type op struct {
@@ -75,6 +77,7 @@ type Decoder struct {
 	fields []string // per op, the writer field it belongs to
 	enums  [][]symbol
 	consts []schemas.Value
+	items  []items
 	width  int // values in dst
 	// partial: a body may leave some of dst unset, which then reads null.
 	partial bool

@@ -2,9 +2,10 @@ package avro
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
+
+	"github.com/tallystick/tallystick/schemas"
 )
 
 // record emits a writer's record as the reader's: fields in the writer's order.
@@ -12,7 +13,7 @@ import (
 func (c *compiler) record(w, r *node, wanted *want, path, at string) {
 	source := map[*field]*field{} // writer field → the reader field that it becomes
 	var missing []*field
-	for _, name := range slices.Sorted(maps.Keys(wanted.kids)) {
+	for _, name := range sorted(wanted.kids) {
 		rf := r.field(name)
 		wf := counterpart(w, rf)
 		switch {
@@ -28,13 +29,13 @@ func (c *compiler) record(w, r *node, wanted *want, path, at string) {
 	}
 	for _, wf := range w.fields {
 		if rf := source[wf]; rf != nil {
-			c.field(wf.typ, rf, wanted.kids[rf.name], path+rf.name, at+wf.name)
+			c.value(wf.typ, rf.typ, wanted.kids[rf.name], path+rf.name, at+wf.name)
 		} else {
 			c.skip(wf.typ, at+wf.name)
 		}
 	}
 	for _, rf := range missing {
-		c.absent(w, rf, wanted.kids[rf.name], path+rf.name, path+rf.name)
+		c.absent(w, rf, wanted.kids[rf.name], path+rf.name)
 	}
 }
 
@@ -51,36 +52,35 @@ func counterpart(w *node, rf *field) *field {
 	return nil
 }
 
-// field emits a field that somebody asked for. All mismatches of a union's
-// branches concern the same path: one is reported.
-func (c *compiler) field(w *node, rf *field, wanted *want, path, at string) {
+// value emits a value that somebody asked something of. All mismatches of a
+// union's branches concern the same path: one is reported.
+func (c *compiler) value(w, r *node, wanted *want, path, at string) {
 	if c.halted {
 		return
 	}
-	inner, nullable := rf.typ.deref()
-	read := c.scalar
-	if inner.kind == kRecord {
-		read = c.nested
-	}
 	c.d.partial = c.d.partial || w.kind == kUnion || w.kind == kNull
 	if w.kind != kUnion {
-		if refusal, _ := fits(w, inner, nullable); refusal != nil {
-			c.refuse(*refusal, w, rf.typ, path)
+		inner, refusal, _ := choose(w, r)
+		if refusal != nil {
+			c.refuse(*refusal, w, r, path)
 			return
 		}
-		read(w, inner, wanted, path, at)
-	} else if c.branches(w, rf.typ, path) {
+		c.read(w, inner, r, wanted, path, at)
+	} else if c.branches(w, r, path) {
 		c.union(w, at, func(b *node) {
-			if refusal, _ := fits(b, inner, nullable); refusal != nil {
+			inner, refusal, _ := choose(b, r)
+			if refusal != nil {
 				c.emit(op{code: opMismatch}, at)
 				return
 			}
-			read(b, inner, wanted, path, at)
+			c.read(b, inner, r, wanted, path, at)
 		})
 	}
-	for i, dst := range wanted.dst { // one path asked for twice
-		if i > 0 {
-			c.emit(op{code: opCopy, dst: dst, n: wanted.dst[0]}, at)
+	for _, list := range [][]leaf{wanted.value, wanted.size} {
+		for i, l := range list { // one path asked for twice
+			if i > 0 {
+				c.emit(op{code: opCopy, dst: l.dst, n: list[0].dst}, at)
+			}
 		}
 	}
 }
@@ -89,11 +89,10 @@ func (c *compiler) field(w *node, rf *field, wanted *want, path, at string) {
 // may differ from the reader in meaning only. Branches of another type are
 // faults of the records that have them.
 func (c *compiler) branches(w, r *node, path string) bool {
-	inner, nullable := r.deref()
 	found := false
 	var first *Mismatch
 	for _, b := range w.branches {
-		refusal, meaning := fits(b, inner, nullable)
+		_, refusal, meaning := choose(b, r)
 		if meaning {
 			c.refuse(*refusal, w, r, path)
 			return false
@@ -106,7 +105,7 @@ func (c *compiler) branches(w, r *node, path string) bool {
 			first = refusal
 		}
 	}
-	if found {
+	if inner, _ := r.deref(); found || first == nil && inner.kind == kNull {
 		return true
 	}
 	if first == nil {
@@ -116,14 +115,67 @@ func (c *compiler) branches(w, r *node, path string) bool {
 	return false
 }
 
+// choose returns the reader's type, of a union's branches the one, that a
+// writer's type that is no union is read as: the same one before one that it is
+// promoted to. meaning says that only what the value means differs.
+func choose(w, r *node) (inner *node, refusal *Mismatch, meaning bool) {
+	inner, nullable := r.deref()
+	if inner.kind != kUnion {
+		refusal, meaning = fits(w, inner, nullable)
+		return inner, refusal, meaning
+	}
+	if w.kind == kNull && nullable {
+		return inner, nil, false
+	}
+	for _, same := range []bool{true, false} {
+		for _, b := range inner.branches {
+			if b.kind == kNull || (b.kind == w.kind) != same {
+				continue
+			}
+			why, differs := fits(w, b, nullable)
+			if why == nil || differs {
+				return b, why, differs
+			}
+			if refusal == nil || same {
+				refusal = why
+			}
+		}
+	}
+	return nil, refusal, false
+}
+
 func (c *compiler) refuse(m Mismatch, w, r *node, path string) {
 	m.Path, m.Writer, m.Reader = path, w.String(), r.String()
 	c.mismatch(m)
 }
 
+// read emits a value that is no union and fits the reader's type inner, which
+// is r or a branch of it.
+func (c *compiler) read(w, inner, r *node, wanted *want, path, at string) {
+	switch {
+	case w.kind == kNull:
+		return // it, and what is within, reads null
+	case w.kind == kRecord:
+		c.nested(w, inner, wanted, path, at)
+	case w.kind == kArray || w.kind == kMap:
+		c.items(w, inner, wanted, path, at)
+	case len(wanted.value) > 0:
+		if u, _ := r.deref(); u.kind == kUnion && merged(u).kind == kDouble {
+			inner = merged(u)
+		}
+		c.scalar(w, inner, wanted.value[0].dst, at)
+	default:
+		c.skip(w, at)
+	}
+	for _, l := range wanted.present {
+		c.constant(l.dst, schemas.BoolValue(true), at)
+	}
+}
+
 func (c *compiler) nested(w, r *node, wanted *want, path, at string) {
-	if w.kind == kNull {
-		return // what is within reads null
+	if len(wanted.kids) == 0 {
+		c.skip(w, at)
+		return
 	}
 	deeper := !c.empty(w)
 	if deeper {
@@ -136,11 +188,8 @@ func (c *compiler) nested(w, r *node, wanted *want, path, at string) {
 }
 
 // scalar emits a value that fits.
-func (c *compiler) scalar(w, r *node, wanted *want, _, at string) {
-	if w.kind == kNull {
-		return
-	}
-	o := op{code: conversion(w, r), dst: wanted.dst[0]}
+func (c *compiler) scalar(w, r *node, dst int32, at string) {
+	o := op{code: conversion(w, r), dst: dst}
 	switch w.kind {
 	case kFixed:
 		o.n = int32(w.size)
@@ -211,7 +260,7 @@ func conversion(w, r *node) opcode {
 // reader's, nil = yes; meaning says that only what the value means differs.
 func fits(w, r *node, nullable bool) (refusal *Mismatch, meaning bool) {
 	if w.kind == kNull {
-		if nullable {
+		if nullable || r.kind == kNull {
 			return nil, false
 		}
 		return &Mismatch{Problem: "the writer's field is always null, the reader's is never null", Hint: "make the reader's a union with null, or write a `migrate` rule"}, false
@@ -227,7 +276,8 @@ func fits(w, r *node, nullable bool) (refusal *Mismatch, meaning bool) {
 	if w.kind == kFixed && w.size != r.size {
 		return &Mismatch{Problem: fmt.Sprintf("the writer's fixed has %d bytes, the reader's %d", w.size, r.size), Hint: "write a `migrate` rule that converts it"}, false
 	}
-	if w.attr != r.attr || w.logical != r.logical || w.precision != r.precision || w.scale != r.scale {
+	// A reader's decimal of more digits holds each of the writer's, as the same number.
+	if w.attr != r.attr || w.logical != r.logical || w.precision > r.precision || w.scale != r.scale {
 		return &Mismatch{Problem: "the logical type differs, so the same number means something else", Hint: "write a `migrate` rule that converts the unit"}, true
 	}
 	return nil, false

@@ -2,7 +2,6 @@ package avro
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/tallystick/tallystick/schemas"
 )
@@ -24,15 +23,16 @@ func (s *Schema) Name() string { return s.name }
 // FullName returns the full name of the top record.
 func (s *Schema) FullName() string { return s.top.name }
 
-// FieldType is what a scalar path of a schema yields.
+// FieldType is what a path of a schema yields.
 type FieldType struct {
 	// Kind of the Values: boolean → Bool; int, long → Int; float, double →
 	// Double (NaN and infinities as written); string, enum, uuid → String;
 	// bytes, fixed → Bytes; timestamp-*, local-timestamp-*, date → Timestamp
 	// (µs; nanos rounded down, a date its midnight in UTC); time-millis,
-	// time-micros → Int in their own Unit.
+	// time-micros → Int in their own Unit; decimal → Bytes. A union of several
+	// types has the one kind that holds them all exactly, see merged.
 	Kind     schemas.Kind
-	Nullable bool   // the field, or a record around it, may be null
+	Nullable bool   // the field, or anything around it, may be null or missing
 	Avro     string // the Avro type, "long"
 	Logical  string // the Avro logical type, "" = none
 	// Local marks a local-timestamp-*: the Timestamp is a wall clock read as if
@@ -40,6 +40,10 @@ type FieldType struct {
 	Local bool
 	// Unit is "ms" or "µs" (of the day) for time-millis and time-micros, else "".
 	Unit string
+	// Decimal marks Bytes that are a decimal's digits: an integer in two's
+	// complement, big-endian, in units of 10^-Scale.
+	Decimal bool
+	Scale   int
 }
 
 // Fields returns the names of the top record's fields, in order.
@@ -72,43 +76,60 @@ func appendPaths(out *[]string, rec *node, prefix string, open map[*node]bool, w
 				appendPaths(out, inner, prefix+f.name+".", open, work)
 				delete(open, inner)
 			}
-		} else if _, problem := scalar(f.typ); problem == "" {
+		} else if _, problem := scalar(f.typ, f.name); problem == "" {
 			*out = append(*out, prefix+f.name)
 		}
 	}
 }
 
-// Lookup returns the type of a path such as "a.b.c" through nested records and
-// unions of null and a record. The error is a *PathError.
+// Lookup returns the type of what a path reads, see path.go: "a.b.c" through
+// nested records, and more. The error is a *PathError.
 func (s *Schema) Lookup(path string) (FieldType, error) {
-	n, nullable := s.top, false
-	rest := path
-	for {
-		name, tail, more := strings.Cut(rest, ".")
-		f := n.field(name)
-		if f == nil {
-			walked := strings.TrimSuffix(strings.TrimSuffix(path, rest), ".")
-			problem := "there is no such field"
-			if walked != "" {
-				problem = fmt.Sprintf("record `%s` (%s) has no field `%s`", walked, n.name, name)
-			}
-			return FieldType{}, s.pathError(path, problem, true)
-		}
-		inner, null := f.typ.deref()
-		nullable = nullable || null
-		if !more {
-			t, problem := scalar(f.typ)
-			if problem != "" {
-				return FieldType{}, s.pathError(path, problem, inner.kind == kRecord)
-			}
-			t.Nullable = nullable
-			return t, nil
-		}
-		if inner.kind != kRecord {
-			return FieldType{}, s.pathError(path, fmt.Sprintf("`%s` is a field of type %s and has no fields within", strings.TrimSuffix(path, "."+tail), inner), false)
-		}
-		n, rest = inner, tail
+	t, problem := parsePath(path)
+	if problem != "" {
+		return FieldType{}, s.pathError(path, problem, false)
 	}
+	typ, nullable, err := s.walk(path, t)
+	if err != nil {
+		return FieldType{}, err
+	}
+	n, null := typ.deref()
+	out := FieldType{Nullable: nullable || null}
+	switch t.reads {
+	case readPresent:
+		out.Kind, out.Avro, out.Nullable = schemas.Bool, kindNames[kBoolean], true
+		return out, nil
+	case readSize:
+		out.Kind, out.Avro = schemas.Int, kindNames[kLong]
+		if n.kind != kArray && n.kind != kMap {
+			problem = fmt.Sprintf("`%s` is %s; size() takes an array or a map", t.inner, n)
+		}
+	case readIn:
+		out.Kind, out.Avro = schemas.Bool, kindNames[kBoolean]
+		_, problem = contained(n, t)
+	default:
+		out, problem = scalar(typ, t.inner)
+		out.Nullable = out.Nullable || nullable
+	}
+	if problem != "" {
+		return FieldType{}, s.pathError(path, problem, t.reads == readValue && n.kind == kRecord)
+	}
+	return out, nil
+}
+
+// Symbols returns the symbols of the enum that a path reads, nil where it is
+// none. They must not be changed.
+func (s *Schema) Symbols(path string) []string {
+	t, problem := parsePath(path)
+	if problem != "" || t.reads != readValue {
+		return nil
+	}
+	typ, _, err := s.walk(path, t)
+	if err != nil {
+		return nil
+	}
+	n, _ := typ.deref()
+	return n.symbols
 }
 
 func (s *Schema) pathError(path, problem string, near bool) *PathError {
@@ -117,43 +138,4 @@ func (s *Schema) pathError(path, problem string, near bool) *PathError {
 		e.Nearest = schemas.Similar(path, s.Paths())
 	}
 	return e
-}
-
-// scalar returns what a type yields as a Value, or why it does not.
-func scalar(typ *node) (t FieldType, problem string) {
-	n, nullable := typ.deref()
-	t = FieldType{Nullable: nullable, Avro: kindNames[n.kind], Logical: n.logical}
-	switch n.kind {
-	case kNull:
-		return t, "its type is null: it never holds a value"
-	case kRecord:
-		return t, "it is a record; name one of its fields"
-	case kArray, kMap:
-		return t, fmt.Sprintf("it is %s; arrays and maps cannot be used in expressions", n)
-	case kUnion:
-		return t, fmt.Sprintf("it is %s; only a union of null and one type can be used in expressions", n)
-	case kBoolean:
-		t.Kind = schemas.Bool
-	case kInt, kLong:
-		t.Kind = schemas.Int
-	case kFloat, kDouble:
-		t.Kind = schemas.Double
-	case kString, kEnum:
-		t.Kind = schemas.String
-	case kBytes, kFixed:
-		t.Kind = schemas.Bytes
-	}
-	switch n.logical {
-	case "decimal":
-		return t, "decimal fields cannot be used in expressions yet; let the producer send a long in the smallest unit, or a string"
-	case "time-millis":
-		t.Unit = "ms"
-	case "time-micros":
-		t.Unit = "µs"
-	case "date", "timestamp-millis", "timestamp-micros", "timestamp-nanos":
-		t.Kind = schemas.Timestamp
-	case "local-timestamp-millis", "local-timestamp-micros", "local-timestamp-nanos":
-		t.Kind, t.Local = schemas.Timestamp, true
-	}
-	return t, ""
 }

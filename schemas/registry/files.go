@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -56,6 +57,15 @@ func FromFiles(dir string, ids map[int]string) (*Files, error) {
 	return f, nil
 }
 
+// pathReason leaves out the operation and the path, which the message has.
+func pathReason(err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
 // FromDirectory reads the .avsc files of a directory that have an id: in a
 // top-level "id" attribute, or in the file name as 7.avsc, trip.7.avsc,
 // trip-7.avsc. Files without one, such as the reader schema, are left alone. It
@@ -63,7 +73,7 @@ func FromFiles(dir string, ids map[int]string) (*Files, error) {
 func FromDirectory(dir string) (*Files, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("schema directory: %w", err)
+		return nil, fmt.Errorf("schema directory %s cannot be read: %w", dir, pathReason(err))
 	}
 	f := &Files{where: dir, byID: map[int]*Writer{}}
 	files := map[int]string{} // id → file name

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -51,7 +52,7 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("no Kafka broker given; set --brokers host:port"))
 	}
 	for _, b := range o.Brokers {
-		if _, port, err := net.SplitHostPort(b); err != nil || port == "" {
+		if _, port, err := net.SplitHostPort(b); err != nil || !validPort(port) {
 			errs = append(errs, fmt.Errorf("broker address %q is not host:port", b))
 		}
 	}
@@ -62,6 +63,11 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("the Kafka fetch size is negative"))
 	}
 	return errors.Join(errs...)
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // Client speaks to one Kafka cluster. Its methods may be called concurrently.

@@ -105,6 +105,26 @@ func (c *Client) OffsetsAfter(ctx context.Context, topic string, t schemas.Micro
 	return c.listed(ctx, topic, ls, err)
 }
 
+// CheckCut holds a topic's cut against the log as it is now, so that a cut which
+// cannot be read up to its end is refused before it is read: *ShrunkError where
+// it ends beyond the last stable offset, and CheckIdentity's errors.
+func (c *Client) CheckCut(ctx context.Context, name string, tc schemas.TopicCut) error {
+	if _, err := c.CheckIdentity(ctx, name, tc); err != nil {
+		return err
+	}
+	starts, ends, err := c.bounds(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, p := range tc.PartitionIDs() {
+		// DeleteRecords may have passed an open transaction's first offset.
+		if have := max(starts[p], ends[p]); tc.Partitions[p].End > have {
+			return &ShrunkError{Topic: name, Partition: p, Needed: tc.Partitions[p].End, Have: have}
+		}
+	}
+	return nil
+}
+
 // CheckIdentity holds the topic against one seen before: *RecreatedError,
 // *FewerPartitionsError. It returns the partitions that have been added since,
 // ascending, which are to be adopted from offset 0 and noted (K3).

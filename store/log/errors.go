@@ -1,9 +1,12 @@
 package log
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,7 +24,24 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("cannot reach Kafka at %s: %v; check --brokers", strings.Join(e.Brokers, ","), e.Err)
+	return fmt.Sprintf("cannot reach Kafka at %s: %v; check --brokers", strings.Join(e.Brokers, ","), reason(e.Err))
+}
+
+// reason leaves out the ways by which a network error came.
+func reason(err error) error {
+	var (
+		errno syscall.Errno
+		dns   *net.DNSError
+	)
+	switch {
+	case errors.As(err, &errno):
+		return errno
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return fmt.Errorf("there is no host %s", dns.Name)
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("no answer in time")
+	}
+	return err
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
@@ -35,11 +55,11 @@ type MissingTopicError struct {
 }
 
 func (e *MissingTopicError) Error() string {
-	s := fmt.Sprintf("topic %s does not exist", e.Topic)
+	s := fmt.Sprintf("topic %s does not exist; ", e.Topic)
 	if len(e.Similar) > 0 {
-		s += "; did you mean " + strings.Join(e.Similar, " or ") + "?"
+		return s + "did you mean " + strings.Join(e.Similar, " or ") + "?"
 	}
-	return s
+	return s + "create it, or correct the `topic` of its source"
 }
 
 // MissingPartitionError says that a topic has no such partition.
@@ -92,8 +112,8 @@ type ShrunkError struct {
 }
 
 func (e *ShrunkError) Error() string {
-	return fmt.Sprintf("topic %s partition %d: the log ends at %d but reached %d before; "+
-		"records were lost (unclean leader election?) or this is another cluster; %s",
+	return fmt.Sprintf("topic %s partition %d: the log ends at offset %d and is to be read up to offset %d: "+
+		"records were lost (unclean leader election?), or that end is of another cluster or topic; %s",
 		e.Topic, e.Partition, e.Have, e.Needed, adoptHint)
 }
 

@@ -6,18 +6,16 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/tallystick/tallystick/integration/testbed"
 )
 
 // K4: the committed offsets are there for Kafka's own tools to see.
 func TestCommitOffsets(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	k, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "t"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.Close()
-	c, err := Open(ctx, Options{Brokers: k.ListenAddrs()})
+	k := testbed.Kafka(t, kfake.SeedTopics(2, "t"))
+	c, err := Open(ctx, Options{Brokers: k.ListenAddrs(), Extra: testbed.KafkaOptions()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
@@ -12,36 +11,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// refuseOutside fails where an address is not on this machine: tests must not
-// reach anything else.
-func refuseOutside(addrs ...string) error {
-	for _, a := range addrs {
-		host, _, err := net.SplitHostPort(a)
-		if err != nil {
-			return err
-		}
-		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-			return fmt.Errorf("%s is not a loopback address", a)
-		}
-	}
-	return nil
-}
-
-func TestHarnessRefusesOutsideAddresses(t *testing.T) {
-	if err := refuseOutside("127.0.0.1:9092", "[::1]:9092"); err != nil {
-		t.Error(err)
-	}
-	for _, a := range []string{"10.0.0.1:9092", "kafka.example:9092", "localhost"} {
-		if refuseOutside(a) == nil {
-			t.Errorf("%s was not refused", a)
-		}
-	}
-}
 
 // rig is a fake cluster with a client.
 type rig struct {
@@ -53,14 +27,7 @@ type rig struct {
 
 func newRig(t *testing.T, opts ...kfake.Opt) *rig {
 	t.Helper()
-	k, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(k.Close)
-	if err := refuseOutside(k.ListenAddrs()...); err != nil {
-		t.Fatal(err)
-	}
+	k := testbed.Kafka(t, opts...)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(cancel)
 	r := &rig{T: t, ctx: ctx, k: k}
@@ -71,7 +38,7 @@ func newRig(t *testing.T, opts ...kfake.Opt) *rig {
 func (r *rig) open(o Options) *Client {
 	r.Helper()
 	o.Brokers = r.k.ListenAddrs()
-	o.Extra = append(o.Extra, kgo.MetadataMinAge(50*time.Millisecond)) // retries of producing wait for it
+	o.Extra = append(o.Extra, testbed.KafkaOptions()...)
 	c, err := Open(r.ctx, o)
 	r.must(err)
 	r.Cleanup(c.Close)
@@ -101,13 +68,7 @@ func (r *rig) produce(topic string, p int32, value string) int64 {
 // txn opens a transactional producer with a transaction begun.
 func (r *rig) txn(id string) *kgo.Client {
 	r.Helper()
-	kc, err := kgo.NewClient(
-		kgo.SeedBrokers(r.k.ListenAddrs()...),
-		kgo.TransactionalID(id),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-	)
-	r.must(err)
-	r.Cleanup(kc.Close)
+	kc := testbed.Producer(r.T, r.k, id)
 	r.must(kc.BeginTransaction())
 	return kc
 }

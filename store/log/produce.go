@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -78,6 +79,11 @@ func (c *Client) Tick(ctx context.Context, topic string, partitions ...int32) ([
 	}
 	if len(partitions) == 0 {
 		partitions = t.Partitions
+	}
+	for _, p := range partitions { // all or none: a tick cannot be taken back
+		if !slices.Contains(t.Partitions, p) {
+			return nil, &MissingPartitionError{Topic: topic, Partition: p, Have: len(t.Partitions)}
+		}
 	}
 	rs := make([]*kgo.Record, len(partitions))
 	for i, p := range partitions {

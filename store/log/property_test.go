@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 )
 
@@ -103,9 +104,7 @@ func build(t *testing.T, seed uint64) *model {
 		visible: map[int32][]string{}, offsets: map[int32][]int64{}, end: map[int32]int64{},
 	}
 	m.create("t", modelParts, nil)
-	plain, err := kgo.NewClient(kgo.SeedBrokers(m.k.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	m.must(err)
-	t.Cleanup(plain.Close)
+	plain := testbed.Producer(t, m.k, "")
 	for range 40 {
 		m.step(plain)
 	}

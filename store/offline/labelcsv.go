@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms/expr"
 )
 
 // csv reads the rest of f as CSV (RFC 4180) with a header.
@@ -29,9 +30,9 @@ func (r *labelReader) csv(f io.Reader) (*Labels, error) {
 		return nil, r.fail(1, "", "the header has one column", "separate columns by commas")
 	}
 	names := append([]string(nil), header...)
-	for _, n := range names {
+	for i, n := range names {
 		if n == "" || !utf8.ValidString(n) {
-			return nil, r.fail(1, n, "a column has no name, or one that is not UTF-8", "the first line names every column")
+			return nil, r.fail(1, strconv.Itoa(i+1), "it has no name, or one that is not UTF-8", "the first line names every column")
 		}
 	}
 	if err := r.bind(names); err != nil {
@@ -106,7 +107,7 @@ func short(s string) string {
 // for strings and an error otherwise.
 func (t *timeReader) fromText(text string, k schemas.Kind) (schemas.Value, error) {
 	if text == "" && k != schemas.String {
-		return schemas.Value{}, &valueError{"it is empty", fmt.Sprintf("every row needs a %s here", k)}
+		return schemas.Value{}, &valueError{"it is empty", fmt.Sprintf("every row needs %s here", expr.Article(k))}
 	}
 	switch k {
 	case schemas.String:

@@ -174,9 +174,9 @@ func (r *labelReader) timestampColumn(names []string) (int, error) {
 		return slices.Index(names, found[0]), nil
 	case 0:
 		return 0, r.fail(0, "", "none of its columns is named as a timestamp column is: "+strings.Join(TimestampNames[:], ", "),
-			"name the timestamp column; the file has "+strings.Join(names, ", "))
+			"name the timestamp column with --timestamp-column; the file has "+strings.Join(names, ", "))
 	}
-	return 0, r.fail(0, "", "more than one column may be the timestamp column: "+strings.Join(found, ", "), "name the timestamp column")
+	return 0, r.fail(0, "", "more than one column may be the timestamp column: "+strings.Join(found, ", "), "name one with --timestamp-column")
 }
 
 func (e *MissingColumnError) hint() string {

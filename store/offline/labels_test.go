@@ -116,7 +116,7 @@ func TestLabelErrors(t *testing.T) {
 		{"h.csv", "\n\n", LabelOptions{}, "it has no header"},
 		{"d.csv", "user,ts,user\n", LabelOptions{}, "column user: the name occurs twice"},
 		{"k.csv", "usr,shop,ts\n", LabelOptions{Keys: labelKeys}, "no column for key field user; did you mean `usr`?"},
-		{"n.csv", "user,shop,when\n", LabelOptions{Keys: labelKeys}, "name the timestamp column; the file has user, shop, when"},
+		{"n.csv", "user,shop,when\n", LabelOptions{Keys: labelKeys}, "name the timestamp column with --timestamp-column; the file has user, shop, when"},
 		{"a.csv", "user,shop,ts,time\n", LabelOptions{Keys: labelKeys}, "may be the timestamp column: ts, time; name"},
 		{"m.csv", "user,shop,ts\n", LabelOptions{Keys: labelKeys, TimestampColumn: "tz"}, "there is no timestamp column tz"},
 		{"i.csv", "user,shop,ts\na,1,2026-01-01T00:00:00Z\na,1.0,2026-01-01T00:00:00Z\n", LabelOptions{Keys: labelKeys}, `line 3, column shop: "1.0" is not a 64-bit integer`},

@@ -81,7 +81,7 @@ func (t *timeReader) text(s string) (schemas.Micros, error) {
 	m, err := schemas.ParseInstant(rfc)
 	hint := "write it as in 2026-01-31T12:00:00Z"
 	if t.local == nil && !hasZone(s) {
-		hint += ", or name the time zone of the labels"
+		hint += ", or name the time zone of the labels with --timezone"
 	}
 	return m, timeHint(err, hint)
 }
@@ -97,7 +97,7 @@ func timeHint(err error, hint string) error {
 // number reads a count of units since the Unix epoch.
 func (t *timeReader) number(n int64) (schemas.Micros, error) {
 	if t.unit == 0 {
-		return 0, &valueError{fmt.Sprintf("%d is a number without a unit", n), "name the unit of timestamps: s, ms or us"}
+		return 0, &valueError{fmt.Sprintf("%d is a number without a unit", n), "name the unit with --timestamp-unit: s, ms or us"}
 	}
 	m, ok := scaleMicros(n, t.unit)
 	if !ok || m < minInstant || m > maxInstant {

@@ -49,7 +49,7 @@ func (w *QuarantineWriter) Close(ctx context.Context) (*FileInfo, error) {
 	}
 	defer os.Remove(f.Name())
 	info, err := w.write(ctx, f)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), w.path)
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -36,7 +37,7 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("no Redis address given; set --redis host:port"))
 	}
 	for _, a := range o.Addrs {
-		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
+		if _, port, err := net.SplitHostPort(a); err != nil || !validPort(port) {
 			errs = append(errs, fmt.Errorf("redis address %q is not host:port", a))
 		}
 	}
@@ -50,6 +51,11 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("the Redis database or timeout is negative"))
 	}
 	return errors.Join(errs...)
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // Client speaks to one Redis. Its methods may be called concurrently.
@@ -109,7 +115,7 @@ func (c *Client) check(ctx context.Context, allowUnknown bool) error {
 func checkPolicy(ctx context.Context, rc *redis.Client, allowUnknown bool) error {
 	addr := rc.Options().Addr
 	if err := rc.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("cannot reach Redis at %s: %w; check --redis", addr, err)
+		return &UnreachableError{Addr: addr, Err: err}
 	}
 	policy := ""
 	if info, err := rc.Info(ctx, "memory").Result(); err == nil {

@@ -1,9 +1,13 @@
 package online
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
@@ -22,6 +26,40 @@ func (e *PolicyError) Error() string {
 		return fmt.Sprintf("Redis at %s does not tell its maxmemory-policy, neither by INFO nor by CONFIG GET: grant one of them, or allow an unknown policy", e.Addr)
 	}
 	return fmt.Sprintf("Redis at %s has maxmemory-policy %s and would throw features away when its memory is full; set it: CONFIG SET maxmemory-policy noeviction, and in redis.conf", e.Addr, e.Policy)
+}
+
+// UnreachableError says that a server does not answer, or lets nobody in.
+type UnreachableError struct {
+	Addr string
+	Err  error
+}
+
+func (e *UnreachableError) Error() string {
+	hint := "check --redis"
+	switch code(e.Err) {
+	case "NOAUTH", "WRONGPASS", "NOPERM":
+		hint = "check --redis-username and TALLYSTICK_REDIS_PASSWORD"
+	}
+	return fmt.Sprintf("cannot reach Redis at %s: %v; %s", e.Addr, reason(e.Err), hint)
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// reason leaves out the ways by which a network error came.
+func reason(err error) error {
+	var (
+		errno syscall.Errno
+		dns   *net.DNSError
+	)
+	switch {
+	case errors.As(err, &errno):
+		return errno
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return fmt.Errorf("there is no host %s", dns.Name)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return errors.New("no answer in time")
+	}
+	return err
 }
 
 // NotServedError says that nothing of a view and fingerprint is in the store.

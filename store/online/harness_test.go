@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"go.uber.org/goleak"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
@@ -20,57 +22,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// refuseOutside fails where an address is not on this machine: tests must not
-// reach anything else.
-func refuseOutside(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return fmt.Errorf("%s is not a loopback address", addr)
-	}
-	return nil
-}
-
-func TestHarnessRefusesOutsideAddresses(t *testing.T) {
-	if err := refuseOutside("127.0.0.1:6379"); err != nil {
-		t.Error(err)
-	}
-	for _, a := range []string{"10.0.0.1:6379", "redis.example:6379", "localhost"} {
-		if refuseOutside(a) == nil {
-			t.Errorf("%s was not refused", a)
-		}
-	}
-}
-
-const testSchema = `{"type":"record","name":"Ev","fields":[
- {"name":"ent","type":"string"},{"name":"id","type":"string"},{"name":"ver","type":"long"},
- {"name":"et","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"amt","type":"double"}]}`
-
 func testView(t testing.TB, shards int) *definition.View {
 	t.Helper()
-	def, err := definition.Parse("v.yaml", fmt.Appendf(nil, `sources:
-  ev:
-    schema: ev.avsc
-    writers: {files: {1: ev.avsc}}
-    event_time: et
-    id: id
-    version: ver
-    lateness: 1h
-views:
-  v:
-    source: ev
-    entity: {ent: string}
-    shards: %d
-    features:
-      n: {count: "*", over: [30m, 24h]}
-      s: {sum: amt, over: 24h}
-`, shards), func(string) ([]byte, error) { return []byte(testSchema), nil })
-	if err != nil {
-		t.Fatal(err)
+	text := strings.Replace(testbed.EventDefinition, "shards: 3", fmt.Sprint("shards: ", shards), 1)
+	for _, line := range []string{"    where: amt < 9.0\n", "      l: {last: amt, over: lifetime}\n"} {
+		text = strings.Replace(text, line, "", 1)
 	}
-	return def.Views[0]
+	return testbed.View(t, text, testbed.EventSchema)
 }
 
 // rig is an embedded Redis with a client and a store of two shards.
@@ -85,11 +43,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	m := miniredis.NewMiniRedis()
-	if err := m.StartAddr("127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Close)
+	m := testbed.Redis(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
 	r := &rig{T: t, ctx: ctx, redis: m, view: testView(t, 2)}
@@ -100,8 +54,8 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) open(addr string) *Client {
 	r.Helper()
-	r.must(refuseOutside(addr))
-	c, err := Open(r.ctx, Options{Addrs: []string{addr}, AllowUnknownPolicy: true})
+	testbed.Inside(r.T, addr)
+	c, err := Open(r.ctx, Options{Addrs: []string{addr}})
 	r.must(err)
 	r.Cleanup(c.Close)
 	return c

@@ -8,6 +8,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2/server"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/marker"
@@ -171,9 +172,7 @@ func openFake(t *testing.T, info, config string, allow bool) error {
 		}
 		c.WriteStrings([]string{"maxmemory-policy", config})
 	})
-	if err := refuseOutside(srv.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
+	testbed.Inside(t, srv.Addr().String())
 	c, err := Open(t.Context(), Options{Addrs: []string{srv.Addr().String()}, AllowUnknownPolicy: allow})
 	if err == nil {
 		c.Close()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
@@ -67,11 +68,11 @@ func newWorld(t testing.TB, seed uint64, tune func(*world)) *world {
 	if tune != nil {
 		tune(w)
 	}
-	def, err := definition.Parse("v.yaml", []byte(w.definition()), func(string) ([]byte, error) { return []byte(testSchema), nil })
+	view, err := testbed.ParseView(w.definition(), testSchema)
 	if err != nil {
 		t.Fatalf("seed %d: %v\n%s", seed, err, w.definition())
 	}
-	w.view = def.Views[0]
+	w.view = view
 	if w.engine, err = transforms.NewView(w.view.Spec); err != nil {
 		t.Fatal(err)
 	}

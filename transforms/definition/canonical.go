@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -165,6 +166,9 @@ func (v *View) featureText(f *feature) string {
 			input = v.Spec.Inputs[f.spec.Input].Canonical()
 		}
 		parts = append(parts, f.spec.Aggregation.String()+": "+quoted(input))
+		if p := v.parameterText(&f.spec); p != "" {
+			parts = append(parts, p)
+		}
 		if f.spec.Filter >= 0 {
 			parts = append(parts, "where: "+quoted(v.Spec.Filters[f.spec.Filter].Canonical()))
 		}
@@ -178,6 +182,19 @@ func (v *View) featureText(f *feature) string {
 		parts = append(parts, "default: "+defaultText(f.spec.Default))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// parameterText is what else an aggregation is given.
+func (v *View) parameterText(f *transforms.Feature) string {
+	switch f.Aggregation {
+	case transforms.FirstK, transforms.LastK:
+		return fmt.Sprintf("k: %d", f.K)
+	case transforms.Quantile:
+		return "q: " + strconv.FormatFloat(float64(f.Q)/transforms.QuantileUnit, 'f', -1, 64)
+	case transforms.MinBy, transforms.MaxBy:
+		return "by: " + quoted(v.Spec.Inputs[f.By].Canonical())
+	}
+	return ""
 }
 
 func (w window) canonical() string {
@@ -197,6 +214,12 @@ func (w window) canonical() string {
 
 func defaultText(v schemas.Value) string {
 	switch v.Kind() {
+	case schemas.List:
+		texts := make([]string, v.Len())
+		for i, x := range v.Elements() {
+			texts[i] = defaultText(x)
+		}
+		return "[" + strings.Join(texts, ", ") + "]"
 	case schemas.String, schemas.Bytes:
 		return quoted(v.Text())
 	case schemas.Timestamp:

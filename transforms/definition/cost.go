@@ -41,7 +41,10 @@ const (
 	textBytes     = 24   // kind, length, a short text
 	orderBytes    = 24   // event time, version, offset
 	distinctBytes = 8200 // 1,024 hashes
-	idBytes       = 40   // hash, event time, version, offset
+	// histogramBytes: 64 buckets of 3 bytes per power of two; most values of a
+	// tile lie within ten of these.
+	histogramBytes = 1920
+	idBytes        = 40 // hash, event time, version, offset
 )
 
 // Cost estimates the view's state.
@@ -87,11 +90,19 @@ func (v *View) cells(hop schemas.Micros) map[string]int64 {
 		if f.Derived != nil || f.Window.Hop != hop || f.Aggregation == transforms.Count && f.Input < 0 && f.Filter < 0 {
 			continue
 		}
-		kind := schemas.Null
-		if f.Input >= 0 {
-			kind = v.Spec.Inputs[f.Input].Type().Kind
+		kind := func(input int) schemas.Kind {
+			if input < 0 {
+				return schemas.Null
+			}
+			return v.Spec.Inputs[input].Type().Kind
 		}
-		name, bytes := cellBytes(f.Aggregation, kind)
+		name, bytes := cellBytes(f.Aggregation, kind(f.Input))
+		switch f.Aggregation {
+		case transforms.FirstK, transforms.LastK:
+			name, bytes = fmt.Sprint(name, f.K), bytes*int64(f.K)
+		case transforms.MinBy, transforms.MaxBy:
+			name, bytes = fmt.Sprint(name, f.By), bytes+valueBytes(kind(f.By))
+		}
 		out[fmt.Sprintf("%s %d %d", name, f.Input, f.Filter)] = bytes
 	}
 	return out
@@ -108,7 +119,9 @@ func cellBytes(a transforms.Aggregation, k schemas.Kind) (string, int64) {
 		return "moments", momentsBytes
 	case transforms.CountDistinct:
 		return "distinct", distinctBytes
-	case transforms.First, transforms.Last:
+	case transforms.Quantile:
+		return "histogram", histogramBytes
+	case transforms.First, transforms.Last, transforms.FirstK, transforms.LastK, transforms.MinBy, transforms.MaxBy:
 		return a.String(), valueBytes(k) + orderBytes
 	}
 	return a.String(), valueBytes(k)

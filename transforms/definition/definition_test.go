@@ -32,6 +32,14 @@ func example(t *testing.T) string {
 	return string(text)
 }
 
+// V12: what an enum may hold can be compared with, and an enum with any text
+// that is no constant.
+func TestEnumSymbols(t *testing.T) {
+	for _, where := range []string{"phase == 'landed'", "phase in ['scheduled', 'diverted'] || phase == null", "phase == status", "phase < 'zz'"} {
+		mustParse(t, strings.Replace(base, "    source: flights\n", "    source: flights\n    where: \""+where+"\"\n", 1))
+	}
+}
+
 func TestExample(t *testing.T) {
 	d, err := Load("testdata/flights.yaml")
 	if err != nil {

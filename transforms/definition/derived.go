@@ -108,6 +108,9 @@ func (d *deriver) resolve(name string) (int, expr.Type, error) {
 	if f.spec.Kind == schemas.Null {
 		return 0, expr.Type{}, &expr.Error{Message: silent}
 	}
+	if f.spec.Kind == schemas.List {
+		return 0, expr.Type{}, &expr.Error{Message: "feature `" + name + "` is a list, which an expr cannot read", Hint: "use first, last, min or max"}
+	}
 	return d.slots[name], expr.Type{Kind: f.spec.Kind, Nullable: true}, nil
 }
 

@@ -49,8 +49,13 @@ func (p *parser) eventTime(s *Source, e entry, n *yaml.Node) {
 			return
 		}
 	}
-	path, ok := p.text(field, "event_time")
+	text, ok := p.text(field, "event_time")
 	if !ok {
+		return
+	}
+	path, plain := plainPath(text)
+	if !plain {
+		p.fail(field, "name a field; what is computed can be a field of the source's schema and a `migrate` rule", "event_time is not an expression")
 		return
 	}
 	spec.Field = path

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +27,12 @@ type feature struct {
 	visiting bool
 }
 
-var notYet = []string{"first_k", "last_k", "quantile", "min_by", "max_by"}
+// parameters are the keys that go with one aggregation only, or two.
+var parameters = map[string][]transforms.Aggregation{
+	"k":  {transforms.FirstK, transforms.LastK},
+	"q":  {transforms.Quantile},
+	"by": {transforms.MinBy, transforms.MaxBy},
+}
 
 func (p *parser) features(v *View, n *yaml.Node) {
 	entries := p.mapping(n, "features")
@@ -76,18 +82,14 @@ func (f *feature) names() []string {
 }
 
 func (p *parser) feature(v *View, e entry) *feature {
-	keys := append(append(transforms.AggregationNames(), "expr", "over", "where", "default", "hop", "description"), notYet...)
+	keys := append(transforms.AggregationNames(), "expr", "over", "where", "default", "hop", "k", "q", "by", "description")
 	before := len(p.errs)
 	o := p.object(e.value, "feature "+e.key, keys...)
 	f := &feature{name: e.key, at: e.at, deflt: o.get("default")}
 	f.spec.Input, f.spec.Filter = -1, -1
 	var whats []entry
 	for _, x := range o.entries {
-		switch {
-		case slices.Contains(notYet, x.key):
-			p.fail(x.at, "use one of "+strings.Join(transforms.AggregationNames(), ", "), "%s is not supported yet", x.key)
-			return nil
-		case x.key == "expr" || transforms.ParseAggregation(x.key) != 0:
+		if x.key == "expr" || transforms.ParseAggregation(x.key) != 0 {
 			whats = append(whats, x)
 		}
 	}
@@ -110,7 +112,7 @@ func (p *parser) feature(v *View, e entry) *feature {
 }
 
 func (p *parser) derivedFeature(f *feature, n *yaml.Node, o object) *feature {
-	for _, key := range []string{"over", "where", "hop"} {
+	for _, key := range []string{"over", "where", "hop", "k", "q", "by"} {
 		if x := o.byKey[key]; x.at != nil {
 			p.fail(x.at, "give it to the features that the expression reads", "`%s` does not go with expr", key)
 		}
@@ -143,8 +145,11 @@ func (p *parser) aggregate(v *View, f *feature, what entry, o object) *feature {
 			p.fail(what.value, takes(agg, in), "%s does not take %s", agg, expr.Article(in))
 			sound = false
 		}
-		f.spec.Kind = kind
+		if f.spec.Kind = kind; kind == schemas.List {
+			f.spec.Element = in
+		}
 	}
+	sound = p.parameters(v, f, what, o) && sound
 	if n := o.get("where"); n != nil {
 		if prog := p.condition(n, v.Source, "where"); prog != nil {
 			f.spec.Filter = share(&v.Spec.Filters, prog)
@@ -167,12 +172,72 @@ func (p *parser) aggregate(v *View, f *feature, what entry, o object) *feature {
 		}
 	}
 	if sound && f.deflt != nil {
-		f.spec.Default = p.literal(f.deflt, f.spec.Kind, f.name)
+		f.spec.Default = p.defaultOf(f)
 	}
 	if !sound {
 		f.spec.Kind = schemas.Null // names stay known, so that nothing echoes
 	}
 	return f
+}
+
+// parameters reads k, q and by; false after a fault.
+func (p *parser) parameters(v *View, f *feature, what entry, o object) bool {
+	before := len(p.errs)
+	agg := f.spec.Aggregation
+	for _, key := range []string{"k", "q", "by"} {
+		e, given := o.byKey[key]
+		switch fits := slices.Contains(parameters[key], agg); {
+		case given && !fits:
+			p.fail(e.at, "leave it out", "`%s` does not go with %s", key, agg)
+		case !fits:
+		case !given:
+			p.fail(what.at, parameterHints[key], "%s needs `%s`", agg, key)
+		case key == "k":
+			p.countOf(f, e.value)
+		case key == "q":
+			p.quantile(f, e.value)
+		default:
+			p.by(v, f, e.value)
+		}
+	}
+	return len(p.errs) == before
+}
+
+var parameterHints = map[string]string{"k": "say how many, as in `k: 3`", "q": "say which, as in `q: 0.95`",
+	"by": "name the field that is least or greatest, as in `by: amount`"}
+
+func (p *parser) countOf(f *feature, n *yaml.Node) {
+	k, ok := p.integer(n, "k", 1)
+	if ok && k > transforms.MaxK {
+		p.fail(n, "", "k must be at most %d, this is %d", transforms.MaxK, k)
+	}
+	f.spec.K = int(min(k, transforms.MaxK))
+}
+
+// quantile reads q exactly, as the decimal that it is written as.
+func (p *parser) quantile(f *feature, n *yaml.Node) {
+	q, ok := new(big.Rat).SetString(n.Value)
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!float" && n.Tag != "!!int" || !ok || q.Sign() < 0 || q.Cmp(big.NewRat(1, 1)) > 0 {
+		p.fail(n, "the median is 0.5", "q must be a number from 0 to 1, this is %s", kindOf(n))
+		return
+	}
+	if q.Mul(q, big.NewRat(transforms.QuantileUnit, 1)); !q.IsInt() {
+		p.fail(n, "", "q takes up to 6 decimals, this is %s", kindOf(n))
+		return
+	}
+	f.spec.Q = int(q.Num().Int64())
+}
+
+// by reads what min_by and max_by go by.
+func (p *parser) by(v *View, f *feature, n *yaml.Node) {
+	prog := p.expression(n, v.Source, "by")
+	if prog == nil {
+		return
+	}
+	if k := prog.Type().Kind; k == schemas.Bool {
+		p.fail(n, "use `x ? 1 : 0` for bools", "%s does not go by %s", f.spec.Aggregation, expr.Article(k))
+	}
+	f.spec.By = share(&v.Spec.Inputs, prog)
 }
 
 func takes(a transforms.Aggregation, in schemas.Kind) string {
@@ -194,6 +259,30 @@ func share(list *[]*expr.Program, prog *expr.Program) int {
 	}
 	*list = append(*list, prog)
 	return len(*list) - 1
+}
+
+// defaultOf reads the default of a feature: a literal of its kind, or a list of
+// such (V9).
+func (p *parser) defaultOf(f *feature) schemas.Value {
+	if f.spec.Kind != schemas.List {
+		return p.literal(f.deflt, f.spec.Kind, f.name)
+	}
+	if f.deflt.Kind != yaml.SequenceNode {
+		p.fail(f.deflt, "write it in brackets, [] is the empty one", "the default of feature %s must be a list, this is %s", f.name, kindOf(f.deflt))
+		return schemas.Value{}
+	}
+	list := make([]schemas.Value, 0, len(f.deflt.Content))
+	for _, n := range f.deflt.Content {
+		x := p.literal(n, f.spec.Element, f.name)
+		if x.IsNull() {
+			return x
+		}
+		list = append(list, x)
+	}
+	if len(list) > f.spec.K {
+		p.fail(f.deflt, "", "the default of feature %s has more than k = %d elements", f.name, f.spec.K)
+	}
+	return schemas.ListValue(list)
 }
 
 // literal reads the default of a feature of kind k (V9).

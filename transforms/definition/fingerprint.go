@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/schemas/avro"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/expr"
 )
@@ -73,20 +74,27 @@ func (s *Source) rules(add func(string, ...any), projection []int) {
 		t := s.types[slot]
 		paths[i] = s.Paths[slot]
 		types[paths[i]] = fmt.Sprintf("%s nullable=%t %s %s", t.Kind, t.Nullable, t.Avro, t.Logical)
+		if more := s.Reader.Describe(paths[i]); more != "" {
+			types[paths[i]] += " " + more
+		}
 	}
 	sort.Strings(paths)
 	for _, p := range paths {
 		add("field %q %s", p, types[p])
 	}
 	s.fieldRules(add, paths)
-	used := func(path string) bool {
-		return slices.ContainsFunc(paths, func(p string) bool { return p == path || strings.HasPrefix(p, path+".") })
+	used := func(accepted string) bool {
+		accepted = avro.Names(accepted)
+		return slices.ContainsFunc(paths, func(p string) bool {
+			p = avro.Names(p)
+			return p == accepted || strings.HasPrefix(p, accepted+".")
+		})
 	}
 	for _, m := range s.Migrations {
 		for _, r := range m.Rules {
 			// Also rules for fields that the view does not read: a rule that fails
 			// makes the record invalid.
-			add("migrate %q %q %v %q", m.Writer, r.Field, r.Type, r.canonical)
+			add("migrate %q %q {%v %t} %q", m.Writer, r.Field, r.Type.Kind, r.Type.Nullable, r.canonical)
 		}
 	}
 	for _, p := range s.AcceptDefaults {
@@ -115,7 +123,6 @@ type rawField struct {
 	Name    string          `json:"name"`
 	Aliases []string        `json:"aliases"`
 	Default json.RawMessage `json:"default"`
-	Type    json.RawMessage `json:"type"`
 }
 
 // rawFields reads the fields of a schema that is known to be sound.
@@ -132,13 +139,12 @@ func rawFields(readFile func(string) ([]byte, error), path string) map[string]ra
 	return out
 }
 
-// fieldRules adds what the reader schema says of the fields around the paths
-// besides their types: aliases, an accepted default, and, for a path into a
-// record, that record.
+// fieldRules adds what the reader schema says of the top fields of the paths
+// besides their types: aliases, and an accepted default.
 func (s *Source) fieldRules(add func(string, ...any), paths []string) {
 	done := map[string]bool{}
 	for _, p := range paths {
-		name, _, nested := strings.Cut(p, ".")
+		name, _, _ := strings.Cut(avro.Names(p), ".")
 		if done[name] {
 			continue
 		}
@@ -147,12 +153,12 @@ func (s *Source) fieldRules(add func(string, ...any), paths []string) {
 		if len(f.Aliases) > 0 {
 			add("aliases %q %q", name, f.Aliases)
 		}
-		accepted := slices.ContainsFunc(s.AcceptDefaults, func(a string) bool { return a == name || strings.HasPrefix(a, name+".") })
+		accepted := slices.ContainsFunc(s.AcceptDefaults, func(a string) bool {
+			a = avro.Names(a)
+			return a == name || strings.HasPrefix(a, name+".")
+		})
 		if accepted && f.Default != nil {
 			add("default %q %s", name, compactJSON(f.Default))
-		}
-		if nested {
-			add("record %q %s", name, compactJSON(f.Type))
 		}
 	}
 }
@@ -221,7 +227,11 @@ func (v *View) featureLine(f *transforms.Feature) string {
 		filter = v.Spec.Filters[f.Filter].Canonical()
 	}
 	w := f.Window
-	return fmt.Sprintf("%s(%q) where %q over %d/%d/%d/%t hop %d %s", f.Aggregation, input, filter,
+	agg := f.Aggregation.String()
+	if p := v.parameterText(f); p != "" {
+		agg += " " + p
+	}
+	return fmt.Sprintf("%s(%q) where %q over %d/%d/%d/%t hop %d %s", agg, input, filter,
 		w.Kind, w.Length, w.N, w.ExcludeCurrent, w.Hop, defaultOf(f.Default))
 }
 

@@ -177,6 +177,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(strings.Replace(base, `count: "*"`, `sum: "distance_mi * 2"`, 1))
 	f.Add("sources: {a: {schema: schemas/weather.avsc, event_time: {field: observed_local, zone: UTC}}}\nviews: &x {}\nservices: *x")
 	f.Add(strings.Replace(base, "24h}", "[{days: 7}, lifetime, {window: 1h30m, hop: 1m}], default: 3}\n      m: {expr: n_lifetime + m}", 1))
+	f.Add(nested("accept_defaults: [tags, customer.address]", "{type: string, field: customer.id}", `'double(lines[0].price) > 1.0 && "k" in attributes'`))
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := Parse("f.yaml", []byte(text), read)
 		if err != nil {

@@ -84,7 +84,7 @@ func (e *MigrationError) Error() string {
 func (e *MigrationError) Unwrap() error { return e.Err }
 
 func (m *Migration) bindRule(b *BoundMigration, r MigrationRule, writer *avro.Schema) (*expr.Program, error) {
-	prog, err := expr.Compile(r.Text, expr.ScopeFunc(func(path string) (int, expr.Type, error) {
+	prog, err := expr.Compile(r.Text, fieldScope{schema: writer, ScopeFunc: func(path string) (int, expr.Type, error) {
 		t, err := writer.Lookup(path)
 		if err != nil {
 			return 0, expr.Type{}, unknownPath(writer, path, "writer "+m.Writer)
@@ -97,8 +97,8 @@ func (m *Migration) bindRule(b *BoundMigration, r MigrationRule, writer *avro.Sc
 			i = len(b.Paths)
 			b.Paths = append(b.Paths, path)
 		}
-		return i, expr.Type{Kind: t.Kind, Nullable: t.Nullable}, nil
-	}))
+		return i, exprType(t), nil
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -141,15 +141,23 @@ func (p *parser) rule(s *Source, e entry) (MigrationRule, bool) {
 	r := MigrationRule{Field: e.key, Text: e.value.Value, Line: e.value.Line}
 	if s.Reader != nil {
 		t, err := s.Reader.Lookup(e.key)
-		if err != nil {
+		switch {
+		case err != nil:
 			p.exprErrors(e.at, expr.Errors{s.unknown(e.key)})
+			return r, false
+		case avro.Names(e.key) != e.key:
+			p.fail(e.at, "name a field, within records if need be, that is no array or map", "a rule cannot compute `%s`", e.key)
+			return r, false
+		case t.Decimal:
+			p.fail(e.at, "declare it as a double or a long in the source's schema, and let a rule for each writer compute double(…) or unscaled(…)",
+				"a rule cannot compute `%s`, a decimal", e.key)
 			return r, false
 		}
 		if t.Local {
 			p.fail(e.at, "let the writer send it, or use a field that holds an instant", "a rule cannot compute `%s`, a local timestamp", e.key)
 			return r, false
 		}
-		r.Type = expr.Type{Kind: t.Kind, Nullable: t.Nullable}
+		r.Type = exprType(t)
 	}
 	text, ok := p.text(e.value, "a migration rule")
 	if !ok {

@@ -21,8 +21,31 @@ func (s *Source) resolve(path string) (int, expr.Type, error) {
 	if t.Local {
 		return 0, expr.Type{}, localField(path)
 	}
-	return s.slot(path, t), expr.Type{Kind: t.Kind, Nullable: t.Nullable}, nil
+	return s.slot(path, t), exprType(t), nil
 }
+
+// exprType is what a field is to expressions.
+func exprType(t avro.FieldType) expr.Type {
+	return expr.Type{Kind: t.Kind, Nullable: t.Nullable, Decimal: t.Decimal, Scale: t.Scale}
+}
+
+// plainPath returns the one text of a path that stands outside of expressions:
+// a['k'] is a["k"]. What only reads something of a field, such as size(a), is none.
+func plainPath(text string) (path string, ok bool) {
+	if p, ok := expr.Path(text); ok {
+		return p, true
+	}
+	return text, !strings.ContainsAny(text, "( ")
+}
+
+// fieldScope is the scope of expressions over a schema's fields.
+type fieldScope struct {
+	expr.ScopeFunc
+	schema *avro.Schema
+}
+
+// Symbols implements expr.EnumScope.
+func (s fieldScope) Symbols(path string) []string { return s.schema.Symbols(path) }
 
 // localField refuses what is no instant in an expression (V10).
 func localField(path string) *expr.Error {
@@ -48,12 +71,17 @@ func (s *Source) unknown(path string) *expr.Error {
 
 func unknownPath(schema *avro.Schema, path, where string) *expr.Error {
 	_, err := schema.Lookup(path)
-	first, _, _ := strings.Cut(path, ".")
+	names := avro.Names(path)
+	first, _, _ := strings.Cut(names, ".")
 	var pe *avro.PathError
 	if !errors.As(err, &pe) || !slices.Contains(schema.Fields(), first) {
-		return expr.UnknownField(path, where, schema.Paths())
+		return expr.UnknownField(names, where, schema.Paths())
 	}
-	e := &expr.Error{Line: 1, Col: 1, Message: "field `" + path + "` of " + where + " cannot be used: " + pe.Problem}
+	what := "field `" + path + "`"
+	if strings.Contains(path, " ") {
+		what = "`" + path + "`"
+	}
+	e := &expr.Error{Line: 1, Col: 1, Message: what + " of " + where + " cannot be used: " + pe.Problem}
 	if len(pe.Nearest) > 0 {
 		e.Hint = "did you mean `" + strings.Join(pe.Nearest, "` or `") + "`?"
 	}
@@ -76,7 +104,7 @@ func (p *parser) compile(n *yaml.Node, s *Source, what string, compile func(stri
 	if !ok || s == nil || s.Reader == nil {
 		return nil
 	}
-	prog, err := compile(text, expr.ScopeFunc(s.resolve))
+	prog, err := compile(text, fieldScope{s.resolve, s.Reader})
 	if err != nil {
 		p.exprErrors(n, err)
 		return nil

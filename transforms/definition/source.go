@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,6 +28,9 @@ func (p *parser) parse(text []byte) {
 		return
 	}
 	top := p.object(root, "the definition", "sources", "views", "services")
+	if root.Kind != yaml.MappingNode {
+		return
+	}
 	if n := top.get("sources"); n != nil {
 		for _, e := range p.mapping(n, "`sources`") {
 			p.name(e.at, "source")
@@ -84,11 +88,18 @@ func (p *parser) source(e entry) *Source {
 	return s
 }
 
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
+// TopicName tells whether Kafka accepts a name for a topic.
+func TopicName(name string) bool {
+	return topicName.MatchString(name) && name != "." && name != ".."
+}
+
 func (p *parser) sourceScalars(s *Source, o object) {
 	if n := o.get("topic"); n != nil {
 		if t, ok := p.text(n, "topic"); ok {
 			s.Topic = t
-			if len(t) > 249 || strings.Trim(t, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" || t == "." || t == ".." {
+			if !TopicName(t) {
 				p.fail(n, "use letters, digits, . _ and -, at most 249 of them", "`%s` cannot name a Kafka topic", t)
 			}
 		}
@@ -272,8 +283,13 @@ func (p *parser) identity(s *Source, o object) {
 
 func (p *parser) acceptDefaults(s *Source, n *yaml.Node) {
 	for _, x := range p.list(n) {
-		path, ok := p.text(x, "a field of accept_defaults")
+		text, ok := p.text(x, "a field of accept_defaults")
 		if !ok || s.Reader == nil {
+			continue
+		}
+		path, plain := plainPath(text)
+		if !plain {
+			p.fail(x, "name the field itself", "`%s` is no field", text)
 			continue
 		}
 		if slices.Contains(s.AcceptDefaults, path) {
@@ -289,10 +305,9 @@ func (p *parser) acceptDefaults(s *Source, n *yaml.Node) {
 	slices.Sort(s.AcceptDefaults)
 }
 
-// hasPath tells whether path names a scalar or a record of the reader schema.
+// hasPath tells whether path names a field, of whatever type, or an item or a
+// value of one.
 func (s *Source) hasPath(path string) bool {
-	if _, err := s.Reader.Lookup(path); err == nil {
-		return true
-	}
-	return slices.ContainsFunc(s.Reader.Paths(), func(q string) bool { return strings.HasPrefix(q, path+".") })
+	_, err := s.Reader.Lookup("present(" + path + ")")
+	return err == nil
 }

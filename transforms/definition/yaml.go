@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -75,13 +74,20 @@ func (p *parser) syntax(err error) {
 		}
 		msg = m[2]
 	}
+	line = p.faultLine(line)
 	switch {
 	case strings.Contains(msg, "did not find expected alphabetic or numeric character"):
 		msg, hint = "* begins an alias in YAML", "write \"*\" with quotes"
 	case strings.Contains(msg, "mapping values are not allowed"):
-		msg, hint = "a colon where YAML allows none", "check the indentation, and put texts with `: ` in quotes"
+		msg, hint = "a colon where YAML allows none", "check the indentation of this line and the one above, and put texts with `: ` in quotes"
 	case strings.Contains(msg, "cannot start any token"):
 		hint = "indent with blanks, not tabs, and put texts that begin with a sign in quotes"
+	case strings.Contains(msg, "could not find expected ':'"):
+		msg, hint = "a word where YAML expects `key: value`", "write the colon and a blank after the key"
+	case strings.Contains(msg, "found unexpected end of stream"):
+		msg, hint = "a quote that begins here is never closed", "close it"
+	case strings.Contains(msg, "control characters"), strings.Contains(msg, "UTF-8"):
+		hint = "a definition is a text file; save it as UTF-8"
 	case strings.Contains(msg, "did not find expected"):
 		hint = "check the indentation and closing brackets and quotes of this part"
 	}
@@ -164,9 +170,7 @@ func keyHint(key string, keys []string) string {
 		if k == synonyms[key] {
 			return "did you mean `" + k + "`?"
 		}
-		if !slices.Contains(notYet, k) {
-			known = append(known, k)
-		}
+		known = append(known, k)
 	}
 	if hint := expr.DidYouMean(key, known); strings.HasPrefix(hint, "did") {
 		return hint

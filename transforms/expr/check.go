@@ -1,8 +1,6 @@
 package expr
 
 import (
-	"strings"
-
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -14,6 +12,8 @@ type typ struct {
 	kind     schemas.Kind
 	nullable bool
 	duration bool // an Int that counts microseconds
+	decimal  bool // Bytes, see Type
+	scale    int
 }
 
 // node is a checked subexpression.
@@ -25,6 +25,7 @@ type node struct {
 	konst bool
 	value schemas.Value // of a konst
 	parts []evalFunc    // the operands of a chain of text + text
+	enum  []string      // the symbols, where it is an enum field
 }
 
 // checker checks one expression and builds its evaluator.
@@ -56,6 +57,9 @@ func (c *checker) offset(e ast.Expr) int32 {
 		if call.IsMemberFunction() {
 			return c.offset(call.Target())
 		}
+		if call.FunctionName() == operators.Index {
+			return c.offset(call.Args()[0])
+		}
 		if isOperator(call.FunctionName()) {
 			return r.Start
 		}
@@ -74,7 +78,17 @@ func isOperator(name string) bool {
 	return ok || name == operators.Conditional
 }
 
+// check checks a subexpression whose value takes part as it is.
 func (c *checker) check(e ast.Expr) node {
+	n := c.any(e)
+	if n.typ.decimal && !n.bad {
+		return c.refuseDecimal(n)
+	}
+	return n
+}
+
+// any checks a subexpression, which may be a decimal.
+func (c *checker) any(e ast.Expr) node {
 	c.depth++
 	defer func() { c.depth-- }()
 	if c.depth > 2*MaxDepth {
@@ -125,70 +139,6 @@ func constant(e ast.Expr, v schemas.Value) node {
 	}
 }
 
-// path returns the dotted path of an identifier or a selection, false when
-// something else is selected from.
-func path(e ast.Expr) (string, bool) {
-	var parts []string
-	for e.Kind() == ast.SelectKind {
-		parts = append(parts, e.AsSelect().FieldName())
-		e = e.AsSelect().Operand()
-	}
-	if e.Kind() != ast.IdentKind {
-		return "", false
-	}
-	parts = append(parts, e.AsIdent())
-	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-		parts[i], parts[j] = parts[j], parts[i]
-	}
-	return strings.Join(parts, "."), true
-}
-
-func (c *checker) field(e ast.Expr) node {
-	p, ok := path(e)
-	if !ok {
-		return c.fail(e, "a field can only be selected from a record", "")
-	}
-	slot, t, err := c.scope.Resolve(p)
-	if err != nil {
-		if x, ok := err.(*Error); ok {
-			return c.fail(e, x.Message, x.Hint)
-		}
-		return c.fail(e, err.Error(), "")
-	}
-	if t.Kind == schemas.Null {
-		return c.fail(e, "field `"+p+"` is always null", "")
-	}
-	c.slots[slot] = true
-	return node{typ: typ{kind: t.Kind, nullable: t.Nullable}, expr: e, eval: readField(slot, t.Kind)}
-}
-
-// readField yields the value in slot, which must be null or of kind k.
-func readField(slot int, k schemas.Kind) evalFunc {
-	if k == schemas.Double {
-		return func(f []schemas.Value) (schemas.Value, error) {
-			if slot >= len(f) {
-				return schemas.Value{}, ErrField
-			}
-			v := f[slot]
-			switch {
-			case v.Kind() == schemas.Double && v.Finite():
-				return schemas.DoubleValue(v.Double()), nil
-			case v.Kind() == schemas.Double:
-				return schemas.Value{}, ErrNonFinite
-			case v.IsNull():
-				return v, nil
-			}
-			return schemas.Value{}, ErrField
-		}
-	}
-	return func(f []schemas.Value) (schemas.Value, error) {
-		if slot >= len(f) || f[slot].Kind() != k && !f[slot].IsNull() {
-			return schemas.Value{}, ErrField
-		}
-		return f[slot], nil
-	}
-}
-
 func (c *checker) call(e ast.Expr) node {
 	call := e.AsCall()
 	name := call.FunctionName()
@@ -209,18 +159,22 @@ func (c *checker) call(e ast.Expr) node {
 		return c.negate(e, args[0])
 	case operators.In:
 		return c.in(e, args)
-	case operators.Index, operators.OptIndex, operators.OptSelect:
-		return c.fail(e, "indexing with [ ] is not supported", "only whole fields can be used")
+	case operators.Index:
+		return c.field(e)
+	case operators.OptIndex, operators.OptSelect:
+		return c.fail(e, "optional selection is not supported", "leave out the ?: what is not there is null")
 	}
 	return c.function(e, call)
 }
 
 // all checks the arguments; ok is false when one of them has been reported.
-func (c *checker) all(args []ast.Expr) (nodes []node, ok bool) {
+func (c *checker) all(args []ast.Expr) (nodes []node, ok bool) { return each(args, c.check) }
+
+func each(args []ast.Expr, check func(ast.Expr) node) (nodes []node, ok bool) {
 	ok = true
 	nodes = make([]node, len(args))
 	for i, a := range args {
-		nodes[i] = c.check(a)
+		nodes[i] = check(a)
 		ok = ok && !nodes[i].bad
 	}
 	return nodes, ok
@@ -250,7 +204,12 @@ func (c *checker) wantBool(n node, what string) bool {
 	return false
 }
 
-func articleOf(n node) string { return Article(n.typ.kind) }
+func articleOf(n node) string {
+	if n.typ.decimal {
+		return "a decimal"
+	}
+	return Article(n.typ.kind)
+}
 
 func (c *checker) not(e ast.Expr, arg ast.Expr) node {
 	a := c.check(arg)

@@ -1,8 +1,12 @@
 package expr
 
 import (
+	"slices"
+	"strconv"
+
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
 	"github.com/tallystick/tallystick/schemas"
 )
 
@@ -42,7 +46,11 @@ func comparisonOf(operator string) comparison {
 }
 
 func (c *checker) compare(e ast.Expr, name string, args []ast.Expr) node {
-	n, ok := c.all(args)
+	check := c.check
+	if isNullLiteral(args[0]) || isNullLiteral(args[1]) {
+		check = c.nullable
+	}
+	n, ok := each(args, check)
 	if !ok {
 		return node{bad: true, expr: e}
 	}
@@ -56,8 +64,31 @@ func (c *checker) compare(e ast.Expr, name string, args []ast.Expr) node {
 	if a.typ.kind == schemas.Bool && name != operators.Equals && name != operators.NotEquals {
 		return c.fail(e, "bools have no order", "use == or !=")
 	}
+	if name == operators.Equals || name == operators.NotEquals {
+		if !c.isSymbol(a, b) || !c.isSymbol(b, a) {
+			return node{bad: true, expr: e}
+		}
+	}
 	t := typ{kind: schemas.Bool, nullable: a.typ.nullable || b.typ.nullable}
 	return c.fold(e, t, compareFunc(a, b, comparisonOf(name)), a, b)
+}
+
+// isSymbol refuses a constant that the enum field it is compared with never holds.
+func (c *checker) isSymbol(field, constant node) bool {
+	if field.enum == nil || !constant.konst || slices.Contains(field.enum, constant.value.Text()) {
+		return true
+	}
+	p, _, _ := access(field.expr)
+	c.fail(constant.expr, strconv.Quote(constant.value.Text())+" is no symbol of the enum `"+p+"`", DidYouMean(constant.value.Text(), field.enum))
+	return false
+}
+
+func isNullLiteral(e ast.Expr) bool {
+	if e.Kind() != ast.LiteralKind {
+		return false
+	}
+	_, null := e.AsLiteral().(types.Null)
+	return null
 }
 
 func isNull(n node) bool { return n.typ.kind == schemas.Null }
@@ -168,12 +199,12 @@ func compareIntDouble(i int64, d float64) int {
 	return 0
 }
 
-// in is x in [constants…].
+// in is x in [constants…], or constant in path.
 func (c *checker) in(e ast.Expr, args []ast.Expr) node {
-	x := c.check(args[0])
 	if args[1].Kind() != ast.ListKind {
-		return c.fail(e, "`in` takes a list of constants on its right", "write `x in [1, 2, 3]`")
+		return c.contains(e, args)
 	}
+	x := c.check(args[0])
 	elems, ok := c.all(args[1].AsList().Elements())
 	if x.bad || !ok {
 		return node{bad: true, expr: e}
@@ -189,7 +220,12 @@ func (c *checker) in(e ast.Expr, args []ast.Expr) node {
 			return c.fail(n.expr, "a list may only hold constants", "compare with == and ||")
 		case !comparable(x.typ.kind, n.typ.kind):
 			return c.fail(n.expr, "cannot compare "+x.typ.kind.String()+" with "+n.typ.kind.String(), compareHint(x, n))
+		case !c.isSymbol(x, n):
+			ok = false
 		}
+	}
+	if !ok {
+		return node{bad: true, expr: e}
 	}
 	return c.fold(e, typ{kind: schemas.Bool, nullable: x.typ.nullable}, inFunc(x, elems), x)
 }

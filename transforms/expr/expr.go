@@ -13,6 +13,8 @@ var (
 	ErrNonFinite = errors.New("a double is not finite")
 	// ErrOverflow: an integer or a timestamp leaves 64 bits, or is divided by zero.
 	ErrOverflow = errors.New("an integer overflows or is divided by zero")
+	// ErrDecimal: a decimal has no bytes, or more than 512.
+	ErrDecimal = errors.New("a decimal is empty or has more than 512 bytes")
 	// ErrField: a field is missing or not of its declared type: the caller's fault.
 	ErrField = errors.New("a field is missing or not of its declared type")
 )
@@ -21,13 +23,27 @@ var (
 type Type struct {
 	Kind     schemas.Kind
 	Nullable bool // may be null
+	// Decimal marks Bytes that are a decimal: an integer in two's complement,
+	// big-endian, in units of 10^-Scale. No expression's result is one.
+	Decimal bool
+	Scale   int
 }
 
 // Scope resolves the dotted path of a field to its slot, an index into the
 // values given to Eval, and its type. Where the error is an *Error, its Message
-// and Hint are reported, see UnknownField.
+// and Hint are reported, see UnknownField. A scope with arrays, maps and records
+// also resolves what is read of them, in the forms of package avro: a[0].b,
+// a["k"], size(a), "x" in a, present(a).
 type Scope interface {
 	Resolve(path string) (slot int, t Type, err error)
+}
+
+// EnumScope is a Scope that knows which fields are enums: a comparison with a
+// text that such a field never holds is refused, as it never says anything.
+type EnumScope interface {
+	Scope
+	// Symbols returns what an enum field may hold, nil for any other field.
+	Symbols(path string) []string
 }
 
 // ScopeFunc is a Scope made of a function.
@@ -96,7 +112,7 @@ func Compile(src string, scope Scope) (*Program, error) {
 	if len(c.errs) > 0 {
 		return nil, c.errs.sorted()
 	}
-	p := &Program{eval: n.eval, typ: Type{n.typ.kind, n.typ.nullable}, text: unparse(tree.Expr())}
+	p := &Program{eval: n.eval, typ: Type{Kind: n.typ.kind, Nullable: n.typ.nullable}, text: unparse(tree.Expr())}
 	for s := range c.slots {
 		p.slots = append(p.slots, s)
 	}

@@ -11,14 +11,22 @@ import (
 // scope has a nullable field of each kind, and record fields. The values of
 // row() stand in its slots.
 var scope = Fields{
-	{"i", Type{schemas.Int, true}}, {"j", Type{schemas.Int, true}},
-	{"d", Type{schemas.Double, true}}, {"x", Type{schemas.Double, false}},
-	{"s", Type{schemas.String, true}}, {"t", Type{schemas.String, false}},
-	{"b", Type{schemas.Bool, true}}, {"n", Type{schemas.Int, true}},
-	{"ts", Type{schemas.Timestamp, false}}, {"raw", Type{schemas.Bytes, true}},
-	{"rec.leg.dep_delay", Type{schemas.Double, true}}, {"inf", Type{schemas.Double, false}},
-	{"nb", Type{schemas.Bool, true}}, {"big", Type{schemas.Int, false}},
+	{"i", Type{Kind: schemas.Int, Nullable: true}}, {"j", Type{Kind: schemas.Int, Nullable: true}},
+	{"d", Type{Kind: schemas.Double, Nullable: true}}, {"x", Type{Kind: schemas.Double, Nullable: false}},
+	{"s", Type{Kind: schemas.String, Nullable: true}}, {"t", Type{Kind: schemas.String, Nullable: false}},
+	{"b", Type{Kind: schemas.Bool, Nullable: true}}, {"n", Type{Kind: schemas.Int, Nullable: true}},
+	{"ts", Type{Kind: schemas.Timestamp, Nullable: false}}, {"raw", Type{Kind: schemas.Bytes, Nullable: true}},
+	{"rec.leg.dep_delay", Type{Kind: schemas.Double, Nullable: true}}, {"inf", Type{Kind: schemas.Double, Nullable: false}},
+	{"nb", Type{Kind: schemas.Bool, Nullable: true}}, {"big", Type{Kind: schemas.Int, Nullable: false}},
+	{"price", decimal2}, {"nodec", decimal2}, {"huge", Type{Kind: schemas.Bytes, Decimal: true, Scale: 2}}, {"whole", Type{Kind: schemas.Bytes, Decimal: true}},
+	// What an array, a map and a record are read by.
+	{"tags[0]", Type{Kind: schemas.String, Nullable: true}}, {"lines[1].qty", Type{Kind: schemas.Int, Nullable: true}}, {`attrs["a\"b"]`, Type{Kind: schemas.Int, Nullable: true}},
+	{"size(tags)", Type{Kind: schemas.Int}}, {`"vip" in tags`, Type{Kind: schemas.Bool}}, {"7 in rec.ns", Type{Kind: schemas.Bool, Nullable: true}},
+	{"present(rec)", Type{Kind: schemas.Bool, Nullable: true}}, {"present(tags)", Type{Kind: schemas.Bool, Nullable: true}}, {"timestamp(0) in times", Type{Kind: schemas.Bool}},
+	{"lines[0].cost", decimal2},
 }
+
+var decimal2 = Type{Kind: schemas.Bytes, Nullable: true, Decimal: true, Scale: 2}
 
 func row() []schemas.Value {
 	i, d, s := schemas.IntValue, schemas.DoubleValue, schemas.StringValue
@@ -26,6 +34,9 @@ func row() []schemas.Value {
 		i(7), i(-2), d(1.5), d(0), s("héllo"), s("JFK"), schemas.BoolValue(true), {},
 		schemas.TimestampValue(1_706_659_200_000_000), schemas.BytesValue("\x00\xff"),
 		d(3), d(math.Inf(1)), {}, i(math.MaxInt64),
+		schemas.BytesValue("\x04\xe2"), {}, schemas.BytesValue("\x01" + strings.Repeat("\x00", 8)), schemas.BytesValue(""),
+		s("vip"), i(3), {}, i(2), schemas.BoolValue(true), schemas.BoolValue(false), {}, schemas.BoolValue(true), schemas.BoolValue(true),
+		schemas.BytesValue("\xfb"),
 	}
 }
 
@@ -54,6 +65,14 @@ func TestEval(t *testing.T) { // V12
 		{"nb || true", "true"}, {"true || nb", "true"}, {"nb || false", "null"}, {"false || nb", "null"},
 		{"nb ? 1 : 2", "null"}, {"b ? n : 2", "null"}, {"b ? 1 : n", "1"}, {"b ? null : 1", "null"}, {"!b ? null : 1.5", "1.5"},
 		{"double(n)", "null"}, {"string(n) + t", "null"},
+		// Decimals, arrays, maps and records.
+		{"double(price)", "12.5"}, {"unscaled(price)", "1250"}, {"string(price)", "12.50"}, {"string(lines[0].cost)", "-0.05"}, {"double(price) + 1.0", "13.5"},
+		{"nodec == null", "true"}, {"price != null", "true"}, {"double(nodec)", "null"}, {"unscaled(nodec)", "null"}, {"nodec == null ? 0 : unscaled(nodec)", "0"},
+		{"unscaled(huge)", "overflow"}, {"double(huge)", "1.8446744073709552e+17"}, {"string(huge)", "184467440737095516.16"}, {"unscaled(whole)", "no decimal"},
+		{"double(whole)", "no decimal"}, {"string(whole)", "no decimal"},
+		{"tags[0]", "vip"}, {"tags[0] + t", "vipJFK"}, {"lines[1].qty * 2", "6"}, {`attrs["a\"b"]`, "null"}, {`attrs['a"b'] == null`, "true"},
+		{"size(tags)", "2"}, {"tags.size() > 1", "true"}, {`"vip" in tags`, "true"}, {"7 in rec.ns", "false"}, {`timestamp("1970-01-01T00:00:00Z") in times`, "true"},
+		{"rec == null", "true"}, {"rec != null", "false"}, {"tags != null", "true"}, {"null == rec", "true"}, {`"vip" in tags && !(7 in rec.ns)`, "true"},
 		// Errors (V2, V12).
 		{"big + 1", "overflow"}, {"-big - 2", "overflow"}, {"big * 2", "overflow"}, {"-(-big - 1)", "overflow"},
 		{"i % (i - 7)", "overflow"}, {"d / x", "not finite"}, {"x / x", "not finite"}, {"inf", "not finite"},
@@ -78,6 +97,8 @@ func TestEval(t *testing.T) { // V12
 			got = "overflow"
 		case ErrNonFinite:
 			got = "not finite"
+		case ErrDecimal:
+			got = "no decimal"
 		}
 		if got != c.want {
 			t.Errorf("%s = %s (%v), want %s", c.src, got, err, c.want)
@@ -124,14 +145,22 @@ func TestRefusals(t *testing.T) { // V12: one clear sentence each
 		{`i in ["a"]`, "1:7: cannot compare int with string; write it without quotes"},
 		{"[1]", "1:1: a list may only stand to the right of `in`"},
 		{"{1: 2}", "1:1: maps and messages {…} are not supported"},
-		{"i[0]", "1:2: indexing with [ ] is not supported; only whole fields can be used"},
+		{"i[0]", "1:1: only arrays and maps take [ ], `i` is an int"},
+		{"i + tags[j]", "1:10: what stands in [ ] must be a constant: an index from 0, or a key in quotes"},
+		{"tags[-1]", "1:6: what stands in [ ] must be a constant: an index from 0, or a key in quotes"},
+		{"tags[2147483648]", "1:6: what stands in [ ] must be a constant"}, {"(i + j)[0]", "1:4: a field can only be selected from a record"},
+		{"a[?0]", "1:2: "}, {"price", "1:1: `price` is a decimal, which is not calculated with as it is; write `double(price)`, the nearest double, or `unscaled(price)`, an int in units of 0.01"},
+		{"i + price", "1:5: `price` is a decimal"}, {"price > 3", "1:1: `price` is a decimal"}, {"price == price", "1:1: `price` is a decimal"}, {"b ? price : price", "1:5: `price` is a decimal"},
+		{"size(price)", "1:6: `price` is a decimal"}, {"price in [b\"a\"]", "1:1: `price` is a decimal"}, {"price + raw", "1:1: `price` is a decimal"}, {"int(price)", "1:5: `price` is a decimal"},
+		{"unscaled(d)", "1:1: unscaled() takes a decimal, this is a double"}, {"whole", "an int in units of 1"},
+		{"s in tags", "1:6: unknown field `tags`"}, {`"x" in tags`, "1:8: unknown field "}, {`"x" in i + j`, "takes a list of constants"}, {`null in tags`, "unknown field `tags`"},
 		{"1u", "1:1: unsigned ints are not supported; leave out the u"},
 		{"has(i.j)", "1:1: has() is not supported; write `x != null`"},
 		{"s.matches(\"a\")", "1:1: matches() is not supported; supported are size, double"},
 		{"s.startWith(\"a\")", "1:1: startWith() is not supported; did you mean `startsWith`?"},
 		{"startsWith(s, t)", "1:1: startsWith() is written `text.startsWith(text)`"},
-		{"size(i)", "1:1: size() takes a string or bytes, this is an int"},
-		{"double(s)", "1:1: double() takes an int, this is a string"},
+		{"size(i)", "1:1: size() takes a string, bytes, an array or a map, this is an int"},
+		{"double(s)", "1:1: double() takes an int or a decimal, this is a string"},
 		{"b ? 1 : 2.0", "1:3: the two results of ?: are an int and a double; write `1.0`"},
 		{"9223372036854775808", "1:1: the int does not fit into 64 bits; write a double: add .0"},
 		{"9223372036854775807 + 1", "1:21: the result is always an error: an integer overflows or is divided by zero"},

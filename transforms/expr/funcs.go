@@ -29,7 +29,8 @@ func Operators() []Doc {
 		{"", "/", "of two doubles only; int / int is refused, it would truncate", "double(cents) / 100.0"},
 		{"", "%", "remainder of two ints, with the sign of the first", "flight % 2 == 0"},
 		{"", "? :", "if, else; null when the condition is null", "arr_delay > 0 ? arr_delay : 0"},
-		{"", "in", "is one of a list of constants", `dest in ["JFK", "LGA"]`},
+		{"", "in", "is one of a list of constants; also whether an array has a constant, a map a key", `dest in ["JFK", "LGA"]`},
+		{"", "[ ]", "an item of an array, counted from 0; a value of a map; null where there is none", `lines[0].sku`},
 		{"", "timestamp - timestamp", "a duration: an int in microseconds", "arrived - departed"},
 		{"", "timestamp ± duration", "a timestamp", `departed + duration("1h")`},
 	}
@@ -41,6 +42,7 @@ type function struct {
 	method bool // may be written x.f(…)
 	global bool // may be written f(x, …)
 	args   int  // including the x of x.f(…)
+	number bool // x may be a decimal
 	build  func(c *checker, e ast.Expr, args []node) node
 }
 
@@ -55,10 +57,11 @@ func Functions() []Doc {
 
 func functions() []function {
 	list := []function{
-		{Doc: Doc{"size", "size(text)", "length of a text in characters, of bytes in bytes", "size(tailnum) == 6"}, method: true, global: true, args: 1, build: buildSize},
-		{Doc: Doc{"double", "double(int)", "the nearest double", "double(dep_delay_s) / 60.0"}, global: true, args: 1, build: buildDouble},
+		{Doc: Doc{"size", "size(x)", "length of a text in characters, of bytes in bytes; how many items an array, entries a map has", "size(tailnum) == 6"}, method: true, global: true, args: 1, build: buildSize},
+		{Doc: Doc{"double", "double(x)", "the double nearest to an int or a decimal", "double(dep_delay_s) / 60.0"}, global: true, args: 1, number: true, build: buildDouble},
+		{Doc: Doc{"unscaled", "unscaled(decimal)", "the digits of a decimal as an int, exactly: 1250 for 12.50; beyond 64 bits is an error", "unscaled(amount) % 100 == 0"}, global: true, args: 1, number: true, build: buildUnscaled},
 		{Doc: Doc{"int", "int(double)", "towards zero; out of range is an error", "int(dep_delay_min)"}, global: true, args: 1, build: buildInt},
-		{Doc: Doc{"string", "string(x)", "text of an int or a bool", `carrier + string(flight)`}, global: true, args: 1, build: buildString},
+		{Doc: Doc{"string", "string(x)", "text of an int or a bool, or of a decimal with all its places", `carrier + string(flight)`}, global: true, args: 1, number: true, build: buildString},
 		{Doc: Doc{"timestamp", `timestamp("…")`, "a constant instant, RFC 3339", `event_time >= timestamp("2024-01-31T00:00:00Z")`}, global: true, args: 1, build: buildTimestamp},
 		{Doc: Doc{"duration", `duration("…")`, "a constant duration: an int in microseconds", `arrived - departed > duration("1h30m")`}, global: true, args: 1, build: buildDuration},
 		textTest("startsWith", `does the text begin with the other`, `tailnum.startsWith("N")`, strings.HasPrefix),
@@ -98,7 +101,16 @@ func (c *checker) function(e ast.Expr, call ast.CallExpr) node {
 		if call.IsMemberFunction() && !f.method || !call.IsMemberFunction() && !f.global || len(args) != f.args {
 			return c.fail(e, name+"() is written `"+f.Syntax+"`", "")
 		}
-		nodes, ok := c.all(args)
+		if name == "size" {
+			if n, ok := c.reading(e, args[0], "size(", ")"); ok {
+				return n
+			}
+		}
+		check := c.check
+		if f.number {
+			check = c.any
+		}
+		nodes, ok := each(args, check)
 		if !ok {
 			return node{bad: true, expr: e}
 		}
@@ -139,10 +151,15 @@ func buildSize(c *checker, e ast.Expr, args []node) node {
 			return schemas.IntValue(int64(len(v.Text()))), nil
 		})
 	}
-	return c.fail(e, "size() takes a string or bytes, this is "+articleOf(args[0]), "")
+	return c.fail(e, "size() takes a string, bytes, an array or a map, this is "+articleOf(args[0]), "")
 }
 
 func buildDouble(c *checker, e ast.Expr, args []node) node {
+	if scale := args[0].typ.scale; args[0].typ.decimal {
+		return c.unary(e, schemas.Double, args[0], func(v schemas.Value) (schemas.Value, error) {
+			return decimalDouble(v.Text(), scale)
+		})
+	}
 	switch args[0].typ.kind {
 	case schemas.Double:
 		return args[0]
@@ -151,7 +168,7 @@ func buildDouble(c *checker, e ast.Expr, args []node) node {
 			return schemas.DoubleValue(float64(v.Int())), nil
 		})
 	}
-	return c.fail(e, "double() takes an int, this is "+articleOf(args[0]), "")
+	return c.fail(e, "double() takes an int or a decimal, this is "+articleOf(args[0]), "")
 }
 
 func buildInt(c *checker, e ast.Expr, args []node) node {
@@ -173,6 +190,12 @@ func buildInt(c *checker, e ast.Expr, args []node) node {
 }
 
 func buildString(c *checker, e ast.Expr, args []node) node {
+	if scale := args[0].typ.scale; args[0].typ.decimal {
+		return c.unary(e, schemas.String, args[0], func(v schemas.Value) (schemas.Value, error) {
+			text, err := decimalText(v.Text(), scale)
+			return schemas.StringValue(text), err
+		})
+	}
 	switch args[0].typ.kind {
 	case schemas.String:
 		return args[0]
@@ -185,7 +208,7 @@ func buildString(c *checker, e ast.Expr, args []node) node {
 			return schemas.StringValue(strconv.FormatBool(v.Bool())), nil
 		})
 	}
-	return c.fail(e, "string() takes an int or a bool, this is "+articleOf(args[0]), "")
+	return c.fail(e, "string() takes an int, a bool or a decimal, this is "+articleOf(args[0]), "")
 }
 
 func buildTimestamp(c *checker, e ast.Expr, args []node) node {

@@ -59,8 +59,8 @@ func gen(t *rapid.T, k schemas.Kind, depth int, fields []schemas.Value) (string,
 	return fmt.Sprintf("(%s %s %s)", at, op, bt), naiveCompare(op, ka, kb, a, b)
 }
 
-var propScope = Fields{{"i", Type{schemas.Int, true}}, {"j", Type{schemas.Int, true}}, {"d", Type{schemas.Double, true}},
-	{"e", Type{schemas.Double, true}}, {"p", Type{schemas.Bool, true}}, {"q", Type{schemas.Bool, true}}}
+var propScope = Fields{{"i", Type{Kind: schemas.Int, Nullable: true}}, {"j", Type{Kind: schemas.Int, Nullable: true}}, {"d", Type{Kind: schemas.Double, Nullable: true}},
+	{"e", Type{Kind: schemas.Double, Nullable: true}}, {"p", Type{Kind: schemas.Bool, Nullable: true}}, {"q", Type{Kind: schemas.Bool, Nullable: true}}}
 
 func leaf(t *rapid.T, k schemas.Kind, fields []schemas.Value) (string, result) {
 	first := map[schemas.Kind]int{schemas.Int: 0, schemas.Double: 2, schemas.Bool: 4}[k]
@@ -225,7 +225,8 @@ func TestAgainstNaive(t *testing.T) { // V12, V2
 
 func FuzzCompile(f *testing.F) {
 	for _, s := range []string{"i + j > 3 ? s : t", `t in ["a", "b"]`, "((((", "a.b[0].c{d: 1}", "1u + .5e3", `b"\xff" == raw`,
-		"ts - duration('1h') > timestamp('2024-01-01T00:00:00Z')", "!!--i", "[1,2].all(x, x > 0)", "has(a.b)", "a.?b", "`a`"} {
+		"ts - duration('1h') > timestamp('2024-01-01T00:00:00Z')", "!!--i", "[1,2].all(x, x > 0)", "has(a.b)", "a.?b", "`a`",
+		`"vip" in tags && size(tags) > 1`, `attrs['a"b'] == null`, "double(lines[0].cost) + 1.0", "unscaled(price) % 7", "rec == null ? string(price) : tags[0]"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, src string) {

@@ -2,13 +2,13 @@ package reading_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/schemas/avro"
 	"github.com/tallystick/tallystick/schemas/registry"
@@ -60,17 +60,15 @@ func define(t *testing.T, schema, yaml string) *definition.Definition {
 
 // record frames the body of a record of that schema.
 func record(id int, offset int64, body ...[]byte) *schemas.Record {
-	b := append([]byte{0}, binary.BigEndian.AppendUint32(nil, uint32(id))...)
+	b := testbed.Frame(uint32(id))
 	for _, x := range body {
 		b = append(b, x...)
 	}
 	return &schemas.Record{Offset: offset, Timestamp: schemas.KafkaMillis(offset), Value: b}
 }
 
-func long(n int64) []byte { return binary.AppendVarint(nil, n) }
-func text(s string) []byte {
-	return append(binary.AppendVarint(nil, int64(len(s))), s...)
-}
+func long(n int64) []byte  { return testbed.AppendLong(nil, n) }
+func text(s string) []byte { return testbed.AppendText(nil, s) }
 
 func background(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
