@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/spill"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
