@@ -3,6 +3,7 @@ package batch
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -107,7 +108,7 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := &replayRun{Replay: r, engine: engine, books: newBooks(), reappear: reappear(&r.View.Spec)}
+	run := &replayRun{Replay: r, engine: engine, books: newBooks(r.View.Source.History), reappear: reappear(&r.View.Spec)}
 	s := newSorter(r.SpillDir, "rows", max(r.Memory/2, 1<<20), r.Disk/2)
 	defer s.Close()
 	ids := newSorter(r.SpillDir, "ids", max(r.Memory/2, 1<<20), r.Disk/2)
@@ -120,7 +121,7 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	if err := eachShard(ctx, engine.Spec().Shards, r.Parallel, func(ctx context.Context, shard int) error {
-		f := &replayFold{run: run, shard: shard, in: engine.NewInput(), books: newBooks()}
+		f := &replayFold{run: run, shard: shard, in: engine.NewInput(), books: newBooks(r.View.Source.History)}
 		if err := s.Shard(ctx, shard, f.row); err != nil {
 			return err
 		}
@@ -130,6 +131,9 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 		run.collect(f)
 		return nil
 	}); err != nil {
+		return nil, err
+	}
+	if err := run.books.checkLoads(r.Cut); err != nil {
 		return nil, err
 	}
 	rep := run.report()
@@ -158,15 +162,20 @@ type replayRun struct {
 type books struct {
 	ledgers map[ShardPartition]*transforms.Ledger
 	days    map[PartitionDay]*transforms.Ledger
+	loads   map[int32]*transforms.Ledger // of the records below history
+	history map[int32]int64
 }
 
-func newBooks() *books {
-	return &books{map[ShardPartition]*transforms.Ledger{}, map[PartitionDay]*transforms.Ledger{}}
+func newBooks(history map[int32]int64) *books {
+	return &books{map[ShardPartition]*transforms.Ledger{}, map[PartitionDay]*transforms.Ledger{}, map[int32]*transforms.Ledger{}, history}
 }
 
 // book enters a verdict; the event that it replaced moves on its own day.
 func (b *books) book(shard int, in *transforms.Input, v *transforms.Verdict) {
 	at(b.ledgers, ShardPartition{shard, in.Partition}).Add(v)
+	if in.Offset < b.history[in.Partition] {
+		at(b.loads, in.Partition).Add(v)
+	}
 	day := NoDay
 	if in.EventTime != schemas.Never {
 		day = dayOf(in.EventTime)
@@ -197,6 +206,20 @@ func (b *books) merge(o *books) {
 	for k, l := range o.days {
 		at(b.days, k).Merge(l)
 	}
+	for k, l := range o.loads {
+		at(b.loads, k).Merge(l)
+	}
+}
+
+// checkLoads looks at the loads of old events that the cut holds whole (K7).
+func (b *books) checkLoads(cut schemas.TopicCut) error {
+	var errs []error
+	for _, p := range slices.Sorted(maps.Keys(b.loads)) {
+		if cut.Partitions[p].End >= b.history[p] {
+			errs = append(errs, b.loads[p].CheckLoad(p))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // read sorts what may count and quarantines what its own clock decides.
@@ -206,7 +229,7 @@ func (r *replayRun) read(ctx context.Context, s, ids *spill.Sorter) error {
 	books := map[int32]*books{}
 	buffers := map[int32]*[]byte{}
 	for p := range r.Cut.Partitions {
-		books[p], buffers[p] = newBooks(), new([]byte)
+		books[p], buffers[p] = newBooks(r.View.Source.History), new([]byte)
 	}
 	var err error
 	r.done, err = sc.run(ctx, r.Cut, func(in *transforms.Input, e *schemas.Event, rec *schemas.Record) error {

@@ -111,7 +111,16 @@ type trainRun struct {
 func (r *trainRun) read(ctx context.Context, s *spill.Sorter) (map[int32]*partitionScan, error) {
 	sc := &scan{view: r.View, engine: r.engine, source: r.Source, log: r.Log, parallel: r.Parallel, progress: r.Progress}
 	var rows sync.Pool
+	loads := map[int32]*transforms.Ledger{}
+	for p := range r.Cut.Partitions {
+		loads[p] = &transforms.Ledger{}
+	}
+	history := r.View.Source.History
 	done, err := sc.run(ctx, r.Cut, func(in *transforms.Input, _ *schemas.Event, _ *schemas.Record) error {
+		if in.Offset < history[in.Partition] {
+			v, _ := r.engine.Screen(in) // what only the fold finds late is not seen here
+			loads[in.Partition].Add(&v)
+		}
 		if in.Fault != nil || r.asked[string(in.Entity)] == nil {
 			return nil
 		}
@@ -124,7 +133,10 @@ func (r *trainRun) read(ctx context.Context, s *spill.Sorter) (map[int32]*partit
 		rows.Put(buf)
 		return err
 	})
-	return done, err
+	if err != nil {
+		return nil, err
+	}
+	return done, (&books{loads: loads, history: history}).checkLoads(r.Cut)
 }
 
 func (r *trainRun) fold(ctx context.Context, s *spill.Sorter) error {

@@ -45,8 +45,8 @@ func (p *partition) apply(ctx context.Context, b Batch) error {
 			return err
 		}
 	}
-	if next <= p.pos {
-		return nil
+	if err := p.checkLoad(max(next, p.pos)); err != nil || next <= p.pos {
+		return err
 	}
 	return p.moveTo(next, p.now)
 }
@@ -186,6 +186,9 @@ func (p *partition) step(ctx context.Context, it *item) error {
 	if err := p.moveTo(o, p.now); err != nil {
 		return err
 	}
+	if err := p.checkLoad(o); err != nil {
+		return err
+	}
 	s := it.shard
 	if s == nil || o < s.at { // a tick, or folded already
 		return p.moveTo(o+1, it.clock)
@@ -216,6 +219,27 @@ func (p *partition) step(ctx context.Context, it *item) error {
 		return p.flush(ctx, s)
 	}
 	return nil
+}
+
+// checkLoad looks at the ledger of a load of old events once the record at o
+// shows that it is complete, before that is folded (K7).
+func (p *partition) checkLoad(o int64) error {
+	end := p.w.view.Source.History[p.id]
+	if p.loadSeen || o < end {
+		return nil
+	}
+	p.loadSeen = true
+	var sum transforms.Ledger
+	for _, s := range p.shards {
+		if s.at > end { // it was looked at before
+			return nil
+		}
+		sum.Merge(&s.ledger)
+	}
+	if end == 0 {
+		return nil
+	}
+	return sum.CheckLoad(p.id)
 }
 
 // changed notes that a record of n bytes changed a state.

@@ -40,6 +40,8 @@ type partition struct {
 	ahead  bool  // some shard stands beyond pos
 	end    int64 // of the cut; -1 = none
 	stable int64
+	// loadSeen: the load of old events lies behind, and was looked at.
+	loadSeen bool
 	// seek asks for the source to be moved to pos; assigned tells that it reads.
 	seek, assigned bool
 
@@ -88,7 +90,7 @@ func (w *Worker) newPartition(id int32) *partition {
 
 // forget drops everything in memory: the markers are to be read again.
 func (p *partition) forget(wake time.Time) {
-	p.phase, p.wake, p.seek = opening, wake, false
+	p.phase, p.wake, p.seek, p.loadSeen = opening, wake, false, false
 	p.cache, p.sweep = newCache(), sweep{}
 	for _, s := range p.shards {
 		s.reset(s.mark)

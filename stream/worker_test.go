@@ -34,16 +34,22 @@ type bench struct {
 func newBench(t *testing.T, shards, parts int) *bench {
 	t.Helper()
 	r := rand.New(rand.NewPCG(5, 5))
-	w := &world{memo: map[position]*reference{}, shape: shape{identity: "version", maxOpen: 65536, shards: shards}}
+	var logs [][]event
+	for idle := true; idle; {
+		logs = draw(r, parts, 80*parts, 0)
+		idle = slices.ContainsFunc(logs, func(l []event) bool { return len(l) < 50 })
+	}
+	return newBenchOf(t, r, shape{identity: "version", maxOpen: 65536, shards: shards}, logs)
+}
+
+func newBenchOf(t *testing.T, r *rand.Rand, s shape, logs [][]event) *bench {
+	t.Helper()
+	w := &world{memo: map[position]*reference{}, shape: s, logs: logs}
 	b := &bench{T: t}
 	var err error
 	w.view, err = w.shape.definition()
 	b.must(err)
 	b.must(w.compile())
-	for idle := true; idle; {
-		w.logs = draw(r, parts, 80*parts, 0)
-		idle = slices.ContainsFunc(w.logs, func(l []event) bool { return len(l) < 50 })
-	}
 	b.sim = newSim(w, r)
 	b.calm = true
 	for p := range w.logs {

@@ -62,6 +62,31 @@ func (l *Ledger) Merge(o *Ledger) {
 	l.SealedEarly += o.SealedEarly
 }
 
+// LoadError says that too much of a declared load of old events is late (K7).
+type LoadError struct {
+	Partition  int32
+	Late, Read int64
+}
+
+func (e *LoadError) Error() string {
+	return fmt.Sprintf("partition %d: %d of the %d records of its history load are late, more than 5 %%: "+
+		"sort the load by event time before it is produced, or declare a longer lateness", e.Partition, e.Late, e.Read)
+}
+
+// minLoad is the least number of records of a load whose share of late ones
+// says anything.
+const minLoad = 100
+
+// CheckLoad looks at the ledger of a whole load: of one with more than 5 % late
+// records little is kept, and the features would be wrong without anybody
+// noticing (K7). The error is a *LoadError.
+func (l *Ledger) CheckLoad(partition int32) error {
+	if read := l.Read(); read >= minLoad && l.Late > read/20 {
+		return &LoadError{partition, l.Late, read}
+	}
+	return nil
+}
+
 func (l *Ledger) String() string {
 	return fmt.Sprintf("read %d = applied %d + filtered %d + duplicate %d + superseded %d + late %d + future %d + invalid %d",
 		l.Read(), l.Applied, l.Filtered, l.Duplicate, l.Superseded, l.Late, l.Future, l.Invalid)
