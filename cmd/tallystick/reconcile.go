@@ -25,6 +25,7 @@ type reconcileFlags struct {
 	out    string
 	sample float64
 	list   int
+	html   string
 }
 
 func reconcileCommand() *cobra.Command {
@@ -49,6 +50,7 @@ fires, 1 nothing could be compared or the comparison failed.`,
 	viewFlag(cmd, &r.views, "only the view")
 	f.StringVar(&r.out, "out", os.Getenv("TALLYSTICK_OUT"), "`DIR` of the tables, as given to replay ($TALLYSTICK_OUT)")
 	f.Float64Var(&r.sample, "sample", 1, "compare this `SHARE` of the entities, above 0 and up to 1, chosen by their hash")
+	f.StringVar(&r.html, "html", "", "also write the report as a page to `FILE`")
 	f.IntVar(&r.list, "list", 100, "let --json name at most `N` differences")
 	return cmd
 }
@@ -77,8 +79,11 @@ func (r *reconcileFlags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if r.html != "" {
+		err = writeFile(r.html, func(w io.Writer) error { return reconcile.WriteHTML(w, out.Views) })
+	}
 	if r.json {
-		err = printJSON(w, out)
+		err = errors.Join(err, printJSON(w, out))
 	} else {
 		out.print(w)
 	}
@@ -92,6 +97,9 @@ func (r *reconcileFlags) check(vs []*definition.View) error {
 	}
 	if r.list < 0 {
 		return usagef("--list: %d is no number of differences: name 0 or more", r.list)
+	}
+	if err := checkFile("--html", r.html); err != nil {
+		return err
 	}
 	if err := checkTables(r.out, vs); err != nil {
 		return err

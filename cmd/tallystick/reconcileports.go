@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
@@ -67,7 +69,31 @@ func (o offlineSide) Info() reconcile.Publication {
 	if info.ValidFrom != nil {
 		p.ValidFrom = *info.ValidFrom
 	}
+	p.Days = dayLedgers(info.Days)
 	return p
+}
+
+// dayLedgers sums the partitions' ledgers per day; records without an event time
+// belong to none.
+func dayLedgers(entries []offline.DayEntry) []reconcile.DayLedger {
+	days := []reconcile.DayLedger{}
+	at := map[string]int{}
+	for i := range entries {
+		e := &entries[i]
+		if e.Day == "" {
+			continue
+		}
+		n, ok := at[e.Day]
+		if !ok {
+			n = len(days)
+			at[e.Day] = n
+			days = append(days, reconcile.DayLedger{Day: e.Day})
+		}
+		days[n].Read += e.Read()
+		days[n].Late += e.Late
+	}
+	slices.SortFunc(days, func(a, b reconcile.DayLedger) int { return strings.Compare(a.Day, b.Day) })
+	return days
 }
 
 // Tiles implements reconcile.Offline.

@@ -58,6 +58,15 @@ type Publication struct {
 	Boundary    schemas.Micros   // at which states were trimmed; Never while a partition is empty
 	ValidFrom   schemas.Micros   // Never: the fold began at offset 0
 	Ledgers     []LedgerEntry
+	Days        []DayLedger // ascending
+}
+
+// DayLedger counts the records whose event time lies in one UTC day; Day is
+// YYYY-MM-DD.
+type DayLedger struct {
+	Day  string `json:"day"`
+	Read int64  `json:"read"`
+	Late int64  `json:"late"`
 }
 
 // Replayer folds the log anew. It decides which of two sides is right.

@@ -112,8 +112,8 @@ func (rep *Report) printDifferences(w io.Writer) {
 	}
 }
 
-// line is a difference in one line.
-func (d *Difference) line() string {
+// where says what differs.
+func (d *Difference) where() string {
 	var at []string
 	at = append(at, d.Key...)
 	if len(d.Key) == 0 && d.Shard != nil {
@@ -130,12 +130,17 @@ func (d *Difference) line() string {
 	default:
 		at = append(at, string(d.Kind))
 	}
+	return strings.Join(at, ", ")
+}
+
+// line is a difference in one line.
+func (d *Difference) line() string {
 	cause := string(d.Cause)
 	if d.Side != "" {
 		cause += " " + string(d.Side)
 	}
 	e := &d.Evidence
-	return fmt.Sprintf("%s: %s: online %s; offline %s; %s (offsets: online %d before %d, offline %d before %d)", cause, strings.Join(at, ", "),
+	return fmt.Sprintf("%s: %s: online %s; offline %s; %s (offsets: online %d before %d, offline %d before %d)", cause, d.where(),
 		d.Online, d.Offline, e.Text, e.OnlineLast, e.MarkerNext, e.OfflineLast, e.CutEnd)
 }
 

@@ -179,6 +179,7 @@ type Report struct {
 	Levels         []LevelReport   `json:"levels"`
 	Features       []FeatureReport `json:"features"`
 	Ledgers        Ledgers         `json:"ledgers"`
+	Days           []DayLedger     `json:"days"` // of the offline store
 	Differences    int64           `json:"differences"`
 	Causes         map[Cause]int64 `json:"causes"`
 	// Listed are the first differences, as many as Options.List.

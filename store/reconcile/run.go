@@ -69,7 +69,7 @@ func newRun(view *definition.View, engine *transforms.View, online Online, offli
 	r.frame = frame{engine: engine, hops: engine.Hops(), cut: info.Cut, boundary: info.Boundary, validFrom: info.ValidFrom,
 		before: map[place]marker.Mark{}, after: map[place]marker.Mark{}, out: map[place]bool{}, b: schemas.Never}
 	r.rep = &Report{View: view.Name, Fingerprint: view.Fingerprint, Boundary: Instant(schemas.Never), ValidFrom: Instant(info.ValidFrom),
-		TilesFrom: Instant(schemas.Never), TableAsOf: Instant(schemas.Never), Sample: opt.Sample, Replayed: replayer != nil, Notes: []string{}, Listed: []Difference{},
+		TilesFrom: Instant(schemas.Never), TableAsOf: Instant(schemas.Never), Sample: opt.Sample, Replayed: replayer != nil, Notes: []string{}, Listed: []Difference{}, Days: append([]DayLedger{}, info.Days...),
 		Causes: map[Cause]int64{}}
 	for _, c := range Causes() {
 		r.rep.Causes[c] = 0
