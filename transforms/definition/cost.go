@@ -44,7 +44,7 @@ const (
 	// histogramBytes: 64 buckets of 3 bytes per power of two; most values of a
 	// tile lie within ten of these.
 	histogramBytes = 1920
-	idBytes       = 40   // hash, event time, version, offset
+	idBytes        = 40 // hash, event time, version, offset
 )
 
 // Cost estimates the view's state.
