@@ -19,7 +19,7 @@ lint:
 
 # The packages that run goroutines. What the demo runs, the other tests of cmd run.
 race:
-	go test -race ./batch/... ./spill ./stream/... ./store/... ./schemas/registry ./transforms/reading
+	go test -race ./batch/... ./stream/... ./store/... ./schemas/registry ./transforms/reading
 	go test -race -skip TestDemo ./cmd/...
 
 # A short fuzz of every decoder; FUZZTIME=10m for a long one.

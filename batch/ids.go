@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/spill"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 )
 

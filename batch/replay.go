@@ -1,14 +1,16 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/spill"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
@@ -389,11 +391,7 @@ func (f *replayFold) snapshots(limit schemas.Micros) error {
 }
 
 func (f *replayFold) snapshot(b schemas.Micros) (absent bool, err error) {
-	parts := make([]*transforms.State, 0, len(f.states))
-	for _, s := range f.states {
-		parts = append(parts, s)
-	}
-	res := f.run.engine.BoundaryValue(nil, b, parts...)
+	res := f.run.engine.BoundaryValue(nil, b, slices.Collect(maps.Values(f.states))...)
 	if len(res) == 0 || res[0].Status == transforms.Absent {
 		return true, nil
 	}
@@ -416,7 +414,7 @@ func (f *replayFold) end() error {
 	if err := f.snapshots(f.run.now); err != nil {
 		return err
 	}
-	for _, p := range sortedKeys(f.states) {
+	for _, p := range slices.Sorted(maps.Keys(f.states)) {
 		if err := f.write(p, f.states[p]); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
@@ -444,10 +442,7 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 		closed = append(closed, f.run.engine.TakeClosed(s, b)...)
 	}
 	slices.SortStableFunc(closed, func(a, b transforms.Tile) int {
-		if a.Hop != b.Hop {
-			return int(min(1, max(-1, a.Hop-b.Hop)))
-		}
-		return int(min(1, max(-1, a.Start-b.Start)))
+		return cmp.Or(cmp.Compare(a.Hop, b.Hop), cmp.Compare(a.Start, b.Start))
 	})
 	f.counts.Tiles += int64(len(closed))
 	kept := !empty || len(row.Waiting) > 0
@@ -467,13 +462,4 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 	}
 	row.Served, row.Open = f.run.engine.Encode(s)
 	return f.run.Tables.Open(row)
-}
-
-func sortedKeys[V any](m map[int32]V) []int32 {
-	keys := make([]int32, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

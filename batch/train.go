@@ -3,12 +3,14 @@ package batch
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
 
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/spill"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
@@ -308,15 +310,7 @@ func (f *trainFold) answerBefore(t schemas.Micros) error {
 	}
 	rows := f.left[:n]
 	f.left = f.left[n:]
-	return f.r.answerAll(rows, f.parts())
-}
-
-func (f *trainFold) parts() []*transforms.State {
-	parts := make([]*transforms.State, 0, len(f.states))
-	for _, s := range f.states {
-		parts = append(parts, s)
-	}
-	return parts
+	return f.r.answerAll(rows, slices.Collect(maps.Values(f.states)))
 }
 
 // end answers what is left of the entity; judge leaves that to settle.
@@ -326,7 +320,7 @@ func (f *trainFold) end() error {
 	}
 	rows := f.left
 	f.left, f.begun = nil, false
-	return f.r.answerAll(rows, f.parts())
+	return f.r.answerAll(rows, slices.Collect(maps.Values(f.states)))
 }
 
 // answerAll fills in the results of labels from states.

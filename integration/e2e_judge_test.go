@@ -198,7 +198,9 @@ func (j *e2eJudged) entities() []string {
 // cellIs compares a table's cell and status with a result; "" = equal.
 func cellIs(value, status parquet.Value, want oracle.Result) string {
 	got := "null"
-	if !value.IsNull() {
+	if text, list := listText(value); list {
+		got = text
+	} else if !value.IsNull() {
 		got = parquetText(value)
 	}
 	if st := string(status.ByteArray()); st != string(want.Status) || got != valText(want.Val) {
@@ -233,10 +235,44 @@ func valText(v oracle.Val) string {
 	case oracle.Double:
 		return fmt.Sprintf("%v (%x)", v.F, math.Float64bits(v.F))
 	}
+	if v.Kind == oracle.List {
+		texts := []string{}
+		for _, x := range oracle.Elements(v) {
+			texts = append(texts, valText(x))
+		}
+		return fmt.Sprint(texts)
+	}
 	return fmt.Sprintf("%q", v.S)
 }
 
-// parquetRows reads a flat Parquet file.
+// listMark begins the text that stands for a list in what parquetRows returns.
+const listMark = "list "
+
+// addTo adds a value to a row: as it is, or to the text of a list.
+func addTo(row map[string]parquet.Value, path []string, v parquet.Value) {
+	name := path[0]
+	if len(path) == 1 || v.DefinitionLevel() == 0 { // a null list is as any null
+		row[name] = v.Clone()
+		return
+	}
+	text := "[]"
+	switch before, more := listText(row[name]); {
+	case v.RepetitionLevel() > 0 && more:
+		text = strings.TrimSuffix(before, "]") + " " + parquetText(v) + "]"
+	case !v.IsNull():
+		text = "[" + parquetText(v) + "]"
+	}
+	row[name] = parquet.ByteArrayValue([]byte(listMark + text))
+}
+
+func listText(v parquet.Value) (string, bool) {
+	if v.IsNull() || v.Kind() != parquet.ByteArray {
+		return "", false
+	}
+	return strings.CutPrefix(string(v.ByteArray()), listMark)
+}
+
+// parquetRows reads a Parquet file of scalars and lists of them.
 func parquetRows(data []byte) (rows []map[string]parquet.Value, err error) {
 	f, err := parquet.OpenFile(strings.NewReader(string(data)), int64(len(data)))
 	if err != nil {
@@ -251,7 +287,7 @@ func parquetRows(data []byte) (rows []map[string]parquet.Value, err error) {
 			for _, row := range buf[:n] {
 				m := map[string]parquet.Value{}
 				for _, v := range row {
-					m[cols[v.Column()][0]] = v.Clone()
+					addTo(m, cols[v.Column()], v)
 				}
 				rows = append(rows, m)
 			}

@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/tallystick/tallystick/integration/oracle"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -176,7 +177,13 @@ func (p *e2eProject) check() {
 			got = append(got, f.Name+" "+f.Type)
 		}
 		for n, f := range v.cfg.Features {
-			want = append(want, v.names[n]+" "+types[f.Kind])
+			typ := "list of "
+			if f.Kind == oracle.List {
+				typ += types[v.inputs[f.Input].kind]
+			} else {
+				typ = types[f.Kind]
+			}
+			want = append(want, v.names[n]+" "+typ)
 		}
 		if strings.Join(got, ", ") != strings.Join(want, ", ") {
 			p.bad("view %s has columns %v, want %v", v.name, got, want)

@@ -129,6 +129,19 @@ func jsonIs(raw json.RawMessage, want oracle.Val) bool {
 		f, err := strconv.ParseFloat(text, 64)
 		return err == nil && math.Float64bits(f) == math.Float64bits(want.F)
 	}
+	if want.Kind == oracle.List {
+		var got []json.RawMessage
+		elements := oracle.Elements(want)
+		if json.Unmarshal(raw, &got) != nil || got == nil || len(got) != len(elements) {
+			return false
+		}
+		for i := range got {
+			if !jsonIs(got[i], elements[i]) {
+				return false
+			}
+		}
+		return true
+	}
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
 		return false

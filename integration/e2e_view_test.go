@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -140,10 +141,11 @@ func (v *e2eView) window() (yaml, suffix string, w oracle.Window) {
 func (v *e2eView) drawAggregate() (agg string, in *e2eExpr) {
 	for {
 		in = v.x.input()
-		agg = pick(v.r, "count", "sum", "mean", "min", "max", "first", "last", "count_distinct", "var_pop", "var_samp", "stddev_pop", "stddev_samp")
+		agg = pick(v.r, "count", "sum", "mean", "min", "max", "first", "last", "count_distinct", "var_pop", "var_samp", "stddev_pop", "stddev_samp",
+			"first_k", "last_k", "quantile", "min_by", "max_by")
 		numeric := in.kind == oracle.Int || in.kind == oracle.Double
 		switch agg {
-		case "count", "count_distinct", "first", "last":
+		case "count", "count_distinct", "first", "last", "first_k", "last_k", "min_by", "max_by":
 			return agg, in
 		case "min", "max":
 			if in.kind != oracle.Bool {
@@ -171,8 +173,10 @@ func (v *e2eView) aggregate(n int, agg string, in *e2eExpr) {
 	f := oracle.Feature{Agg: oracle.Agg(agg), Input: input, Filter: v.r.IntN(len(v.filters)+1) - 1, Kind: oracle.Int}
 	switch agg {
 	case "count", "count_distinct":
-	case "sum", "min", "max", "first", "last":
+	case "sum", "min", "max", "first", "last", "min_by", "max_by":
 		f.Kind = in.kind
+	case "first_k", "last_k":
+		f.Kind = oracle.List
 	default:
 		f.Kind = oracle.Double
 	}
@@ -182,6 +186,7 @@ func (v *e2eView) aggregate(n int, agg string, in *e2eExpr) {
 		text = quoted(in.text)
 	}
 	parts := []string{fmt.Sprintf("%s: %s", agg, text)}
+	parts = append(parts, v.parameter(&f)...)
 	if f.Filter >= 0 {
 		parts = append(parts, "where: "+quoted(v.filters[f.Filter].text))
 	}
@@ -191,6 +196,29 @@ func (v *e2eView) aggregate(n int, agg string, in *e2eExpr) {
 	}
 	parts = append(parts, "over: "+v.windows(name, f))
 	fmt.Fprintf(&v.features, "      %s: {%s}\n", name, strings.Join(parts, ", "))
+}
+
+// parameter draws what else an aggregation is given.
+func (v *e2eView) parameter(f *oracle.Feature) []string {
+	switch f.Agg {
+	case "first_k", "last_k":
+		f.K = pick(v.r, 1, 2, 3, 10, 1000)
+		return []string{fmt.Sprintf("k: %d", f.K)}
+	case "quantile":
+		q := pick(v.r, "0", "0.5", "0.95", "0.1", "0.999999", "1.0", "1e-6")
+		x, _ := new(big.Rat).SetString(q)
+		f.Q = int(x.Mul(x, big.NewRat(1_000_000, 1)).Num().Int64())
+		return []string{"q: " + q}
+	case "min_by", "max_by":
+		by := v.x.input()
+		for by.kind == oracle.Bool {
+			by = v.x.input()
+		}
+		f.By = len(v.inputs)
+		v.inputs = append(v.inputs, by)
+		return []string{"by: " + quoted(by.text)}
+	}
+	return nil
 }
 
 // windows draws an aggregation's windows and adds a column for each.
@@ -230,6 +258,8 @@ func (v *e2eView) drawDefault(k oracle.Kind) (oracle.Val, string) {
 		return d, quoted(d.S)
 	case oracle.Bool:
 		d.I = 1
+	case oracle.List:
+		return d, "[]"
 	default:
 		return d, ""
 	}

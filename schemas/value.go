@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -176,22 +177,9 @@ func (v Value) Compare(w Value) int {
 		}
 		return 0
 	case String, Bytes, List:
-		switch {
-		case v.text < w.text:
-			return -1
-		case v.text > w.text:
-			return 1
-		}
-		return 0
+		return strings.Compare(v.text, w.text)
 	}
-	a, b := int64(v.bits), int64(w.bits)
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	return cmp.Compare(int64(v.bits), int64(w.bits))
 }
 
 // String formats the value for people.

@@ -99,6 +99,14 @@ type Window struct {
 	Hop schemas.Micros
 }
 
+// Type names the type of the feature's value, as people write it.
+func (f *Feature) Type() string {
+	if f.Kind == schemas.List {
+		return "list of " + f.Element.String()
+	}
+	return f.Kind.String()
+}
+
 // Identity says how a source's records are told apart (V7).
 type Identity uint8
 

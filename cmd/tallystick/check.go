@@ -85,7 +85,7 @@ func checked(def *definition.Definition) (*checkOutput, error) {
 			Canonical: v.Canonical, StateBytes: cost.StateBytes, OpenBytes: cost.OpenBytes,
 			Warnings: append([]string{}, cost.Warnings...)}
 		for _, f := range v.Spec.Features {
-			cv.Features = append(cv.Features, checkedField{f.Name, f.Kind.String()})
+			cv.Features = append(cv.Features, checkedField{f.Name, f.Type()})
 		}
 		for _, l := range cost.Levels {
 			cv.Levels = append(cv.Levels, checkedLevel{expr.FormatDuration(l.Hop), expr.FormatDuration(l.Retention), l.Tiles, l.Cells, l.TileBytes})

@@ -14,11 +14,7 @@ func cutCommand() *cobra.Command {
 		Use:   "cut",
 		Short: "Fix how far the log is read, as a file for train, replay and stream --until",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			def, err := c.load()
-			if err != nil {
-				return err
-			}
-			vs, err := views(def, names)
+			vs, err := c.loadViews(names)
 			if err != nil {
 				return err
 			}

@@ -218,11 +218,7 @@ func (d *demo) stream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var total int64
-	for _, v := range d.def.Views {
-		total += cutRecords(cut.Topics[v.Source.Topic])
-	}
-	p := d.meter.phase("stream", total)
+	p := d.meter.phase("stream", viewRecords(cut, d.def.Views))
 	defer p.end()
 	for _, writes := range []int64{2, 4, 6, 8, 1 << 60} {
 		left := new(atomic.Int64)

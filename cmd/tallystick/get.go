@@ -187,7 +187,7 @@ type getOutput struct {
 
 type gotFeature struct {
 	Feature string `json:"feature"`
-	Value   any    `json:"value"` // null, boolean, number or string; instants as RFC 3339, bytes as hex
+	Value   any    `json:"value"` // null, boolean, number, string or an array of these; instants as RFC 3339, bytes as hex
 	Status  string `json:"status"`
 }
 
@@ -265,6 +265,13 @@ func readView(ctx context.Context, redis *online.Client, v *definition.View, key
 
 // jsonValue returns a value as JSON has it.
 func jsonValue(v schemas.Value) any {
+	if v.Kind() == schemas.List {
+		list := make([]any, 0, v.Len())
+		for _, x := range v.Elements() {
+			list = append(list, jsonValue(x))
+		}
+		return list
+	}
 	switch v.Kind() {
 	case schemas.Null:
 		return nil

@@ -54,11 +54,7 @@ fires, 1 nothing could be compared or the comparison failed.`,
 }
 
 func (r *reconcileFlags) run(ctx context.Context, w io.Writer) error {
-	def, err := r.load()
-	if err != nil {
-		return err
-	}
-	vs, err := views(def, r.views)
+	vs, err := r.loadViews(r.views)
 	if err != nil {
 		return err
 	}

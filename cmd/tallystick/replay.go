@@ -55,11 +55,7 @@ func replayCommand() *cobra.Command {
 }
 
 func (r *replayFlags) run(ctx context.Context, w io.Writer) error {
-	def, err := r.load()
-	if err != nil {
-		return err
-	}
-	vs, err := views(def, r.views)
+	vs, err := r.loadViews(r.views)
 	if err != nil {
 		return err
 	}
@@ -204,6 +200,14 @@ func cutRecords(tc schemas.TopicCut) int64 {
 	var n int64
 	for _, p := range tc.Partitions {
 		n += p.End - p.Start
+	}
+	return n
+}
+
+// viewRecords is the sum of it over views, each of which reads by itself.
+func viewRecords(cut *schemas.Cut, vs []*definition.View) (n int64) {
+	for _, v := range vs {
+		n += cutRecords(cut.Topics[v.Source.Topic])
 	}
 	return n
 }

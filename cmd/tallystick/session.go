@@ -106,8 +106,13 @@ func viewFlag(cmd *cobra.Command, names *[]string, what string) {
 	cmd.Flags().StringSliceVar(names, "view", nil, what+" `NAME`, several with commas between")
 }
 
-// views returns the views that --view names, each once, or all.
-func views(def *definition.Definition, names []string) ([]*definition.View, error) {
+// loadViews loads the definition and returns the views that --view names, each
+// once, or all.
+func (c *common) loadViews(names []string) ([]*definition.View, error) {
+	def, err := c.load()
+	if err != nil {
+		return nil, err
+	}
 	if names != nil && len(names) == 0 { // --view=
 		return nil, usagef("--view: name a view, or leave it out for all")
 	}

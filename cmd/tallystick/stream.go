@@ -82,11 +82,7 @@ func streamCommand() *cobra.Command {
 }
 
 func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
-	def, err := s.load()
-	if err != nil {
-		return err
-	}
-	vs, err := views(def, s.views)
+	vs, err := s.loadViews(s.views)
 	if err != nil {
 		return err
 	}
@@ -162,27 +158,30 @@ func (s *streamFlags) measured(ctx context.Context, client *log.Client, vs []*de
 			return nil, err
 		}
 	}
-	var total int64
-	for _, v := range vs {
-		total += cutRecords(cut.Topics[v.Source.Topic])
-	}
-	return s.meter.phase("stream", total), nil
+	return s.meter.phase("stream", viewRecords(cut, vs)), nil
 }
 
 // watch tells the phase how far a worker has read, until ctx ends.
 func (s *streamFlags) watch(ctx context.Context, view string, w *stream.Worker, phase *metered) {
-	t := time.NewTicker(200 * time.Millisecond)
+	every(ctx, 200*time.Millisecond, func() {
+		var n int64
+		for _, p := range w.Status() {
+			n += max(0, p.Read)
+		}
+		phase.done.Store(s.progress.set(view, n))
+	})
+}
+
+// every calls fn at intervals, until ctx ends.
+func every(ctx context.Context, interval time.Duration, fn func()) {
+	t := time.NewTicker(interval)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			var n int64
-			for _, p := range w.Status() {
-				n += max(0, p.Read)
-			}
-			phase.done.Store(s.progress.set(view, n))
+			fn()
 		}
 	}
 }
@@ -279,18 +278,11 @@ type lagGauge struct {
 const gaugeEvery = 5 * time.Second
 
 func (g *lagGauge) run(ctx context.Context) {
-	t := time.NewTicker(gaugeEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			if err := g.commit(ctx); err != nil && ctx.Err() == nil {
-				fmt.Fprintf(g.notices, "%s: lag not told: %v\n", g.view.Name, err)
-			}
+	every(ctx, gaugeEvery, func() {
+		if err := g.commit(ctx); err != nil && ctx.Err() == nil {
+			fmt.Fprintf(g.notices, "%s: lag not told: %v\n", g.view.Name, err)
 		}
-	}
+	})
 }
 
 // last commits where the worker stopped. A gauge that cannot be set is no

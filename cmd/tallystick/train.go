@@ -237,7 +237,7 @@ func writeTraining(path string, a *asked, l *offline.Labels, answers []*batch.An
 	cols := append([]offline.Column(nil), l.Columns...)
 	for _, c := range a.columns {
 		f := a.views[c.view].Spec.Features[c.feature]
-		cols = append(cols, offline.Column{Name: c.name, Kind: f.Kind, Nullable: true},
+		cols = append(cols, offline.Column{Name: c.name, Kind: f.Kind, Element: f.Element, Nullable: true},
 			offline.Column{Name: c.name + "__status", Kind: schemas.String})
 	}
 	return writeFile(path, func(w io.Writer) error {

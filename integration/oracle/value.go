@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"encoding/binary"
 	"math"
 	"math/big"
 	"sort"
@@ -128,6 +129,27 @@ func list(vs []Val) Result {
 		b = append(b, Canonical(v)...)
 	}
 	return Result{Val{Kind: List, S: string(b)}, Present}
+}
+
+// Elements returns the values of a list.
+func Elements(v Val) (vs []Val) {
+	for b := []byte(v.S); len(b) > 0; {
+		x := Val{Kind: Kind(b[0])}
+		b = b[1:]
+		switch x.Kind {
+		case Bool:
+			x.I, b = int64(b[0]), b[1:]
+		case Double:
+			x.F, b = math.Float64frombits(binary.BigEndian.Uint64(b)), b[8:]
+		case Int, Timestamp:
+			x.I, b = int64(binary.BigEndian.Uint64(b)), b[8:]
+		default:
+			n, w := binary.Uvarint(b)
+			x.S, b = string(b[w:w+int(n)]), b[w+int(n):]
+		}
+		vs = append(vs, x)
+	}
+	return vs
 }
 
 // by is the value of the event whose by is least or greatest; of equal ones the

@@ -144,8 +144,22 @@ type deltaField struct {
 	Metadata map[string]string `json:"metadata"`
 }
 
-func (c *Column) deltaType() string {
-	switch c.Kind {
+// deltaType returns the type of a column as a Delta schema has it.
+func (c *Column) deltaType() any {
+	if c.Kind == schemas.List {
+		return deltaArray{"array", c.deltaScalar(c.Element), false}
+	}
+	return c.deltaScalar(c.Kind)
+}
+
+type deltaArray struct {
+	Type         string `json:"type"`
+	Element      string `json:"elementType"`
+	ContainsNull bool   `json:"containsNull"`
+}
+
+func (c *Column) deltaScalar(k schemas.Kind) string {
+	switch k {
 	case schemas.Bool:
 		return "boolean"
 	case schemas.Int:

@@ -13,7 +13,9 @@ import (
 // Column is one column of a table or file.
 type Column struct {
 	Name string
-	Kind schemas.Kind // Bool, Int, Double, String, Bytes or Timestamp
+	Kind schemas.Kind // Bool, Int, Double, String, Bytes, Timestamp or List
+	// Element is the kind of a List's elements, of which none is null.
+	Element schemas.Kind
 	// Nullable columns may hold null values.
 	Nullable bool
 	// Date: an Int column that counts days since the Unix epoch.
@@ -35,7 +37,9 @@ func validateColumns(cols []Column) error {
 			errs = append(errs, errors.New("a column has no name"))
 		case seen[c.Name]:
 			errs = append(errs, fmt.Errorf("column %q occurs twice", c.Name))
-		case c.Kind < schemas.Bool || c.Kind > schemas.Timestamp:
+		case c.Kind == schemas.List && !isScalar(c.Element):
+			errs = append(errs, fmt.Errorf("column %q is a list of kind %s, which is no type of an element", c.Name, c.Element))
+		case c.Kind != schemas.List && !isScalar(c.Kind):
 			errs = append(errs, fmt.Errorf("column %q is of kind %s, which is no type of a column", c.Name, c.Kind))
 		case c.Date && c.Kind != schemas.Int:
 			errs = append(errs, fmt.Errorf("column %q is a date and must be of kind int", c.Name))
@@ -44,6 +48,11 @@ func validateColumns(cols []Column) error {
 	}
 	return errors.Join(errs...)
 }
+
+func isScalar(k schemas.Kind) bool { return schemas.Bool <= k && k <= schemas.Timestamp }
+
+// listPath are the names within a list's column, as the Parquet format has them.
+var listPath = []string{"list", "element"}
 
 // group is a parquet.Group that keeps the order of its columns.
 type group struct {
@@ -70,8 +79,10 @@ func (f field) Value(reflect.Value) reflect.Value { return reflect.Value{} }
 func schemaOf(cols []Column) *parquet.Schema {
 	g := &group{Group: parquet.Group{}}
 	for _, c := range cols {
-		node, enc := c.node()
-		node = parquet.Encoded(node, enc)
+		node := parquet.Encoded(c.node(c.Kind))
+		if c.Kind == schemas.List {
+			node = parquet.List(parquet.Encoded(c.node(c.Element)))
+		}
 		if c.Nullable {
 			node = parquet.Optional(node)
 		}
@@ -80,8 +91,9 @@ func schemaOf(cols []Column) *parquet.Schema {
 	return parquet.NewSchema("tallystick", g)
 }
 
-func (c *Column) node() (parquet.Node, encoding.Encoding) {
-	switch c.Kind {
+// node returns the leaf of a scalar kind and its encoding.
+func (c *Column) node(k schemas.Kind) (parquet.Node, encoding.Encoding) {
+	switch k {
 	case schemas.Bool:
 		return parquet.Leaf(parquet.BooleanType), &parquet.Plain
 	case schemas.Int:

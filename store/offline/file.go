@@ -101,8 +101,11 @@ func NewWriter(w io.Writer, cols []Column, opt WriterOptions) (*Writer, error) {
 		options = append(options, parquet.KeyValueMetadata(k, v))
 	}
 	for _, c := range cols {
-		if c.Kind == schemas.Double { // bounds of NaN depend on the processor
+		switch { // bounds of NaN depend on the processor
+		case c.Kind == schemas.Double:
 			options = append(options, parquet.SkipPageBounds(c.Name))
+		case c.Element == schemas.Double:
+			options = append(options, parquet.SkipPageBounds(append([]string{c.Name}, listPath...)...))
 		}
 	}
 	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols))}
@@ -118,6 +121,9 @@ func appendColumns(dst []byte, cols []Column) []byte {
 	for _, c := range cols {
 		dst = schemas.StringValue(c.Name).Append(dst)
 		dst = append(dst, byte(c.Kind))
+		if c.Kind == schemas.List {
+			dst = append(dst, byte(c.Element))
+		}
 		dst = schemas.BoolValue(c.Date).Append(dst)
 	}
 	return dst
@@ -165,6 +171,12 @@ func (w *Writer) check(row []schemas.Value) error {
 			return fmt.Errorf("column %q: %d days are beyond the range of dates", c.Name, v.Int())
 		case c.Kind == schemas.String && !utf8.ValidString(v.Text()):
 			return fmt.Errorf("column %q: the text is not UTF-8", c.Name)
+		case c.Kind == schemas.List:
+			for _, x := range v.Elements() {
+				if x.Kind() != c.Element || x.Kind() == schemas.String && !utf8.ValidString(x.Text()) {
+					return fmt.Errorf("column %q is a list of kind %s, the element %v is none or no UTF-8", c.Name, c.Element, x)
+				}
+			}
 		}
 	}
 	return nil
@@ -177,7 +189,11 @@ func (w *Writer) buffer(row []schemas.Value) {
 	out := w.rows[n][:0]
 	for i, v := range row {
 		w.stat(i, v)
-		out = append(out, w.value(i, v))
+		if v.Kind() == schemas.List {
+			out = w.appendList(out, i, v)
+		} else {
+			out = append(out, w.value(i, v))
+		}
 	}
 	w.rows[n] = out
 }
@@ -187,6 +203,25 @@ func (w *Writer) value(i int, v schemas.Value) parquet.Value {
 	if w.cols[i].Nullable && !v.IsNull() {
 		level = 1
 	}
+	return w.scalar(i, v).Level(0, level, i)
+}
+
+// appendList appends the elements of a list, or what stands for an empty one.
+func (w *Writer) appendList(out parquet.Row, i int, v schemas.Value) parquet.Row {
+	level := 0
+	if w.cols[i].Nullable {
+		level = 1
+	}
+	if v.Len() == 0 {
+		return append(out, parquet.Value{}.Level(0, level, i))
+	}
+	for n, x := range v.Elements() {
+		out = append(out, w.scalar(i, x).Level(min(n, 1), level+1, i))
+	}
+	return out
+}
+
+func (w *Writer) scalar(i int, v schemas.Value) parquet.Value {
 	var p parquet.Value
 	switch v.Kind() {
 	case schemas.Bool:
@@ -204,7 +239,7 @@ func (w *Writer) value(i int, v schemas.Value) parquet.Value {
 		w.arena = append(w.arena, v.Text()...)
 		p = parquet.ByteArrayValue(w.arena[at:len(w.arena):len(w.arena)])
 	}
-	return p.Level(0, level, i)
+	return p
 }
 
 // stat counts a value into the column's statistics.
@@ -213,6 +248,7 @@ func (w *Writer) stat(i int, v schemas.Value) {
 	switch {
 	case v.IsNull():
 		s.Nulls++
+	case v.Kind() == schemas.List: // Delta has no bounds for lists
 	case v.Kind() == schemas.Double && math.IsNaN(v.Double()):
 		w.noStats[i] = true
 	case s.Min.IsNull():

@@ -87,7 +87,7 @@ func layoutOf(v *definition.View, name TableName) layout {
 	}
 	cols := append(keys, Column{Name: "boundary", Kind: schemas.Timestamp}, Column{Name: "final", Kind: schemas.Bool})
 	for _, f := range v.Spec.Features {
-		cols = append(cols, Column{Name: f.Name, Kind: f.Kind, Nullable: true}, Column{Name: f.Name + "__status", Kind: schemas.String, Nullable: true})
+		cols = append(cols, Column{Name: f.Name, Kind: f.Kind, Element: f.Element, Nullable: true}, Column{Name: f.Name + "__status", Kind: schemas.String, Nullable: true})
 	}
 	return layout{[]Column{dateColumn, shardColumn}, cols}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"sort"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -123,20 +124,12 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 			return nil, err
 		}
 		if name == Features { // info.Tables must not name features itself
-			versions = copyVersions(versions)
+			versions = maps.Clone(versions)
 		}
 		versions[name] = v
 	}
 	s.w.tidy(ctx, versions[Features] > s.w.base[Features].Version) // what stays is for the next run: the publication stands
 	return versions, nil
-}
-
-func copyVersions(m map[TableName]int64) map[TableName]int64 {
-	out := make(map[TableName]int64, len(m)+1)
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
 }
 
 // id depends on everything that is published.

@@ -147,7 +147,9 @@ func (r *Rows) Close() error {
 // columnReader reads the values of one column.
 type columnReader struct {
 	column  Column
-	leaf    int // among the file's leaf columns
+	leaf    int  // among the file's leaf columns
+	list    bool // its values are elements of lists
+	present int  // the definition level from which there is an element
 	convert func(parquet.Value) (schemas.Value, error)
 	pages   parquet.Pages
 	page    parquet.Page
@@ -161,6 +163,21 @@ func newColumnReader(s *parquet.Schema, fields []parquet.Field, name string, loc
 		if f.Name() != name {
 			continue
 		}
+		if path := listOf(f); path != nil {
+			leaf, ok := s.Lookup(path...)
+			if !ok {
+				return nil, fmt.Errorf("column %q cannot be found", name)
+			}
+			c := &columnReader{leaf: leaf.ColumnIndex, list: true, column: Column{Name: name}, present: leaf.MaxDefinitionLevel}
+			if leaf.Node.Optional() {
+				c.present--
+			}
+			if err := c.typed(leaf.Node.Type(), local); err != nil {
+				return nil, err
+			}
+			c.column.Kind, c.column.Element, c.column.Nullable = schemas.List, c.column.Kind, f.Optional()
+			return c, nil
+		}
 		if !f.Leaf() || f.Repeated() {
 			return nil, &UnsupportedColumnError{Column: name, Type: "nested", Hint: "flatten it or leave it out"}
 		}
@@ -172,6 +189,22 @@ func newColumnReader(s *parquet.Schema, fields []parquet.Field, name string, loc
 		return c, c.typed(f.Type(), local)
 	}
 	return nil, &MissingColumnError{Column: name, Have: fieldNames(fields)}
+}
+
+// listOf returns the path to the elements of a column that is a list of scalars,
+// nil when it is none.
+func listOf(f parquet.Field) []string {
+	if f.Leaf() || f.Type().LogicalType() == nil || len(f.Fields()) != 1 {
+		return nil
+	}
+	if _, list := f.Type().LogicalType().Value.(*format.ListType); !list {
+		return nil
+	}
+	inner := f.Fields()[0]
+	if !inner.Repeated() || inner.Leaf() || len(inner.Fields()) != 1 || !inner.Fields()[0].Leaf() || inner.Fields()[0].Repeated() {
+		return nil
+	}
+	return []string{f.Name(), inner.Name(), inner.Fields()[0].Name()}
 }
 
 func fieldNames(fields []parquet.Field) []string {
@@ -204,17 +237,60 @@ func (c *columnReader) close() error {
 }
 
 func (c *columnReader) next() (schemas.Value, error) {
-	for c.at == c.n {
-		if err := c.fill(); err != nil {
-			return schemas.Value{}, err
-		}
+	if c.list {
+		return c.nextList()
 	}
-	v := c.buf[c.at]
+	v, err := c.peek()
+	if err != nil {
+		return schemas.Value{}, err
+	}
 	c.at++
 	if v.IsNull() {
 		return schemas.Value{}, nil
 	}
 	return c.convert(v)
+}
+
+// peek returns the value at hand.
+func (c *columnReader) peek() (parquet.Value, error) {
+	for c.at == c.n {
+		if err := c.fill(); err != nil {
+			return parquet.Value{}, err
+		}
+	}
+	return c.buf[c.at], nil
+}
+
+// nextList reads the elements up to the next row.
+func (c *columnReader) nextList() (schemas.Value, error) {
+	v, err := c.peek()
+	if err != nil {
+		return schemas.Value{}, err
+	}
+	if v.IsNull() && v.DefinitionLevel() == 0 && c.column.Nullable {
+		c.at++
+		return schemas.Value{}, nil
+	}
+	var list []schemas.Value
+	for {
+		switch {
+		case v.DefinitionLevel() < c.present: // an empty list
+		case v.IsNull():
+			return schemas.Value{}, errors.New("an element of the list is null, which is not read")
+		default:
+			x, err := c.convert(v)
+			if err != nil {
+				return schemas.Value{}, err
+			}
+			list = append(list, x)
+		}
+		c.at++
+		if v, err = c.peek(); err == io.EOF || err == nil && v.RepetitionLevel() == 0 {
+			return schemas.ListValue(list), nil
+		} else if err != nil {
+			return schemas.Value{}, err
+		}
+	}
 }
 
 func (c *columnReader) fill() error {

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"sync"
 
-	"github.com/tallystick/tallystick/spill"
+	"github.com/tallystick/tallystick/store/spill"
 )
 
 // spool sorts rows by key, in a spill.Sorter of one shard.

@@ -162,8 +162,11 @@ func (s *stager) abort() {
 	}
 }
 
-// staged returns where a file of the run waits.
-func (w *ViewWriter) staged(path string) string { return w.staging + "/" + path }
+// staged returns where a file of the run waits: all in one directory, as a
+// replay has thousands of partitions.
+func (w *ViewWriter) staged(path string) string {
+	return w.staging + "/" + strings.ReplaceAll(path, "/", ",")
+}
 
 // overtaken makes ErrConflict of a staged file that is gone: only a run that has
 // published since NewWriter removes what others have staged.

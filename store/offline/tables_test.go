@@ -17,7 +17,7 @@ import (
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/spill"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/rows"

@@ -8,14 +8,19 @@ import (
 	"github.com/tallystick/tallystick/transforms"
 )
 
+// states returns what both sides hold of the entity, part by part.
+func (e *entity) states() (on, off []*transforms.State) {
+	for _, p := range e.parts {
+		on, off = append(on, p.on), append(off, p.off)
+	}
+	return on, off
+}
+
 // values compares the features of an entity at each level's boundary. It returns
 // how many.
 func (r *run) values(e *entity, base *finding) (n int64) {
 	f := &r.frame
-	var on, off []*transforms.State
-	for _, p := range e.parts {
-		on, off = append(on, p.on), append(off, p.off)
-	}
+	on, off := e.states()
 	later, started := schemas.Never, f.validFrom
 	for _, p := range e.parts {
 		later, started = max(later, f.later(p.at)), max(started, f.started(p.at))
@@ -125,10 +130,7 @@ func (r *run) differentValue(k Kind, e *entity, i int, t schemas.Micros, on, off
 // count: the row was written when nothing had been dropped yet.
 func (r *run) table(e *entity, base *finding) (n int64) {
 	f := &r.frame
-	var on, off []*transforms.State
-	for _, p := range e.parts {
-		on, off = append(on, p.on), append(off, p.off)
-	}
+	on, off := e.states()
 	later, started := schemas.Never, f.validFrom
 	for _, p := range f.partitions {
 		at := place{e.shard, p}

@@ -3,6 +3,7 @@ package definition
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,7 +60,7 @@ func (s *Source) write(w *yamlWriter) {
 		w.line(2, "writers: {registry: %s}", quoted(s.writers.Registry))
 	case s.writers.Files != nil:
 		var files []string
-		for _, id := range sortedKeys(s.writers.Files) {
+		for _, id := range slices.Sorted(maps.Keys(s.writers.Files)) {
 			files = append(files, fmt.Sprintf("%d: %s", id, quoted(s.writers.Files[id])))
 		}
 		w.line(2, "writers: {files: {%s}}", strings.Join(files, ", "))
@@ -98,7 +99,7 @@ func (s *Source) write(w *yamlWriter) {
 	}
 	if len(s.History) > 0 {
 		var parts []string
-		for _, p := range sortedKeys(s.History) {
+		for _, p := range slices.Sorted(maps.Keys(s.History)) {
 			parts = append(parts, fmt.Sprintf("%d: %d", p, s.History[p]))
 		}
 		w.line(2, "history: {%s}", strings.Join(parts, ", "))

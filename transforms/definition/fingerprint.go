@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -112,7 +113,7 @@ func (s *Source) rules(add func(string, ...any), projection []int) {
 	for _, r := range s.Expect {
 		add("expect %q", r.Expr.Canonical())
 	}
-	for _, p := range sortedKeys(s.History) {
+	for _, p := range slices.Sorted(maps.Keys(s.History)) {
 		add("history %d %d", p, s.History[p])
 	}
 }
@@ -190,15 +191,6 @@ func stripDocs(v any) {
 			stripDocs(x)
 		}
 	}
-}
-
-func sortedKeys[V any](m map[int32]V) []int32 {
-	keys := make([]int32, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // featureLines describes the features without their names, sorted. A derived

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"errors"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -210,7 +211,7 @@ func (p *parser) writersOf(s *Source, m *Migration) (list []*avro.Schema, comple
 		}
 		return sch
 	}
-	for _, id := range sortedKeys(w.Files) {
+	for _, id := range slices.Sorted(maps.Keys(w.Files)) {
 		if sch := parse(w.Files[id]); sch != nil && m.Matches(id, w.Files[id], sch.FullName()) {
 			list = append(list, sch)
 		}
