@@ -108,7 +108,8 @@ func (v *e2eView) measure(o *oracle.Record, vals []oracle.Val) {
 		o.Inputs, failed[i] = append(o.Inputs, x), !ok
 	}
 	for _, f := range v.cfg.Features {
-		if f.Derived == nil && f.Input >= 0 && failed[f.Input] && o.Pass && (f.Filter < 0 || o.Filters[f.Filter]) {
+		reads := f.Derived == nil && f.Input >= 0 && (failed[f.Input] || f.Agg.ByInput() && failed[f.By])
+		if reads && o.Pass && (f.Filter < 0 || o.Filters[f.Filter]) {
 			o.Invalid = true
 		}
 	}

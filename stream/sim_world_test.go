@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ type shape struct {
 	maxOpen  int
 	lifetime bool
 	shards   int
-	history  int64 // of partition 0
+	history  int64  // of partition 0
+	future   string // max_future; "" = 5m
 }
 
 func (s shape) definition() (*definition.View, error) {
@@ -40,6 +42,7 @@ func (s shape) definition() (*definition.View, error) {
 	if s.history > 0 {
 		id += fmt.Sprintf("    history: {0: %d}\n", s.history)
 	}
+	future := cmp.Or(s.future, "5m")
 	life := ""
 	if s.lifetime {
 		life = "      t: {sum: amt, over: lifetime}\n"
@@ -50,7 +53,7 @@ func (s shape) definition() (*definition.View, error) {
     writers: {files: {1: ev.avsc}}
     event_time: et
     lateness: 1h
-    max_future: 5m
+    max_future: %s
 %sviews:
   v:
     source: ev
@@ -61,7 +64,7 @@ func (s shape) definition() (*definition.View, error) {
       n: {count: "*", over: [30m, 24h]}
       s: {sum: amt, over: [30m, 24h]}
       l: {last: amt, over: 24h}
-%s`, id, s.shards, life)
+%s`, future, id, s.shards, life)
 	return testbed.ParseView(text, evSchema)
 }
 

@@ -66,5 +66,8 @@ func (p *partition) expired(s *shard, entity string, served []byte) bool {
 	} else {
 		return false // for reconcile to find
 	}
-	return clock.AddSat(p.w.retention).AddSat(expireAfter) < s.mark.Clock
+	// An event, or a memory of one, may lie as far ahead of the state's clock as
+	// max_future allows: it too has left retention.
+	after := max(expireAfter, p.w.engine.Spec().MaxFuture)
+	return clock.AddSat(p.w.retention).AddSat(after) < s.mark.Clock
 }

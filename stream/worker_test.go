@@ -372,6 +372,37 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// V4, O3: an event ahead of its clock matters until it has left every window,
+// and so do its state and its id, however far ahead max_future lets it lie.
+func TestSweepLeavesWhatIsAhead(t *testing.T) {
+	const day = int64(86_400_000)
+	b := newBench(t, 1, 1)
+	b.shape.future = "60d"
+	var err error
+	b.view, err = b.shape.definition()
+	b.must(err)
+	b.must(b.compile())
+	ahead := func(offset, ms, et int64, ent string, ok bool) event {
+		return event{kind: 'd', offset: offset, stamp: ms, ent: ent, id: ent, ver: 1, et: et * 1000, ok: ok}
+	}
+	b.logs[0] = []event{ahead(0, 0, 30*day, "a", true), ahead(1, 0, 30*day, "b", false), ahead(2, 0, 0, "c", true),
+		{kind: 't', offset: 3, stamp: 20 * day}, {kind: 't', offset: 4, stamp: 70 * day}}
+	b.opt.UntilEnd, b.opt.SweepEvery, b.opt.IdleEvery = false, time.Second, time.Second
+	b.visible[0] = 4
+	b.start(nil)
+	for _, want := range [][]string{{"\x04\x01a", "\x04\x01b", "\x04\x01c"}, nil} {
+		for range 60 {
+			_, err := b.w.Step(b.Context())
+			b.must(err)
+		}
+		b.must(b.failure)
+		if got := slices.Sorted(maps.Keys(b.store.cells[0][0].states)); !slices.Equal(got, want) {
+			t.Errorf("the store has %q, want %q", got, want)
+		}
+		b.visible[0] = 5
+	}
+}
+
 // S2: a record that stops the pipeline stops it; what came before is written.
 func TestIncompatibleStops(t *testing.T) {
 	b := newBench(t, 1, 1)

@@ -60,7 +60,8 @@ func (s *startFlags) validFrom(ctx context.Context, client *log.Client, v *defin
 var errFirst = errors.New("the first record is read")
 
 // startClock bounds the log clock at a partition's start: the first record's
-// timestamp, with CreateTime plus how far timestamps may lie apart.
+// timestamp, with CreateTime plus how far timestamps may lie apart. Without a
+// record nothing bounds it: Forever.
 func (s *startFlags) startClock(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut, p int32) (schemas.Micros, error) {
 	if s.clock != "" {
 		return parseInstant("--start-clock", s.clock)
@@ -77,8 +78,11 @@ func (s *startFlags) startClock(ctx context.Context, client *log.Client, v *defi
 	if err != nil && !errors.Is(err, errFirst) {
 		return 0, err
 	}
+	if first == schemas.Never {
+		return schemas.Forever, nil
+	}
 	topic, err := client.Describe(ctx, v.Source.Topic)
-	if err != nil || topic.TimestampType == log.LogAppendTime || first == schemas.Never {
+	if err != nil || topic.TimestampType == log.LogAppendTime {
 		return first, err
 	}
 	before, after := topic.TimestampBeforeMaxMs, topic.TimestampAfterMaxMs

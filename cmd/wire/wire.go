@@ -94,7 +94,13 @@ const (
 	HeaderClock     = "tallystick-clock"
 	HeaderEventTime = "tallystick-event-time" // where it has one
 	HeaderKey       = "tallystick-key"        // where it has one
+	HeaderLeftOut   = "tallystick-left-out"   // bytes of key and value, where they are in the log only
 )
+
+// maxQuarantined is how many bytes of a record's key and value a message holds.
+// Producers and topics take messages of up to 1 MB unless they are told to take
+// more; a greater record stands in the log at its position.
+const maxQuarantined = 900_000
 
 // Put appends records and returns once all in-sync replicas hold them.
 func (q *Quarantine) Put(ctx context.Context, qs []stream.Quarantined) error {
@@ -114,7 +120,12 @@ func (q *Quarantine) Put(ctx context.Context, qs []stream.Quarantined) error {
 }
 
 func (q *Quarantine) message(r *stream.Quarantined) log.Message {
-	m := log.Message{Key: fmt.Appendf(nil, "%s/%d/%d", r.At.TopicID, r.At.Partition, r.At.Offset), Value: r.Value}
+	key, value := r.Key, r.Value
+	left := len(key) + len(value)
+	if left > maxQuarantined {
+		key, value = nil, []byte{} // null would be a tombstone
+	}
+	m := log.Message{Key: fmt.Appendf(nil, "%s/%d/%d", r.At.TopicID, r.At.Partition, r.At.Offset), Value: value}
 	add := func(key string, value []byte) { m.Headers = append(m.Headers, log.Header{Key: key, Value: value}) }
 	at := func(t schemas.Micros) []byte { return strconv.AppendInt(nil, int64(t), 10) }
 	add(HeaderView, []byte(q.View))
@@ -128,8 +139,11 @@ func (q *Quarantine) message(r *stream.Quarantined) log.Message {
 	if r.EventTime != schemas.Never {
 		add(HeaderEventTime, at(r.EventTime))
 	}
-	if r.Key != nil {
-		add(HeaderKey, r.Key)
+	if key != nil {
+		add(HeaderKey, key)
+	}
+	if left > maxQuarantined {
+		add(HeaderLeftOut, strconv.AppendInt(nil, int64(left), 10))
 	}
 	return m
 }

@@ -79,6 +79,9 @@ type Config struct {
 // Agg names an aggregation.
 type Agg string
 
+// ByInput tells whether a second input says which event's value is taken.
+func (a Agg) ByInput() bool { return a == "min_by" || a == "max_by" }
+
 // Feature is an aggregation over a window, or a function of earlier features.
 type Feature struct {
 	Agg     Agg

@@ -84,7 +84,7 @@ func aggregate(f Feature, rs []*Record) Result {
 		if f.Input < 0 {
 			vs = append(vs, Val{Kind: Bool})
 		} else if v := r.Inputs[f.Input]; v.Kind != Null {
-			if by := f.Agg == "min_by" || f.Agg == "max_by"; by && r.Inputs[f.By].Kind == Null {
+			if by := f.Agg.ByInput(); by && r.Inputs[f.By].Kind == Null {
 				continue
 			} else if by {
 				bys = append(bys, r.Inputs[f.By])

@@ -268,7 +268,8 @@ func (j *judge) differ(force, r *Record) bool {
 			continue
 		}
 		a, b := counts(force, f), counts(r, f)
-		if a != b || a && f.Input >= 0 && force.Inputs[f.Input] != r.Inputs[f.Input] {
+		if a != b || a && f.Input >= 0 && force.Inputs[f.Input] != r.Inputs[f.Input] ||
+			a && f.Agg.ByInput() && force.Inputs[f.By] != r.Inputs[f.By] {
 			return true
 		}
 	}

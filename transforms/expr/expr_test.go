@@ -168,7 +168,7 @@ func TestRefusals(t *testing.T) { // V12: one clear sentence each
 		{"timestamp(s)", "1:1: timestamp() takes a constant text; write `timestamp(\"2024-01-31T00:00:00Z\")`"},
 		{"timestamp(\"2024\")", "1:1: time \"2024\": "},
 		{"duration(\"5\")", "1:1: \"5\" is not a duration such as 24h, 7d or 1h30m"},
-		{"while", "1:1: `while` is a reserved word"},
+		{".while", "1:1: `while` is a reserved word"},
 		{"a + (\n  s > 1)", "1:1: unknown field `a`"},
 		{"i == 1 &&\n  s > 1", "2:5: cannot compare string with int"},
 		{strings.Repeat("(", 300) + "i" + strings.Repeat(")", 300), ""},
@@ -287,5 +287,55 @@ func BenchmarkEval(b *testing.B) {
 				_, _ = p.Eval(fields)
 			}
 		})
+	}
+}
+
+// V12: CEL reserves words that it gives no meaning; fields may bear them.
+func TestReservedNames(t *testing.T) {
+	var fields Fields
+	for _, w := range []string{"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while",
+		"Namespace", "a.namespace", "package.var", "import[0]", `import["for"].if`, "size(loop)"} {
+		fields = append(fields, Field{Path: w, Type: Type{Kind: schemas.Int}})
+	}
+	values := make([]schemas.Value, len(fields))
+	for i := range fields {
+		values[i] = schemas.IntValue(int64(i))
+	}
+	for _, f := range fields {
+		p, err := Compile(f.Path, fields)
+		if err != nil {
+			t.Errorf("%s: %v", f.Path, err)
+			continue
+		}
+		i, _, _ := fields.Resolve(f.Path)
+		if v, err := p.Eval(values); err != nil || v != values[i] || p.Canonical() != f.Path {
+			t.Errorf("%s: is %v, %v, in its normal form %s", f.Path, v, err, p.Canonical())
+		}
+	}
+	for src, want := range map[string]string{
+		"namespace+Namespace == 'namespace if'.size() // var":                    `namespace + Namespace == "namespace if".size()`,
+		`r'\'.size() + br"\".size() + """ " for """.size() + b'\'var'.size()<if`: `"\\".size() + b"\\".size() + " \" for ".size() + b"'var".size() < if`,
+		"é == 1 || 'é' == 'if' || namespace in [1]":                              "",
+		"'é' == 'if' || namespace in [1] && 1e5 < 0x1f*double(as)":               "",
+		"'é' == 'if' || namespace in [1] && a . namespace != - namespace":        `"é" == "if" || namespace in [1] && a.namespace != -namespace`,
+	} {
+		p, err := Compile(src, fields)
+		switch {
+		case want == "" && err == nil:
+			t.Errorf("%s compiles", src)
+		case want != "" && (err != nil || p.Canonical() != want):
+			t.Errorf("%s: %v, %v", src, p, err)
+		}
+	}
+	for _, src := range []string{"if(1)", "in", "for in", "namespace(loop)", "true.while()", ".if", "'"} {
+		if _, err := Compile(src, fields); err == nil {
+			t.Errorf("%s compiles", src)
+		}
+	}
+	if _, err := Compile("if (1)", fields); err == nil || err.Error() != "1:1: `if` is a reserved word" {
+		t.Errorf("%v", err)
+	}
+	if _, err := Compile("loop + while.x", fields); err == nil || err.Error() != "1:8: unknown field `while.x`; did you mean `while`?" {
+		t.Errorf("%v", err)
 	}
 }

@@ -40,7 +40,11 @@ func parse(src string) (tree *ast.AST, errs Errors) {
 	if err != nil {
 		return nil, one("the expression cannot be parsed: %v", err)
 	}
-	tree, celErrs := p.Parse(common.NewTextSource(src))
+	text, was := masked(src)
+	tree, celErrs := p.Parse(common.NewTextSource(text))
+	if len(was) > 0 && tree != nil {
+		unmask(tree, was)
+	}
 	syntax := false
 	for _, e := range celErrs.GetErrors() {
 		isSyntax := strings.HasPrefix(e.Message, "Syntax error: ")
