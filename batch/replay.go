@@ -45,7 +45,7 @@ type Replay struct {
 	Cut        schemas.TopicCut
 	Parallel   int
 	Memory     int            // bytes that the rows to be sorted may take
-	Disk       int64          // bytes that the spill may take; 0 = unbounded
+	Disk       *spill.Disk    // what the spill may take; nil = no limit
 	SpillDir   string         // for what does not fit; it must exist
 	ValidFrom  schemas.Micros // see Train
 	Tables     Tables         // nil = the rows are counted only
@@ -109,9 +109,9 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	run := &replayRun{Replay: r, engine: engine, books: newBooks(r.View.Source.History), reappear: reappear(&r.View.Spec)}
-	s := newSorter(r.SpillDir, "rows", max(r.Memory/2, 1<<20), r.Disk/2)
+	s := newSorter(r.SpillDir, "rows", max(r.Memory/2, 1<<20), r.Disk)
 	defer s.Close()
-	ids := newSorter(r.SpillDir, "ids", max(r.Memory/2, 1<<20), r.Disk/2)
+	ids := newSorter(r.SpillDir, "ids", max(r.Memory/2, 1<<20), r.Disk)
 	defer ids.Close()
 	if err := run.read(ctx, s, ids); err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 // newSorter returns a sorter that puts rows (transforms.Input.AppendInput) into
 // the order in which they are folded: entity, clock, partition, offset. An
 // entity of any size streams through (B3).
-func newSorter(dir, name string, memory int, disk int64) *spill.Sorter {
+func newSorter(dir, name string, memory int, disk *spill.Disk) *spill.Sorter {
 	return spill.New(spill.Options{Path: filepath.Join(dir, name), Memory: memory, Disk: disk, Compare: compareRows})
 }
 

@@ -71,7 +71,7 @@ func (t *Train) Run(ctx context.Context, labels []Label) (*Answers, error) {
 	for _, rows := range r.asked {
 		sort.SliceStable(rows, func(i, j int) bool { return labels[rows[i]].T < labels[rows[j]].T })
 	}
-	s := newSorter(t.SpillDir, "rows", t.memory(), 0)
+	s := newSorter(t.SpillDir, "rows", t.memory(), nil)
 	defer s.Close()
 	done, err := r.read(ctx, s)
 	if err != nil {
@@ -154,7 +154,7 @@ func (r *trainRun) fold(ctx context.Context, s *spill.Sorter) error {
 			return f.end()
 		})
 	}
-	events := newSorter(r.SpillDir, "events", r.memory(), 0)
+	events := newSorter(r.SpillDir, "events", r.memory(), nil)
 	defer events.Close()
 	if err := eachShard(ctx, trainShards, r.Parallel, func(ctx context.Context, shard int) error {
 		f := &trainFold{r: r, in: r.engine.NewInput(), fresh: r.engine.NewState, shard: shard, events: events}

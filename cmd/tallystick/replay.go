@@ -14,6 +14,7 @@ import (
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/rows"
 )
@@ -167,14 +168,15 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	if err != nil {
 		return nil, err
 	}
-	out, err := r.outputs(ctx, v, dir)
+	disk := spill.NewDisk(int64(r.disk))
+	out, err := r.outputs(ctx, v, dir, disk)
 	if err != nil {
 		return nil, err
 	}
 	defer out.abort(ctx)
 	phase := r.meter.phase("replay "+v.Name, cutRecords(tc))
 	job := &batch.Replay{View: v, Source: source, Log: client, Cut: tc, Parallel: r.parallel, Memory: int(r.memory) / 2,
-		Disk: int64(r.disk) / 2, SpillDir: dir, ValidFrom: from, Progress: phase.done}
+		Disk: disk, SpillDir: dir, ValidFrom: from, Progress: phase.done}
 	out.of(job)
 	report, err := job.Run(ctx)
 	phase.end()
@@ -218,7 +220,7 @@ type outputs struct {
 	file   *offline.QuarantineWriter
 }
 
-func (r *replayFlags) outputs(ctx context.Context, v *definition.View, dir string) (*outputs, error) {
+func (r *replayFlags) outputs(ctx context.Context, v *definition.View, dir string, disk *spill.Disk) (*outputs, error) {
 	o := &outputs{}
 	if r.quarantine != "" {
 		o.file = offline.QuarantineFile(filepath.Join(r.quarantine, v.Name+".parquet"), int(r.memory)/8)
@@ -230,7 +232,7 @@ func (r *replayFlags) outputs(ctx context.Context, v *definition.View, dir strin
 	if err != nil {
 		return nil, usagef("--out: %w", err)
 	}
-	o.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: dir, Memory: int(r.memory) / 2, Disk: int64(r.disk) / 2})
+	o.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: dir, Memory: int(r.memory) / 2, Disk: disk})
 	return o, err
 }
 

@@ -22,7 +22,7 @@ type QuarantineWriter struct {
 // QuarantineFile begins such a file; nothing is at path until Close. What does
 // not fit memory is spilled into a file beside it.
 func QuarantineFile(path string, memory int) *QuarantineWriter {
-	return &QuarantineWriter{path: path, spool: newSpool(path+".spill", memory, 0)}
+	return &QuarantineWriter{path: path, spool: newSpool(path+".spill", memory, nil)}
 }
 
 // Quarantine takes a record.

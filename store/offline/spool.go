@@ -23,7 +23,7 @@ type rowBuffer struct {
 	joined []byte
 }
 
-func newSpool(path string, memory int, disk int64) *spool {
+func newSpool(path string, memory int, disk *spill.Disk) *spool {
 	return &spool{Sorter: spill.New(spill.Options{Path: path, Memory: memory, Disk: disk, Compare: compareKeys})}
 }
 

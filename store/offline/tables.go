@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/rows"
@@ -60,8 +61,8 @@ type RunOptions struct {
 	// SpillDir, which must exist, takes rows that do not fit Memory: in one file,
 	// so it must be the run's own.
 	SpillDir string
-	Memory   int   // bytes for rows to be sorted; 0 = 64 MB
-	Disk     int64 // bytes that may be spilled; 0 = unbounded
+	Memory   int         // bytes for rows to be sorted; 0 = 64 MB
+	Disk     *spill.Disk // what may be spilled; nil = no limit
 }
 
 // ViewWriter takes the rows of one replay. Its four row methods may be called

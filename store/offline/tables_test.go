@@ -389,7 +389,7 @@ func TestNothingPublished(t *testing.T) {
 
 func TestDiskLimit(t *testing.T) {
 	v := testView(t, testDefinition)
-	w, err := openTables(t, t.TempDir(), v).NewWriter(context.Background(), RunOptions{SpillDir: t.TempDir(), Memory: 1, Disk: 1000})
+	w, err := openTables(t, t.TempDir(), v).NewWriter(context.Background(), RunOptions{SpillDir: t.TempDir(), Memory: 1, Disk: spill.NewDisk(1000)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ type Options struct {
 	// from the first such row until Close; its directory must exist.
 	Path   string
 	Memory int   // bytes that rows may take, 192 KiB at least; one row fits in any case
-	Disk   int64 // bytes that the file may take; 0 = unbounded
+	Disk   *Disk // what the file may take; nil = no limit
 	// Compare orders the rows of a shard. It is called by several goroutines.
 	Compare func(a, b []byte) int
 }
@@ -122,8 +122,8 @@ func (s *Sorter) write() {
 
 // reserve returns where in the file n bytes may be written.
 func (s *Sorter) reserve(n int64) (at int64, err error) {
-	if s.o.Disk > 0 && s.size+n > s.o.Disk {
-		return 0, fmt.Errorf("%w: %d bytes, %d are allowed", ErrDisk, s.size+n, s.o.Disk)
+	if err := s.o.Disk.take(n); err != nil {
+		return 0, err
 	}
 	if s.file == nil {
 		if s.file, err = os.Create(s.o.Path); err != nil {
@@ -221,6 +221,7 @@ func (s *Sorter) Close() error {
 	}
 	err := errors.Join(s.file.Close(), os.Remove(s.o.Path))
 	s.file = nil
+	s.o.Disk.give(s.size)
 	if err != nil {
 		return fmt.Errorf("spill: %w", err)
 	}

@@ -25,7 +25,7 @@ func testRow(r *rand.Rand, n int) []byte {
 }
 
 func newTest(t testing.TB, memory int, disk int64) *Sorter {
-	s := New(Options{Path: filepath.Join(t.TempDir(), "rows"), Memory: memory, Disk: disk, Compare: bytes.Compare})
+	s := New(Options{Path: filepath.Join(t.TempDir(), "rows"), Memory: memory, Disk: NewDisk(disk), Compare: bytes.Compare})
 	t.Cleanup(func() { s.Close() })
 	return s
 }
@@ -230,5 +230,35 @@ func benchmark(b *testing.B, s *Sorter) {
 	wg.Wait()
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// B3: sorters of one job share a budget; what a closed one held is free again.
+func TestDiskIsShared(t *testing.T) {
+	const memory = 192 << 10
+	budget := NewDisk(600 << 10)
+	fill := func() (*Sorter, error) {
+		s := New(Options{Path: filepath.Join(t.TempDir(), "rows"), Memory: memory, Disk: budget, Compare: bytes.Compare})
+		t.Cleanup(func() { s.Close() })
+		for range 500 {
+			if err := s.Add(0, make([]byte, 1<<10)); err != nil {
+				return s, err
+			}
+		}
+		return s, s.Shard(t.Context(), 0, func([]byte) error { return nil })
+	}
+	first, err := fill()
+	if err != nil || first.Spilled() == 0 {
+		t.Fatalf("the first sorter spills %d bytes: %v", first.Spilled(), err)
+	}
+	second, err := fill()
+	if !errors.Is(err, ErrDisk) {
+		t.Errorf("B3: the second sorter gets %v, want ErrDisk", err)
+	}
+	if err := errors.Join(first.Close(), second.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fill(); err != nil {
+		t.Errorf("B3: after both are closed: %v", err)
 	}
 }
