@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/expr"
 )
@@ -84,6 +86,9 @@ func checked(def *definition.Definition) (*checkOutput, error) {
 		cv := checkedView{View: v.Name, Source: v.Source.Name, Topic: v.Source.Topic, Fingerprint: v.Fingerprint,
 			Canonical: v.Canonical, StateBytes: cost.StateBytes, OpenBytes: cost.OpenBytes,
 			Warnings: append([]string{}, cost.Warnings...)}
+		if err := offline.CheckView(v); err != nil {
+			cv.Warnings = append(cv.Warnings, "replay --out refuses this view: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
 		for _, f := range v.Spec.Features {
 			cv.Features = append(cv.Features, checkedField{f.Name, f.Type()})
 		}

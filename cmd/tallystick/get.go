@@ -228,7 +228,7 @@ func (g *getFlags) read(ctx context.Context, redis *online.Client, a *asked, key
 			}
 		}
 	}
-	out := &getOutput{AsOf: q.String()}
+	out := &getOutput{Name: a.name, AsOf: q.String()}
 	for _, c := range a.columns {
 		r := answers[c.view].Results[c.feature]
 		out.Features = append(out.Features, gotFeature{c.name, jsonValue(r.Value), r.Status.String()})

@@ -87,6 +87,28 @@ func (x *reconcileRig) reconcile(json bool) (string, int) {
 	return b.String(), code
 }
 
+// R1: where the log clock has left all events behind, the reason is given, and
+// no more ticks are asked for.
+func TestReconcileQuiet(t *testing.T) {
+	x := newReconcileRig(t)
+	x.fill()
+	client, err := log.Open(x.ctx, log.Options{Brokers: x.kafka.ListenAddrs(), Extra: testbed.KafkaOptions()})
+	x.must(err)
+	defer client.Close()
+	for p := range int32(2) {
+		_, err := client.Produce(x.ctx, "ev", p, log.Message{Value: []byte("?"), Timestamp: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)})
+		x.must(err)
+	}
+	s := streamFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}, until: "end", notices: os.Stderr, cache: 1 << 20, pollWait: 20 * time.Millisecond}
+	x.must(s.run(x.ctx, &strings.Builder{}))
+	r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables")}
+	x.must(r.run(x.ctx, &strings.Builder{}))
+	text, code := x.reconcile(false)
+	if code != exitFailed || !strings.Contains(text, "so far before the log clock") || strings.Contains(text, "Append ticks") {
+		t.Errorf("exit %d\n%s", code, text)
+	}
+}
+
 // R1, R2, R3: the command over Kafka, Redis and Parquet: equal, then a state is
 // dropped.
 func TestReconcile(t *testing.T) {
@@ -100,6 +122,13 @@ func TestReconcile(t *testing.T) {
 	text, code := x.reconcile(false)
 	if code != exitOK || !strings.Contains(text, "equal, to the bit: ") || !strings.Contains(text, "ledgers: 6 compared") {
 		t.Fatalf("exit %d\n%s", code, text)
+	}
+	g := getFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}}
+	g.json = true
+	var got strings.Builder
+	x.must(g.run(x.ctx, &got, "v", []string{"ent=e1"}))
+	if !strings.Contains(got.String(), `"name": "v"`) {
+		t.Errorf("get does not name what was asked:\n%s", got.String())
 	}
 	dropped := false
 	for _, k := range x.redis.Keys() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/schemas"
@@ -101,6 +102,14 @@ func replayed(v *definition.View, tc schemas.TopicCut, from schemas.Micros, r *b
 	return out
 }
 
+func examples(ids []batch.BrokenID) string {
+	var list []string
+	for _, id := range ids {
+		list = append(list, id.String())
+	}
+	return strings.Join(list, ", ")
+}
+
 func (o *replayOutput) print(w io.Writer) {
 	for _, v := range o.Views {
 		fmt.Fprintf(w, "view %s (fingerprint %s)\n", v.View, v.Fingerprint)
@@ -116,7 +125,7 @@ func (o *replayOutput) print(w io.Writer) {
 			fmt.Fprintf(w, "  %d ids were forgotten early because of max_open\n", t.SealedEarly)
 		}
 		if b := v.BrokenIDs; b != nil && b.Count > 0 {
-			fmt.Fprintf(w, "  warning: %d ids occur in several partitions or entities, so copies of them are not recognised; for example %v\n", b.Count, b.Examples)
+			fmt.Fprintf(w, "  warning: %d ids occur in several partitions or entities, so copies of them are not recognised; for example %s\n", b.Count, examples(b.Examples))
 		}
 		if v.Boundary != nil {
 			fmt.Fprintf(w, "  closed up to %s; %d entities, %d feature rows, %d tiles, %d open states\n", *v.Boundary, v.Entities, v.Features, v.Tiles, v.States)

@@ -90,6 +90,7 @@ func trainCommand() *cobra.Command {
 
 // asked is what labels are answered with: one view, or those of a service.
 type asked struct {
+	name    string
 	keys    []definition.KeyField
 	views   []*definition.View
 	columns []askedColumn
@@ -111,7 +112,7 @@ func (t *trainFlags) ask(def *definition.Definition) (*asked, error) {
 		if err != nil {
 			return nil, usagef("--view: %w", err)
 		}
-		a := &asked{keys: v.Key(), views: []*definition.View{v}}
+		a := &asked{name: v.Name, keys: v.Key(), views: []*definition.View{v}}
 		for i, n := range v.FeatureNames() {
 			a.columns = append(a.columns, askedColumn{n, 0, i})
 		}
@@ -121,7 +122,7 @@ func (t *trainFlags) ask(def *definition.Definition) (*asked, error) {
 	if err != nil {
 		return nil, usagef("--service: %w", err)
 	}
-	a := &asked{keys: s.Key, views: s.Views()}
+	a := &asked{name: s.Name, keys: s.Key, views: s.Views()}
 	for _, f := range s.Features {
 		for i, v := range a.views {
 			if v == f.View {

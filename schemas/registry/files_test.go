@@ -81,6 +81,12 @@ func TestFromFiles(t *testing.T) {
 	if w, err := f.Writer(context.Background(), 2); err != nil || w.Name != "trip" || w.ID != 2 {
 		t.Errorf("Writer gives %+v, %v", w, err)
 	}
+	if f, err = FromFiles("", map[int]string{1: filepath.Join(dir, "trip.avsc")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Writer(context.Background(), 9); err == nil || !strings.HasPrefix(err.Error(), "unknown schema id 9; known ids: 1;") {
+		t.Errorf("an id that no file has: %v", err)
+	}
 	_, err = FromFiles(dir, map[int]string{1: "none.avsc", 2: "bad.avsc", -1: "trip.avsc"})
 	for _, says := range []string{"none.avsc", "bad.avsc", "-1"} {
 		if err == nil || !strings.Contains(err.Error(), says) {

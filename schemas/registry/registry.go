@@ -37,14 +37,17 @@ var (
 // IDError is a definitive error about one schema id.
 type IDError struct {
 	ID    int
-	Where string // directory or URL asked
+	Where string // directory or URL asked, empty where single files were named
 	Kind  error  // ErrUnknownID or ErrUnusable
 	Cause error  // nil = the Kind says it all
 	Hint  string
 }
 
 func (e *IDError) Error() string {
-	msg := fmt.Sprintf("%v %d in %s", e.Kind, e.ID, e.Where)
+	msg := fmt.Sprintf("%v %d", e.Kind, e.ID)
+	if e.Where != "" {
+		msg += " in " + e.Where
+	}
 	if e.Cause != nil {
 		msg += ": " + e.Cause.Error()
 	}

@@ -3,6 +3,7 @@ package offline
 import (
 	"bufio"
 	"encoding/csv"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -132,6 +133,13 @@ func (t *timeReader) fromText(text string, k schemas.Kind) (schemas.Value, error
 	case schemas.Timestamp:
 		m, err := t.text(text)
 		return schemas.TimestampValue(m), err
+	}
+	if k == schemas.Bytes {
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			return schemas.Value{}, &valueError{fmt.Sprintf("%q is not hexadecimal", short(text)), "write two digits for each byte, as in 00ff"}
+		}
+		return schemas.BytesValue(string(b)), nil
 	}
 	return schemas.Value{}, &valueError{fmt.Sprintf("a %s cannot be written in CSV", k), "use a Parquet file"}
 }

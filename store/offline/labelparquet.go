@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms/expr"
 )
 
 // parquet reads a Parquet file of flat columns.
@@ -89,7 +90,7 @@ func (r *labelReader) retype(c *Column, i int) error {
 func (r *labelReader) value(v schemas.Value, c *Column, i int) (schemas.Value, error) {
 	if v.IsNull() {
 		if i == r.out.TimestampColumn || r.keyOf[i] >= 0 {
-			return v, &valueError{"it is null", fmt.Sprintf("every row needs a %s here", c.Kind)}
+			return v, &valueError{"it is null", fmt.Sprintf("every row needs %s here", expr.Article(c.Kind))}
 		}
 		return v, nil
 	}

@@ -103,6 +103,18 @@ func TestLabelTimes(t *testing.T) {
 	}
 }
 
+// Keys of bytes are written in CSV as `get` takes and prints them.
+func TestLabelBytes(t *testing.T) {
+	opt := LabelOptions{Keys: []definition.KeyField{{Name: "raw", Kind: schemas.Bytes}}, Unit: "s"}
+	l, err := ReadLabels(labelFile(t, "raw.csv", "raw,ts\n00fF,1\n"), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k := l.Keys[0][0]; k.Kind() != schemas.Bytes || k.Text() != "\x00\xff" {
+		t.Errorf("the key is %v", k)
+	}
+}
+
 // Every error names the file, the place and what to do.
 func TestLabelErrors(t *testing.T) {
 	boolKey := []definition.KeyField{{Name: "flag", Kind: schemas.Bool}}
@@ -124,7 +136,7 @@ func TestLabelErrors(t *testing.T) {
 		{"f.csv", "user,shop,ts\na,1\n", LabelOptions{Keys: labelKeys}, "line 2: it has not as many fields"},
 		{"q.csv", "user,shop,ts\na,1,\"x\n", LabelOptions{Keys: labelKeys}, "quotes within quoted fields are doubled"},
 		{"b.csv", "flag,ts\nyes,1\n", LabelOptions{Keys: boolKey, Unit: "s"}, "write true or false"},
-		{"y.csv", "raw,ts\nyes,1\n", LabelOptions{Keys: bytesKey, Unit: "s"}, "use a Parquet file"},
+		{"y.csv", "raw,ts\nyes,1\n", LabelOptions{Keys: bytesKey, Unit: "s"}, `line 2, column raw: "yes" is not hexadecimal`},
 		{"u.csv", "user,shop,ts,c\na,1,1,\xff\n", LabelOptions{Keys: labelKeys, Unit: "s"}, "column c: the text is not UTF-8"},
 		{"w.csv", "user,ts\n", LabelOptions{Unit: "min"}, "must be s, ms or us"},
 		{"z.csv", "user,ts\n", LabelOptions{Zone: "Mars/X"}, "not in the IANA database"},

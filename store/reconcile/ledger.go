@@ -96,6 +96,8 @@ func (r *run) explain() {
 		r.why("the closed windows are out of reach, as one side may have dropped them: replay up to a cut near the position of the online store")
 	case rep.Incomplete > 0:
 		r.why("all closed windows begin at or before %v, where the fold began (K8): wait until later ones have closed", rep.ValidFrom)
+	case rep.OpenTiles == 0 && rep.Tiles == 0:
+		r.why("the newest events lie so far before the log clock that both sides have dropped the tiles: %d values were compared, which alone is no proof. Replay up to a cut nearer to the events, or wait for newer ones to close", rep.Values)
 	default:
 		r.why("no window of an entity is closed: %d tiles are open, everything before %v is closed. Append ticks (`tallystick tick`) or wait for records, then replay up to a later cut", rep.OpenTiles, rep.Boundary)
 	}

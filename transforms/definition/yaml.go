@@ -62,7 +62,18 @@ func (p *parser) root(text []byte) *yaml.Node {
 		p.syntax(err)
 		return nil
 	}
+	p.anchors(doc.Content[0])
 	return doc.Content[0]
+}
+
+// anchors refuses every anchor, also one that nothing refers to.
+func (p *parser) anchors(n *yaml.Node) {
+	if n.Anchor != "" {
+		p.fail(n, "leave out &"+n.Anchor, "anchors are not supported")
+	}
+	for _, c := range n.Content {
+		p.anchors(c)
+	}
 }
 
 func (p *parser) syntax(err error) {
@@ -89,7 +100,7 @@ func (p *parser) syntax(err error) {
 	case strings.Contains(msg, "control characters"), strings.Contains(msg, "UTF-8"):
 		hint = "a definition is a text file; save it as UTF-8"
 	case strings.Contains(msg, "did not find expected"):
-		hint = "check the indentation and closing brackets and quotes of this part"
+		hint = "check the indentation and closing brackets and quotes of this part; within {…} an expression that holds a comma or a bracket stands in quotes"
 	}
 	p.failAt(line, 1, hint, "this is not YAML: %s", msg)
 }
