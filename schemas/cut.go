@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 )
 
 // Cut fixes, before reading, how far each partition is read (K1). It is a file
@@ -34,6 +35,30 @@ type PartitionCut struct {
 	Clock *Micros `json:"clock,omitempty"`
 }
 
+// UnmarshalJSON refuses partitions that are not written as Save writes them: 01
+// would take the place of 1.
+func (t *TopicCut) UnmarshalJSON(b []byte) error {
+	type plain TopicCut
+	raw := struct {
+		*plain
+		Partitions map[string]PartitionCut `json:"partitions"`
+	}{plain: (*plain)(t)}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&raw); err != nil {
+		return err
+	}
+	t.Partitions = make(map[int32]PartitionCut, len(raw.Partitions))
+	for text, p := range raw.Partitions {
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || strconv.FormatInt(n, 10) != text {
+			return fmt.Errorf("partition %q is no number such as 0", text)
+		}
+		t.Partitions[int32(n)] = p
+	}
+	return nil
+}
+
 // PartitionIDs returns the partitions of the topic in ascending order.
 func (t TopicCut) PartitionIDs() []int32 {
 	ids := make([]int32, 0, len(t.Partitions))
@@ -54,6 +79,9 @@ func (c *Cut) Validate() error {
 		if t.TopicID == "" {
 			errs = append(errs, fmt.Errorf("topic %s has no topic_id", name))
 		}
+		if k := t.TimestampType; k != "" && k != "LogAppendTime" && k != "CreateTime" {
+			errs = append(errs, fmt.Errorf("topic %s: timestamp_type %q is neither LogAppendTime nor CreateTime", name, k))
+		}
 		if len(t.Partitions) == 0 {
 			errs = append(errs, fmt.Errorf("topic %s has no partitions", name))
 		}
@@ -73,7 +101,13 @@ func LoadCut(path string) (*Cut, error) {
 		return nil, fmt.Errorf("cut file: %w", err)
 	}
 	var c Cut
-	if err := json.Unmarshal(b, &c); err != nil {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields() // a misspelt key must not be read as one left out
+	err = d.Decode(&c)
+	if err == nil && d.More() {
+		err = errors.New("something follows it")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cut file %s is not a cut: %w; write one with `tallystick cut`", path, jsonFault(b, err))
 	}
 	if err := c.Validate(); err != nil {

@@ -172,7 +172,11 @@ func (v *View) identify(in *Input, fields []schemas.Value) *schemas.Fault {
 func (v *View) inputs(in *Input, fields []schemas.Value) *schemas.Fault {
 	for _, s := range v.slots {
 		if !fields[s].Finite() {
-			return fault(schemas.StageInput, "a field that the view reads is %v", fields[s])
+			name := "a field that the view reads"
+			if s < len(v.spec.Fields) {
+				name = v.spec.Fields[s]
+			}
+			return fault(schemas.StageInput, "%s is %v", name, fields[s])
 		}
 	}
 	ok, err := true, error(nil)

@@ -164,6 +164,7 @@ type Spec struct {
 	Where     *expr.Program // nil = every event
 	Filters   []*expr.Program
 	Inputs    []*expr.Program
+	Fields    []string // paths of the events' fields by slot, for messages; may be nil
 	Features  []Feature
 	Shards    int // of the online store, at least 1
 }

@@ -189,5 +189,8 @@ func Parse(name string, text []byte, readFile func(string) ([]byte, error)) (*De
 	if len(p.errs) > 0 {
 		return nil, p.sortedErrors()
 	}
+	for _, v := range p.def.Views { // the projection is whole only now
+		v.Spec.Fields = v.Source.Paths
+	}
 	return p.def, nil
 }

@@ -171,6 +171,9 @@ func (p *parser) aggregate(v *View, f *feature, what entry, o object) *feature {
 			f.windows = append(f.windows, w)
 		}
 	}
+	if h := o.get("hop"); h != nil && len(f.windows) > 0 && !slices.ContainsFunc(f.windows, func(w window) bool { return w.Kind == transforms.Sliding }) {
+		p.fail(h, "remove it", "calendar windows and lifetime have a hop of 1d")
+	}
 	if sound && f.deflt != nil {
 		f.spec.Default = p.defaultOf(f)
 	}

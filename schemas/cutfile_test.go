@@ -1,0 +1,42 @@
+package schemas
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// K1: a cut file is read as it was written, and nothing that differs from what
+// Save writes passes for less than it says.
+func TestCutFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cut.json")
+	clock := Micros(7)
+	want := &Cut{Topics: map[string]TopicCut{"t": {TopicID: "id", TimestampType: "CreateTime",
+		Partitions: map[int32]PartitionCut{0: {0, 5, &clock}, 11: {3, 3, nil}}}}}
+	if err := want.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := LoadCut(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := got.Topics["t"]
+	if g.TopicID != "id" || g.TimestampType != "CreateTime" || len(g.Partitions) != 2 || *g.Partitions[0].Clock != 7 || g.Partitions[11].End != 3 {
+		t.Errorf("%+v", got)
+	}
+	text, _ := os.ReadFile(path)
+	for from, to := range map[string]string{`"11"`: `"011"`, `"topic_id"`: `"topicid"`, `"end": 5`: `"end": 5, "ende": 6`, `"CreateTime"`: `"created"`,
+		"\n}\n": "\n}\n{}", `"start": 0`: `"start": 9`, `"id"`: `""`} {
+		bad := strings.Replace(string(text), from, to, 1)
+		if bad == string(text) {
+			t.Fatalf("%s is not there", from)
+		}
+		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadCut(path); err == nil || !strings.Contains(err.Error(), "tallystick cut") {
+			t.Errorf("%s instead of %s: %v", to, from, err)
+		}
+	}
+}
