@@ -12,10 +12,18 @@ import (
 
 func checkCommand() *cobra.Command {
 	var c common
+	var schema bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check a definition; print its canonical form, fingerprints and cost",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if schema {
+				text, err := definition.Schema()
+				if err == nil {
+					_, err = cmd.OutOrStdout().Write(text)
+				}
+				return err
+			}
 			def, err := c.load()
 			if err != nil {
 				return err
@@ -33,6 +41,7 @@ func checkCommand() *cobra.Command {
 	}
 	c.definitionFlag(cmd)
 	c.jsonFlag(cmd)
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of definition files, for editors, and check nothing")
 	return cmd
 }
 

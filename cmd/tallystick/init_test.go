@@ -94,6 +94,27 @@ func TestRunShowsEveryOutcome(t *testing.T) {
 	}
 }
 
+// Editors find the schema of what init writes, and of the examples: the one that
+// check --schema prints.
+func TestEditorsFindTheSchema(t *testing.T) {
+	want, _ := tally(t, exitOK, "check", "--schema")
+	for _, file := range []string{initialised(t), "../../examples/orders/tallystick.yaml", "../../examples/flights/tallystick.yaml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, _, _ := strings.Cut(string(text), "\n")
+		path, ok := strings.CutPrefix(line, "# yaml-language-server: $schema=")
+		if !ok {
+			t.Errorf("%s begins with %q", file, line)
+			continue
+		}
+		if have, err := os.ReadFile(filepath.Join(filepath.Dir(file), filepath.FromSlash(path))); err != nil || string(have) != want {
+			t.Errorf("%s: %s is not the schema: %v", file, path, err)
+		}
+	}
+}
+
 // On servers that are named nothing is filled unless --fill asks for it, and
 // then once; a changed definition takes the place of the one that is live (O5).
 func TestRunOnServers(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/tallystick/tallystick/examples/flights"
 	"github.com/tallystick/tallystick/examples/orders"
 	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/transforms/definition"
 )
 
 // definitionFile and tablesDir are where a project has its definition and its
@@ -22,6 +23,9 @@ const (
 	definitionFile = "tallystick.yaml"
 	tablesDir      = "tables"
 )
+
+// schemaInRepository is what the examples tell editors where their schema is.
+const schemaInRepository = "$schema=../../docs/" + definition.SchemaFile
 
 // project is an example that can be unpacked: a definition and its schemas.
 type project struct{ files fs.FS }
@@ -47,11 +51,27 @@ func (p project) read() ([]projectFile, error) {
 		out = append(out, projectFile{name, text})
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	schema, err := definition.Schema()
+	if err != nil {
+		return nil, err
+	}
+	for i := range out { // the schema stands beside the definition, for editors
+		out[i].text = bytes.Replace(out[i].text, []byte(schemaInRepository), []byte("$schema="+definition.SchemaFile), 1)
+	}
+	out = append(out, projectFile{definition.SchemaFile, schema})
 	slices.SortStableFunc(out, func(a, b projectFile) int {
-		last := func(f projectFile) int { return strings.Count(f.path, definitionFile) }
+		last := func(f projectFile) int {
+			if f.path == definitionFile {
+				return 1
+			}
+			return 0
+		}
 		return last(a) - last(b)
 	})
-	return out, err
+	return out, nil
 }
 
 // checkTablesIn refuses a project's directory that cannot be written or cannot
