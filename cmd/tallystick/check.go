@@ -10,39 +10,58 @@ import (
 	"github.com/tallystick/tallystick/transforms/expr"
 )
 
+// checkFlags are the flags of `check`.
+type checkFlags struct {
+	common
+	schema      bool
+	feature, at string
+}
+
 func checkCommand() *cobra.Command {
-	var c common
-	var schema bool
+	var c checkFlags
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check a definition; print its canonical form, fingerprints and cost",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if schema {
-				text, err := definition.Schema()
-				if err == nil {
-					_, err = cmd.OutOrStdout().Write(text)
-				}
-				return err
+			if cmd.Flags().Changed("at") && c.feature == "" {
+				return usagef("--at: it goes with --explain: add that, or leave this out")
 			}
-			def, err := c.load()
-			if err != nil {
-				return err
-			}
-			out, err := checked(def)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return printJSON(cmd.OutOrStdout(), out)
-			}
-			out.print(cmd.OutOrStdout())
-			return nil
+			return c.run(cmd.OutOrStdout())
 		},
 	}
 	c.definitionFlag(cmd)
 	c.jsonFlag(cmd)
-	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of definition files, for editors, and check nothing")
+	f := cmd.Flags()
+	f.BoolVar(&c.schema, "schema", false, "print the JSON Schema of definition files, for editors, and check nothing")
+	f.StringVar(&c.feature, "explain", "", "explain one `FEATURE`, as VIEW.FEATURE or by its name alone: what it computes, looks at and costs")
+	f.StringVar(&c.at, "at", exampleInstant, "with --explain: the `INSTANT` as of which its window is shown")
 	return cmd
+}
+
+func (c *checkFlags) run(w io.Writer) error {
+	if c.schema {
+		text, err := definition.Schema()
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		return err
+	}
+	def, err := c.load()
+	if err != nil {
+		return err
+	}
+	if c.feature != "" {
+		return c.explain(w, def, c.feature, c.at)
+	}
+	out, err := checked(def)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(w, out)
+	}
+	out.print(w)
+	return nil
 }
 
 // checkOutput is what `check --json` prints.
