@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -26,19 +27,21 @@ func checkCommand() *cobra.Command {
 			if cmd.Flags().Changed("at") && c.feature == "" {
 				return usagef("--at: it goes with --explain: add that, or leave this out")
 			}
-			return c.run(cmd.OutOrStdout())
+			return c.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	c.definitionFlag(cmd)
 	c.jsonFlag(cmd)
 	f := cmd.Flags()
+	// Not from the environment: a definition is checked where no Kafka is at hand.
+	f.StringVar(&c.brokers, "brokers", "", "also hold the definition against its topics: Kafka bootstrap address `HOST:PORT`, several with commas between")
 	f.BoolVar(&c.schema, "schema", false, "print the JSON Schema of definition files, for editors, and check nothing")
 	f.StringVar(&c.feature, "explain", "", "explain one `FEATURE`, as VIEW.FEATURE or by its name alone: what it computes, looks at and costs")
 	f.StringVar(&c.at, "at", exampleInstant, "with --explain: the `INSTANT` as of which its window is shown")
 	return cmd
 }
 
-func (c *checkFlags) run(w io.Writer) error {
+func (c *checkFlags) run(ctx context.Context, w, notices io.Writer) error {
 	if c.schema {
 		text, err := definition.Schema()
 		if err == nil {
@@ -57,10 +60,14 @@ func (c *checkFlags) run(w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if out.Warnings, err = c.warnings(ctx, def); err != nil {
+		return err
+	}
 	if c.json {
 		return printJSON(w, out)
 	}
 	out.print(w)
+	printWarnings(notices, out.Warnings)
 	return nil
 }
 
@@ -68,6 +75,8 @@ func (c *checkFlags) run(w io.Writer) error {
 type checkOutput struct {
 	Views    []checkedView    `json:"views"`
 	Services []checkedService `json:"services"`
+	// Warnings tell what will hurt; they leave the exit code alone.
+	Warnings []definition.Warning `json:"warnings"`
 }
 
 type checkedView struct {
@@ -80,7 +89,6 @@ type checkedView struct {
 	Levels      []checkedLevel `json:"levels"`
 	StateBytes  int64          `json:"state_bytes_max"`
 	OpenBytes   int64          `json:"open_bytes_max"`
-	Warnings    []string       `json:"warnings"`
 }
 
 type checkedField struct {
@@ -110,8 +118,7 @@ func checked(def *definition.Definition) (*checkOutput, error) {
 			return nil, err
 		}
 		cv := checkedView{View: v.Name, Source: v.Source.Name, Topic: v.Source.Topic, Fingerprint: v.Fingerprint,
-			Canonical: v.Canonical, StateBytes: cost.StateBytes, OpenBytes: cost.OpenBytes,
-			Warnings: append([]string{}, cost.Warnings...)}
+			Canonical: v.Canonical, StateBytes: cost.StateBytes, OpenBytes: cost.OpenBytes}
 		for _, f := range v.Spec.Features {
 			cv.Features = append(cv.Features, checkedField{f.Name, f.Type()})
 		}
@@ -145,9 +152,6 @@ func (o *checkOutput) print(w io.Writer) {
 			fmt.Fprintf(w, ", ids and open events %d B", v.OpenBytes)
 		}
 		fmt.Fprintln(w)
-		for _, x := range v.Warnings {
-			fmt.Fprintf(w, "# warning: %s\n", x)
-		}
 		fmt.Fprintln(w)
 	}
 	for _, s := range o.Services {

@@ -62,7 +62,9 @@ func edit(t *testing.T, file, from, to string) {
 // at the next run, and both are equal (R1).
 func TestInitAndRun(t *testing.T) {
 	file := initialised(t)
-	tally(t, exitOK, "check", "-f", file)
+	if _, warnings := tally(t, exitOK, "check", "-f", file); warnings != "" {
+		t.Errorf("an example to follow has %s", warnings)
+	}
 	out, notices := tally(t, exitOK, "run", "-f", file)
 	if !strings.Contains(out, "verdict: EQUAL, TO THE BIT") || !strings.Contains(out, "  last_channel_lifetime ") || notices != "" {
 		t.Errorf("%s%s", out, notices)
