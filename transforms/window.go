@@ -57,6 +57,15 @@ func startOf(index int64, hop schemas.Micros) schemas.Micros {
 	}
 }
 
+// Reach returns how far back from t the window can look, in µs: a month counts as
+// 31 days; Forever for lifetime.
+func (w Window) Reach() schemas.Micros {
+	if w.Kind == Lifetime {
+		return schemas.Forever
+	}
+	return w.reach()
+}
+
 // reach returns the length of event time that the window can look back from t,
 // for retention: a month counts as 31 days (V3, V11). With ExcludeCurrent the
 // unit that t lies in stands between t and the window and counts too.

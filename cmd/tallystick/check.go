@@ -1,47 +1,82 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/expr"
 )
 
+// checkFlags are the flags of `check`.
+type checkFlags struct {
+	common
+	schema      bool
+	feature, at string
+}
+
 func checkCommand() *cobra.Command {
-	var c common
+	var c checkFlags
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check a definition; print its canonical form, fingerprints and cost",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			def, err := c.load()
-			if err != nil {
-				return err
+			if cmd.Flags().Changed("at") && c.feature == "" {
+				return usagef("--at: it goes with --explain: add that, or leave this out")
 			}
-			out, err := checked(def)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return printJSON(cmd.OutOrStdout(), out)
-			}
-			out.print(cmd.OutOrStdout())
-			return nil
+			return c.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	c.definitionFlag(cmd)
 	c.jsonFlag(cmd)
+	f := cmd.Flags()
+	// Not from the environment: a definition is checked where no Kafka is at hand.
+	f.StringVar(&c.brokers, "brokers", "", "also hold the definition against its topics: Kafka bootstrap address `HOST:PORT`, several with commas between")
+	f.BoolVar(&c.schema, "schema", false, "print the JSON Schema of definition files, for editors, and check nothing")
+	f.StringVar(&c.feature, "explain", "", "explain one `FEATURE`, as VIEW.FEATURE or by its name alone: what it computes, looks at and costs")
+	f.StringVar(&c.at, "at", exampleInstant, "with --explain: the `INSTANT` as of which its window is shown")
 	return cmd
+}
+
+func (c *checkFlags) run(ctx context.Context, w, notices io.Writer) error {
+	if c.schema {
+		text, err := definition.Schema()
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		return err
+	}
+	def, err := c.load()
+	if err != nil {
+		return err
+	}
+	if c.feature != "" {
+		return c.explain(w, def, c.feature, c.at)
+	}
+	out, err := checked(def)
+	if err != nil {
+		return err
+	}
+	if out.Warnings, err = c.warnings(ctx, def); err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(w, out)
+	}
+	out.print(w)
+	printWarnings(notices, out.Warnings)
+	return nil
 }
 
 // checkOutput is what `check --json` prints.
 type checkOutput struct {
 	Views    []checkedView    `json:"views"`
 	Services []checkedService `json:"services"`
+	// Warnings tell what will hurt; they leave the exit code alone.
+	Warnings []definition.Warning `json:"warnings"`
 }
 
 type checkedView struct {
@@ -54,7 +89,6 @@ type checkedView struct {
 	Levels      []checkedLevel `json:"levels"`
 	StateBytes  int64          `json:"state_bytes_max"`
 	OpenBytes   int64          `json:"open_bytes_max"`
-	Warnings    []string       `json:"warnings"`
 }
 
 type checkedField struct {
@@ -84,11 +118,7 @@ func checked(def *definition.Definition) (*checkOutput, error) {
 			return nil, err
 		}
 		cv := checkedView{View: v.Name, Source: v.Source.Name, Topic: v.Source.Topic, Fingerprint: v.Fingerprint,
-			Canonical: v.Canonical, StateBytes: cost.StateBytes, OpenBytes: cost.OpenBytes,
-			Warnings: append([]string{}, cost.Warnings...)}
-		if err := offline.CheckView(v); err != nil {
-			cv.Warnings = append(cv.Warnings, "replay --out refuses this view: "+strings.ReplaceAll(err.Error(), "\n", "; "))
-		}
+			Canonical: v.Canonical, StateBytes: cost.StateBytes, OpenBytes: cost.OpenBytes}
 		for _, f := range v.Spec.Features {
 			cv.Features = append(cv.Features, checkedField{f.Name, f.Type()})
 		}
@@ -122,9 +152,6 @@ func (o *checkOutput) print(w io.Writer) {
 			fmt.Fprintf(w, ", ids and open events %d B", v.OpenBytes)
 		}
 		fmt.Fprintln(w)
-		for _, x := range v.Warnings {
-			fmt.Fprintf(w, "# warning: %s\n", x)
-		}
 		fmt.Fprintln(w)
 	}
 	for _, s := range o.Services {

@@ -4,90 +4,61 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"github.com/tallystick/tallystick/examples/flights"
 	"github.com/tallystick/tallystick/store/log"
-	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/store/online"
 )
 
-// embeddedLog is a Kafka inside this process that holds the example's topics.
-type embeddedLog struct {
-	cluster *kfake.Cluster
-	client  *log.Client
-	brokers []string
+// servers are the Kafka and the Redis that a loop works with: real ones, or ones
+// inside this process.
+type servers struct {
+	kafka     *kfake.Cluster       // nil = a real one
+	mini      *miniredis.Miniredis // nil = a real one
+	bootstrap []string             // of kafka
+	client    *log.Client
+	redis     *online.Client
 }
 
-// exampleTopics are the topics of examples/flights and their partitions.
-var exampleTopics = map[string]int32{"flights": 4, "weather": 1}
-
-func startEmbeddedLog(ctx context.Context) (*embeddedLog, error) {
+// embedLog starts a Kafka inside this process, without topics.
+func (s *servers) embedLog(ctx context.Context) error {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.WithLogger(kfake.BasicLogger(nil, kfake.LogLevelNone)))
 	if err != nil {
-		return nil, fmt.Errorf("embedded Kafka: %w", err)
+		return fmt.Errorf("embedded Kafka: %w", err)
 	}
-	e := &embeddedLog{cluster: cluster, brokers: cluster.ListenAddrs()}
-	e.client, err = log.Open(ctx, log.Options{Brokers: e.brokers})
+	s.kafka, s.bootstrap = cluster, cluster.ListenAddrs()
+	if s.client, err = log.Open(ctx, log.Options{Brokers: s.bootstrap}); err != nil {
+		return fmt.Errorf("embedded Kafka: %w", err)
+	}
+	return nil
+}
+
+// embedRedis starts a Redis inside this process.
+func (s *servers) embedRedis(ctx context.Context) error {
+	s.mini = miniredis.NewMiniRedis()
+	err := s.mini.StartAddr("127.0.0.1:0")
+	if err == nil {
+		s.redis, err = online.Open(ctx, online.Options{Addrs: []string{s.mini.Addr()}, AllowUnknownPolicy: true})
+	}
 	if err != nil {
-		cluster.Close()
-		return nil, fmt.Errorf("embedded Kafka: %w", err)
+		return fmt.Errorf("embedded Redis: %w", err)
 	}
-	for topic, n := range exampleTopics {
-		if err := e.client.EnsureTopic(ctx, topic, n, nil); err != nil {
-			e.close()
-			return nil, fmt.Errorf("embedded Kafka: %w", err)
-		}
-	}
-	return e, nil
+	return nil
 }
 
-func (e *embeddedLog) close() {
-	e.client.Close()
-	e.cluster.Close()
-}
-
-// produceChunk is how many records are appended at once.
-const produceChunk = 4_000
-
-// fill appends the example's messages in the order of their timestamps; done is
-// told how many were appended. It returns how many there are.
-func (e *embeddedLog) fill(ctx context.Context, done func(n int)) (int, error) {
-	total := 0
-	for topic, source := range map[string]func(func(flights.Message) error) error{"flights": flights.Flights, "weather": flights.Weather} {
-		n, err := e.fillTopic(ctx, topic, source, done)
-		if err != nil {
-			return 0, fmt.Errorf("topic %s: %w", topic, err)
-		}
-		total += n
+// close ends what was opened and started, as far as that came.
+func (s *servers) close() {
+	if s.redis != nil {
+		s.redis.Close()
 	}
-	return total, nil
-}
-
-func (e *embeddedLog) fillTopic(ctx context.Context, topic string, source func(func(flights.Message) error) error, done func(n int)) (int, error) {
-	waiting := make([][]log.Message, exampleTopics[topic])
-	total := 0
-	flush := func(p int) error {
-		if len(waiting[p]) == 0 {
-			return nil
-		}
-		_, err := e.client.Produce(ctx, topic, int32(p), waiting[p]...)
-		total += len(waiting[p])
-		done(len(waiting[p]))
-		waiting[p] = waiting[p][:0]
-		return err
+	if s.mini != nil {
+		s.mini.Close()
 	}
-	err := source(func(m flights.Message) error {
-		p := int(transforms.HashBytes(m.Key) % uint64(len(waiting))) // copies of an id share a partition
-		waiting[p] = append(waiting[p], log.Message{Key: m.Key, Value: m.Value, Timestamp: m.Time})
-		if len(waiting[p]) == produceChunk {
-			return flush(p)
-		}
-		return nil
-	})
-	for p := range waiting {
-		if err == nil {
-			err = flush(p)
-		}
+	if s.client != nil {
+		s.client.Close()
 	}
-	return total, err
+	if s.kafka != nil {
+		s.kafka.Close()
+	}
 }

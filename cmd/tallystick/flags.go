@@ -45,6 +45,8 @@ func notA(e *pflag.InvalidValueError) string {
 	switch e.GetFlag().Value.Type() {
 	case "int", "int32":
 		return "is not a whole number"
+	case "uint64":
+		return "is not a whole number from 0 on"
 	case "intSlice":
 		return "is not a list of whole numbers such as 0,1"
 	case "float64":

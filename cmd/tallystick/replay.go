@@ -120,13 +120,24 @@ func (r *replayFlags) checkInputs(vs []*definition.View) (*schemas.Cut, error) {
 				return nil, err
 			}
 		}
-		if r.out != "" {
-			if _, err := offline.OpenTables(r.out, v); err != nil {
-				return nil, usagef("--out: %w", err)
-			}
-		}
+	}
+	if err := r.checkTables(vs); err != nil {
+		return nil, err
 	}
 	return loadCut("--cut", r.cut, topics(vs))
+}
+
+// checkTables refuses a directory that cannot hold tables of the views.
+func (r *replayFlags) checkTables(vs []*definition.View) error {
+	if r.out == "" {
+		return nil
+	}
+	for _, v := range vs {
+		if _, err := offline.OpenTables(r.out, v); err != nil {
+			return usagef("--out: %w", err)
+		}
+	}
+	return nil
 }
 
 // replay replays every view over the cut and fills in the cut's clocks.

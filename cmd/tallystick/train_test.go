@@ -17,17 +17,19 @@ import (
 )
 
 // flightsLog starts an embedded Kafka with the example's year.
-func flightsLog(t *testing.T) *embeddedLog {
+func flightsLog(t *testing.T) *servers {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	e, err := startEmbeddedLog(ctx)
-	if err != nil {
+	e := &servers{}
+	t.Cleanup(e.close)
+	if err := e.embedLog(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.close)
-	testbed.Inside(t, e.brokers...)
-	if _, err := e.fill(ctx, func(int) {}); err != nil {
+	testbed.Inside(t, e.bootstrap...)
+	from := samples(0, 0)
+	delete(from, "orders")
+	if _, err := createAndFill(ctx, e.client, from, nil, func(int) {}); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -55,7 +57,7 @@ func TestTrainFlights(t *testing.T) {
 		labels := filepath.Join(t.TempDir(), "labels.csv")
 		writeLabels(t, labels, golden)
 		out := filepath.Join(t.TempDir(), "out.parquet")
-		tally(t, exitOK, "train", "-f", "../../examples/flights/tallystick.yaml", "--brokers", strings.Join(e.brokers, ","),
+		tally(t, exitOK, "train", "-f", "../../examples/flights/tallystick.yaml", "--brokers", strings.Join(e.bootstrap, ","),
 			"--service", "departure_model", "--labels", labels, "-o", out, "--knowledge", knowledge)
 		compareTraining(t, knowledge, golden, out)
 	}

@@ -57,7 +57,7 @@ func (v *View) Cost() (Cost, error) {
 	sketches := false
 	for _, hop := range compiled.Hops() {
 		l := LevelCost{Hop: hop, Retention: compiled.Retention(hop), TileBytes: tileBytes}
-		l.Tiles = int64((l.Retention + hop - 1) / hop)
+		l.Tiles = tilesOf(l.Retention, hop)
 		for _, bytes := range v.cells(hop) {
 			l.Cells++
 			l.TileBytes += bytes
@@ -87,26 +87,40 @@ func (v *View) cells(hop schemas.Micros) map[string]int64 {
 	out := map[string]int64{}
 	for i := range v.Spec.Features {
 		f := &v.Spec.Features[i]
-		if f.Derived != nil || f.Window.Hop != hop || f.Aggregation == transforms.Count && f.Input < 0 && f.Filter < 0 {
+		if f.Derived != nil || f.Window.Hop != hop {
 			continue
 		}
-		kind := func(input int) schemas.Kind {
-			if input < 0 {
-				return schemas.Null
-			}
-			return v.Spec.Inputs[input].Type().Kind
+		if name, bytes := v.cell(f); name != "" {
+			out[name] = bytes
 		}
-		name, bytes := cellBytes(f.Aggregation, kind(f.Input))
-		switch f.Aggregation {
-		case transforms.FirstK, transforms.LastK:
-			name, bytes = fmt.Sprint(name, f.K), bytes*int64(f.K)
-		case transforms.MinBy, transforms.MaxBy:
-			name, bytes = fmt.Sprint(name, f.By), bytes+valueBytes(kind(f.By))
-		}
-		out[fmt.Sprintf("%s %d %d", name, f.Input, f.Filter)] = bytes
 	}
 	return out
 }
+
+// cell names the cell that a feature reads in the tiles of its level and tells
+// its size; "" for a bare count, which tiles hold anyhow.
+func (v *View) cell(f *transforms.Feature) (string, int64) {
+	if f.Aggregation == transforms.Count && f.Input < 0 && f.Filter < 0 {
+		return "", 0
+	}
+	kind := func(input int) schemas.Kind {
+		if input < 0 {
+			return schemas.Null
+		}
+		return v.Spec.Inputs[input].Type().Kind
+	}
+	name, bytes := cellBytes(f.Aggregation, kind(f.Input))
+	switch f.Aggregation {
+	case transforms.FirstK, transforms.LastK:
+		name, bytes = fmt.Sprint(name, f.K), bytes*int64(f.K)
+	case transforms.MinBy, transforms.MaxBy:
+		name, bytes = fmt.Sprint(name, f.By), bytes+valueBytes(kind(f.By))
+	}
+	return fmt.Sprintf("%s %d %d", name, f.Input, f.Filter), bytes
+}
+
+// tilesOf is how many tiles of a hop a retention holds.
+func tilesOf(retention, hop schemas.Micros) int64 { return int64((retention + hop - 1) / hop) }
 
 // cellBytes returns what an aggregation keeps and its size: some share a cell.
 func cellBytes(a transforms.Aggregation, k schemas.Kind) (string, int64) {

@@ -19,24 +19,7 @@ func TestDocsExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := strings.Split(string(text), "```yaml")[1:]
-	for _, b := range blocks {
-		kind, body, _ := strings.Cut(b, "\n")
-		body, _, _ = strings.Cut(body, "```")
-		def := body
-		switch strings.TrimSpace(kind) {
-		case "source":
-			def = strings.Replace(base, "    event_time: event_time\n", indent(4, body), 1)
-			if !strings.Contains(body, "event_time:") {
-				def = strings.Replace(base, "    event_time: event_time\n", "    event_time: event_time\n"+indent(4, body), 1)
-			}
-		case "view":
-			def, _, _ = strings.Cut(base, "    source: flights")
-			def += indent(4, body)
-		case "features":
-			def, _, _ = strings.Cut(base, "      n:")
-			def += indent(6, body)
-		}
+	for _, def := range documented(string(text)) {
 		d, err := Parse("docs", []byte(def), read)
 		if err != nil {
 			t.Errorf("%v\nin\n%s", err, def)
@@ -53,6 +36,30 @@ func TestDocsExamples(t *testing.T) {
 			t.Errorf("%s is not described", name)
 		}
 	}
+}
+
+// documented returns the examples of a text, each as a whole definition.
+func documented(text string) (defs []string) {
+	for _, b := range strings.Split(text, "```yaml")[1:] {
+		kind, body, _ := strings.Cut(b, "\n")
+		body, _, _ = strings.Cut(body, "```")
+		def := body
+		switch strings.TrimSpace(kind) {
+		case "source":
+			def = strings.Replace(base, "    event_time: event_time\n", indent(4, body), 1)
+			if !strings.Contains(body, "event_time:") {
+				def = strings.Replace(base, "    event_time: event_time\n", "    event_time: event_time\n"+indent(4, body), 1)
+			}
+		case "view":
+			def, _, _ = strings.Cut(base, "    source: flights")
+			def += indent(4, body)
+		case "features":
+			def, _, _ = strings.Cut(base, "      n:")
+			def += indent(6, body)
+		}
+		defs = append(defs, def)
+	}
+	return defs
 }
 
 func indent(n int, text string) string {

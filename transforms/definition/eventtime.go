@@ -43,7 +43,7 @@ func (p *parser) eventTime(s *Source, e entry, n *yaml.Node) {
 	spec := EventTimeSpec{Fold: "earlier", Gap: "forward"}
 	field, o := n, object{}
 	if n.Kind == yaml.MappingNode {
-		o = p.object(n, "event_time", "field", "zone", "layout", "fold", "gap", "unit")
+		o = p.object(n, "event_time", eventTimeKeys)
 		if field = o.get("field"); field == nil {
 			p.fail(n, "add `field:`", "event_time names no field")
 			return

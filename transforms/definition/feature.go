@@ -34,6 +34,9 @@ var parameters = map[string][]transforms.Aggregation{
 	"by": {transforms.MinBy, transforms.MaxBy},
 }
 
+// notWithExpr are the keys that belong to aggregations.
+var notWithExpr = []string{"over", "where", "hop", "k", "q", "by"}
+
 func (p *parser) features(v *View, n *yaml.Node) {
 	entries := p.mapping(n, "features")
 	if len(entries) == 0 && n.Kind == yaml.MappingNode {
@@ -82,9 +85,8 @@ func (f *feature) names() []string {
 }
 
 func (p *parser) feature(v *View, e entry) *feature {
-	keys := append(transforms.AggregationNames(), "expr", "over", "where", "default", "hop", "k", "q", "by", "description")
 	before := len(p.errs)
-	o := p.object(e.value, "feature "+e.key, keys...)
+	o := p.object(e.value, "feature "+e.key, featureKeys)
 	f := &feature{name: e.key, at: e.at, deflt: o.get("default")}
 	f.spec.Input, f.spec.Filter = -1, -1
 	var whats []entry
@@ -112,7 +114,7 @@ func (p *parser) feature(v *View, e entry) *feature {
 }
 
 func (p *parser) derivedFeature(f *feature, n *yaml.Node, o object) *feature {
-	for _, key := range []string{"over", "where", "hop", "k", "q", "by"} {
+	for _, key := range notWithExpr {
 		if x := o.byKey[key]; x.at != nil {
 			p.fail(x.at, "give it to the features that the expression reads", "`%s` does not go with expr", key)
 		}

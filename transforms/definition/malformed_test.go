@@ -36,25 +36,14 @@ func TestMalformed(t *testing.T) {
 	var out []string
 	cases := strings.Split(strings.TrimSpace(string(text)), "\n\n")
 	for _, c := range cases {
-		spec, want, _ := strings.Cut(c, "\n----\n")
-		comment, body, _ := strings.Cut(spec, "\n")
-		old, with, ok := strings.Cut(body, "\n=>\n")
-		if !ok {
-			t.Fatalf("not a case: %q", c)
-		}
-		def := with
-		if old != "*" {
-			if !strings.Contains(base, old+"\n") {
-				t.Fatalf("%s: base has no line %q", comment, old)
-			}
-			def = strings.Replace(base, old+"\n", with+"\n", 1)
-		}
+		spec, _, _ := strings.Cut(c, "\n----\n")
+		def, want := malformed(t, c)
 		got := "it is accepted"
-		if _, err := Parse("f.yaml", []byte(unescape(def)), read); err != nil {
+		if _, err := Parse("f.yaml", []byte(def), read); err != nil {
 			got = strings.TrimSpace(err.Error())
 		}
 		if got != want && !*rewrite || got == "it is accepted" {
-			t.Errorf("%s\n%s\n got: %s\nwant: %s", comment, with, got, want)
+			t.Errorf("%s\n got: %s\nwant: %s", spec, got, want)
 		}
 		out = append(out, spec+"\n----\n"+got)
 	}
@@ -66,6 +55,24 @@ func TestMalformed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// malformed returns the definition of a case and the messages that it is to give.
+func malformed(t *testing.T, c string) (def, want string) {
+	t.Helper()
+	spec, want, _ := strings.Cut(c, "\n----\n")
+	comment, body, _ := strings.Cut(spec, "\n")
+	old, with, ok := strings.Cut(body, "\n=>\n")
+	if !ok {
+		t.Fatalf("not a case: %q", c)
+	}
+	if def = with; old != "*" {
+		if !strings.Contains(base, old+"\n") {
+			t.Fatalf("%s: base has no line %q", comment, old)
+		}
+		def = strings.Replace(base, old+"\n", with+"\n", 1)
+	}
+	return unescape(def), want
 }
 
 // unescape spells what a line-based file cannot hold.

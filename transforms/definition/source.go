@@ -27,7 +27,7 @@ func (p *parser) parse(text []byte) {
 	if root == nil {
 		return
 	}
-	top := p.object(root, "the definition", "sources", "views", "services")
+	top := p.object(root, "the definition", definitionKeys)
 	if root.Kind != yaml.MappingNode {
 		return
 	}
@@ -64,8 +64,7 @@ func (p *parser) parse(text []byte) {
 func (p *parser) source(e entry) *Source {
 	s := &Source{Name: e.key, Topic: e.key, Incompatible: Stop, Lateness: defaultLateness, MaxFuture: defaultMaxFuture,
 		MaxOpen: defaultMaxOpen, slots: map[string]int{}}
-	o := p.object(e.value, "source "+e.key, "topic", "schema", "writers", "migrate", "accept_defaults", "incompatible",
-		"event_time", "id", "version", "lateness", "max_future", "max_open", "expect", "history", "history_lateness", "close_idle", "kind", "description")
+	o := p.object(e.value, "source "+e.key, sourceKeys)
 	p.sourceScalars(s, o)
 	p.schema(s, e, o)
 	p.writers(s, o)
@@ -207,7 +206,7 @@ func (p *parser) writers(s *Source, o object) {
 	s.writers = WritersSpec{Directory: filepath.ToSlash(filepath.Dir(s.schemaRef))}
 	n := o.get("writers")
 	if n != nil {
-		w := p.object(n, "writers", "registry", "directory", "files")
+		w := p.object(n, "writers", writersKeys)
 		if len(w.entries) != 1 {
 			p.fail(n, "write one of registry, directory, files", "writers must name one place that schemas come from")
 			return

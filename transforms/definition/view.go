@@ -17,7 +17,7 @@ const maxFeatures = 2_000
 
 func (p *parser) view(e entry) *View {
 	v := &View{Name: e.key, Snapshots: schemas.Day}
-	o := p.object(e.value, "view "+e.key, "source", "description", "entity", "where", "snapshots", "shards", "features")
+	o := p.object(e.value, "view "+e.key, viewKeys)
 	s := p.viewSource(v, e, o)
 	v.Source = s
 	if n := o.get("description"); n != nil {
@@ -96,7 +96,7 @@ func (p *parser) entity(v *View, n *yaml.Node) {
 func (p *parser) keyField(v *View, e entry) {
 	typ, input, what := e.value, e.at, "field"
 	if e.value.Kind == yaml.MappingNode {
-		o := p.object(e.value, "key field "+e.key, "type", "field", "expr")
+		o := p.object(e.value, "key field "+e.key, keyFieldKeys)
 		if typ = o.get("type"); typ == nil {
 			p.fail(e.value, "add `type: string`", "key field %s has no type", e.key)
 			return

@@ -92,7 +92,7 @@ func hopFor(length schemas.Micros) string {
 
 func (p *parser) windowObject(n, hop *yaml.Node) (window, bool) {
 	w := window{at: n}
-	o := p.object(n, "a window", "days", "weeks", "months", "exclude_current", "window", "hop")
+	o := p.object(n, "a window", windowKeys)
 	if x := o.get("window"); x != nil {
 		for _, key := range []string{"days", "weeks", "months", "exclude_current"} {
 			if y := o.byKey[key]; y.at != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -153,15 +154,11 @@ type object struct {
 func (o object) get(key string) *yaml.Node { return o.byKey[key].value }
 
 // object reads a mapping that may only have these keys.
-func (p *parser) object(n *yaml.Node, what string, keys ...string) object {
+func (p *parser) object(n *yaml.Node, what string, known keys) object {
 	o := object{byKey: map[string]entry{}}
 	for _, e := range p.mapping(n, what) {
-		known := false
-		for _, k := range keys {
-			known = known || k == e.key
-		}
-		if !known {
-			p.fail(e.at, keyHint(e.key, keys), "unknown key `%s` in %s", e.key, what)
+		if names := known.names(); !slices.Contains(names, e.key) {
+			p.fail(e.at, keyHint(e.key, names), "unknown key `%s` in %s", e.key, what)
 			continue
 		}
 		o.entries = append(o.entries, e)
