@@ -69,6 +69,9 @@ func TestInitAndRun(t *testing.T) {
 	if !strings.Contains(out, "verdict: EQUAL, TO THE BIT") || !strings.Contains(out, "  last_channel_lifetime ") || notices != "" {
 		t.Errorf("%s%s", out, notices)
 	}
+	if page, err := os.ReadFile(filepath.Join(filepath.Dir(file), tablesDir, "report.html")); err != nil || strings.Count(string(page), "Equal, to the bit") != 2 {
+		t.Errorf("the report does not say of both views that they are equal: %v", err)
+	}
 	edit(t, file, "{count: coupon, over: 7d}", "{count: coupon, over: [7d, 1h]}")
 	out, _ = tally(t, exitOK, "run", "-f", file, "--events", "3000", "--seed", "7")
 	if !strings.Contains(out, "verdict: EQUAL, TO THE BIT") || !strings.Contains(out, "  with_coupon_1h ") || !strings.Contains(out, "read 3000 =") {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -92,15 +93,20 @@ func (l *loop) judge(ctx context.Context) (*reconcileOutput, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reconcile: %w", err)
 	}
+	page := filepath.Join(l.out, "report.html")
+	if err := writeFile(page, func(w io.Writer) error { return reconcile.WriteHTML(w, out.Views) }); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
 	fmt.Fprintln(l.w)
 	if out.Verdict != reconcile.Equal {
 		out.print(l.w)
+		fmt.Fprintf(l.w, "report: %s\n", page)
 		return out, out.outcome()
 	}
 	for _, v := range out.Views {
 		fmt.Fprintf(l.w, "%-12s equal, to the bit: %d tiles, %d values of %d entities, %d ledgers; %d tiles are still open\n",
 			v.View, v.Tiles, v.Values, v.Compared, v.Ledgers.Compared, v.OpenTiles)
 	}
-	fmt.Fprintf(l.w, "verdict: EQUAL, TO THE BIT (%.1f s)\n", time.Since(begin).Seconds())
+	fmt.Fprintf(l.w, "verdict: EQUAL, TO THE BIT (%.1f s), in detail in %s\n", time.Since(begin).Seconds(), page)
 	return out, nil
 }

@@ -45,6 +45,8 @@ func (l *limits) add(cmd *cobra.Command) {
 	cmd.Flags().Var(&l.memory, "memory", "`SIZE` of the memory that holds rows to be sorted; the rest is spilled")
 	cmd.Flags().IntVar(&l.parallel, "parallel", runtime.GOMAXPROCS(0), "work on `N` partitions and shards at once")
 	cmd.Flags().StringVar(&l.spill, "spill-dir", os.TempDir(), "`DIR` where rows are spilled that do not fit into memory")
+	cmd.Flags().Lookup("parallel").DefValue = "one per processor" // help says the same on every machine
+	cmd.Flags().Lookup("spill-dir").DefValue = "the system's"
 }
 
 // check refuses limits that are none.

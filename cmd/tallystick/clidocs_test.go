@@ -1,0 +1,40 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+var rewriteDocs = flag.Bool("rewrite-docs", false, "rewrite docs/cli.md")
+
+// docs/cli.md is what every command says of itself.
+func TestCLIDocs(t *testing.T) {
+	for _, env := range os.Environ() {
+		if name, _, _ := strings.Cut(env, "="); strings.HasPrefix(name, "TALLYSTICK_") {
+			t.Setenv(name, "") // they are defaults of flags
+		}
+	}
+	var b strings.Builder
+	b.WriteString("# The command line\n\nWritten by `go test ./cmd/tallystick -run CLIDocs -rewrite-docs`.\n\n" +
+		"Exit codes: 0 done, 1 failed, 2 the command line or an input file is not sound, 3 `reconcile` finds the stores different, 4 so many values diverge that its alert fires. " +
+		"With `--json` a command prints one JSON object to standard output. Progress and warnings go to standard error.\n")
+	for _, c := range newRoot().Commands() {
+		if !c.IsAvailableCommand() || c.Name() == "help" || c.Name() == "completion" {
+			continue
+		}
+		out, _ := tally(t, exitOK, c.Name(), "--help")
+		fmt.Fprintf(&b, "\n## %s\n\n```\n%s\n```\n", c.Name(), strings.TrimSpace(out))
+	}
+	const path = "../../docs/cli.md"
+	if *rewriteDocs {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != b.String() {
+		t.Errorf("%s is not what the commands say; rewrite it with -rewrite-docs (%v)", path, err)
+	}
+}
