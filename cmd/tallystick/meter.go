@@ -11,6 +11,19 @@ import (
 	"golang.org/x/term"
 )
 
+// serial is a writer that takes one write at a time.
+type serial struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (s *serial) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(b)
+}
+
 // meter shows how far a command has come: a line that is redrawn on a terminal,
 // a line now and then elsewhere. Phases that end at once show nothing.
 type meter struct {
@@ -19,7 +32,11 @@ type meter struct {
 }
 
 func newMeter(w io.Writer) *meter {
-	f, ok := w.(*os.File)
+	under := w
+	if s, ok := w.(*serial); ok {
+		under = s.w
+	}
+	f, ok := under.(*os.File)
 	return &meter{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
 }
 

@@ -46,6 +46,7 @@ func usagef(format string, a ...any) error { return usage(fmt.Errorf(format, a..
 
 // run is the whole program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	stderr = &serial{w: stderr} // the workers of several views and the meter write to it at once
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
