@@ -23,10 +23,18 @@ import (
 // demo runs the whole loop inside this process: Kafka and Redis are embedded.
 type demo struct {
 	loop
-	dir   string
-	kills int
+	dir  string
+	done demoOutput
 	// boundary is the closed one of the view that is sabotaged.
 	boundary schemas.Micros
+}
+
+// demoOutput is what `demo --json` prints.
+type demoOutput struct {
+	Kills     int              `json:"kills"`
+	Replay    *replayOutput    `json:"replay"`
+	Reconcile *reconcileOutput `json:"reconcile"`
+	Damaged   *reconcileOutput `json:"reconcile_damaged"` // with one value corrupted and one tile dropped
 }
 
 func demoCommand() *cobra.Command {
@@ -36,10 +44,19 @@ func demoCommand() *cobra.Command {
 		Short: "A year of flights through both stores, embedded, and the verdict",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.w, d.meter = cmd.OutOrStdout(), newMeter(cmd.ErrOrStderr())
-			return d.run(cmd.Context())
+			text := d.w
+			if d.json {
+				d.w = io.Discard
+			}
+			err := d.run(cmd.Context())
+			if d.json && err == nil {
+				err = printJSON(text, &d.done)
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&d.dir, "dir", "tallystick-demo", "directory `DIR` for the definition and the Parquet tables")
+	cmd.Flags().BoolVar(&d.json, "json", false, "print one JSON object instead of text")
 	return cmd
 }
 
@@ -130,10 +147,11 @@ func (d *demo) both(ctx context.Context) error {
 	if err := d.stream(ctx, cut); err != nil {
 		return err
 	}
-	if _, err := d.replay(ctx, cut); err != nil {
+	if d.done.Replay, err = d.replay(ctx, cut); err != nil {
 		return err
 	}
 	out, err := d.judge(ctx)
+	d.done.Reconcile = out
 	if err != nil {
 		return errors.Join(errors.New("the stores should be equal"), err)
 	}
@@ -151,14 +169,14 @@ func (d *demo) stream(ctx context.Context, cut *schemas.Cut) error {
 		left.Store(writes)
 		err := d.follow(ctx, cut, p, func(st *online.Store) stream.Sink { return mortal{st, left} })
 		if errors.Is(err, errKilled) {
-			d.kills++
+			d.done.Kills++
 			continue
 		}
 		if err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(d.w, "Redis    the features of %d views, kept by the stream worker, killed %d times on the way (%.1f s)\n", len(d.vs), d.kills, p.took().Seconds())
+	fmt.Fprintf(d.w, "Redis    the features of %d views, kept by the stream worker, killed %d times on the way (%.1f s)\n", len(d.vs), d.done.Kills, p.took().Seconds())
 	return nil
 }
 
@@ -174,6 +192,7 @@ func (d *demo) damage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.done.Damaged = out
 	found := map[reconcile.Cause]bool{}
 	for _, x := range out.Views[0].Listed {
 		if x.Kind != reconcile.TileKind {
