@@ -19,6 +19,11 @@ type orderKey struct {
 	offset    int64
 }
 
+// set leaves by null, as it is but while a cell that goes by it is added to.
+func (a *orderKey) set(eventTime schemas.Micros, version int64, partition int32, offset int64) {
+	a.eventTime, a.version, a.partition, a.offset = eventTime, version, partition, offset
+}
+
 func (a *orderKey) less(b *orderKey) bool {
 	if !a.by.IsNull() {
 		if c := a.by.Compare(b.by); c != 0 {

@@ -121,7 +121,7 @@ func (v *View) readHeld(s *State, h *held, in *Input) *Input {
 	if !v.parseRow(h.row, in) {
 		panic("transforms: a row in memory does not decode")
 	}
-	in.order = orderKey{eventTime: h.eventTime, version: h.version, partition: s.partition, offset: h.offset}
+	in.order.set(h.eventTime, h.version, s.partition, h.offset)
 	return in
 }
 

@@ -177,7 +177,7 @@ func (v *View) takeOut(s *State, d *identity) {
 // place enters an accepted event: pending while it lies ahead of the clock,
 // open while it can be replaced, else sealed (V4, V7).
 func (v *View) place(s *State, in *Input, d *identity) {
-	in.order = orderKey{eventTime: in.EventTime, version: in.Version, partition: s.partition, offset: in.Offset}
+	in.order.set(in.EventTime, in.Version, s.partition, in.Offset)
 	ahead := in.EventTime > in.Clock || s.strict && in.EventTime == in.Clock
 	if !ahead && v.spec.Identity != ByVersion {
 		v.touch(s, in.EventTime)
@@ -296,7 +296,7 @@ func (v *View) touch(s *State, t schemas.Micros) {
 // partitions; Value may be asked at any t beyond the event times entered.
 func (v *View) Accept(s *State, in *Input) {
 	v.drop(s, in.EventTime)
-	in.order = orderKey{eventTime: in.EventTime, version: in.Version, partition: in.Partition, offset: in.Offset}
+	in.order.set(in.EventTime, in.Version, in.Partition, in.Offset)
 	v.seal(s, in)
 	s.last, s.clock = in.Offset, in.EventTime
 }
