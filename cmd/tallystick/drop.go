@@ -53,7 +53,7 @@ func dropCommand() *cobra.Command {
 				return err
 			}
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"view": v.Name, "fingerprint": v.Fingerprint, "keys": keys})
+				return printJSON(cmd.OutOrStdout(), dropOutput{v.Name, v.Fingerprint, keys})
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "view %s: %d keys of fingerprint %s removed\n", v.Name, keys, v.Fingerprint)
 			return nil
@@ -64,4 +64,11 @@ func dropCommand() *cobra.Command {
 	r.add(cmd)
 	cmd.Flags().BoolVar(&live, "live", false, "also when readers use them")
 	return cmd
+}
+
+// dropOutput is what `drop --json` prints.
+type dropOutput struct {
+	View        string `json:"view"`
+	Fingerprint string `json:"fingerprint"`
+	Keys        int64  `json:"keys"`
 }

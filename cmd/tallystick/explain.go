@@ -22,8 +22,8 @@ type explained struct {
 	Computes   string       `json:"computes"`
 	Window     string       `json:"window,omitempty"`
 	At         string       `json:"at"`
-	From       *string      `json:"from"` // of event time, inclusive; null = the beginning
-	To         string       `json:"to"`   // exclusive
+	From       *string      `json:"from" jsonschema:"nullable"` // of event time, inclusive; null = the beginning
+	To         string       `json:"to"`                         // exclusive
 	Level      string       `json:"level"`
 	Retention  string       `json:"retention"`
 	Tiles      int64        `json:"tiles_max"`

@@ -194,15 +194,15 @@ type gotFeature struct {
 // gotView says how fresh a view's answer is.
 type gotView struct {
 	View      string        `json:"view"`
-	Newest    *string       `json:"newest_event_time"`
-	Clock     *string       `json:"clock"` // the least of the partitions
+	Newest    *string       `json:"newest_event_time" jsonschema:"nullable"`
+	Clock     *string       `json:"clock" jsonschema:"nullable"` // the least of the partitions
 	Positions []gotPosition `json:"positions"`
 }
 
 type gotPosition struct {
 	Partition     int32   `json:"partition"`
 	Next          int64   `json:"next"`
-	Clock         *string `json:"clock"`
+	Clock         *string `json:"clock" jsonschema:"nullable"`
 	Bootstrapping bool    `json:"bootstrapping,omitempty"`
 }
 

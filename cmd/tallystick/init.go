@@ -51,7 +51,7 @@ func initialise(w io.Writer, p project, dir string, asJSON bool) error {
 	}
 	file := filepath.Join(dir, definitionFile)
 	if asJSON {
-		return printJSON(w, map[string]any{"directory": dir, "definition": file})
+		return printJSON(w, initOutput{dir, file})
 	}
 	fmt.Fprintf(w, "%s holds\n%s\nSee its features in both stores, compared:\n  tallystick run -f %s\n", dir, files, file)
 	return nil
@@ -72,4 +72,10 @@ func checkNew(dir string) error {
 		return usagef("init: %s is not empty, %s is in it: name a new directory", dir, entries[0].Name())
 	}
 	return nil
+}
+
+// initOutput is what `init --json` prints.
+type initOutput struct {
+	Directory  string `json:"directory"`
+	Definition string `json:"definition"`
 }

@@ -22,8 +22,8 @@ type replayOutput struct {
 type replayedView struct {
 	View        string              `json:"view"`
 	Fingerprint string              `json:"fingerprint"`
-	Boundary    *string             `json:"closed_boundary"` // null while a partition is empty
-	ValidFrom   *string             `json:"valid_from"`      // null when the log begins at offset 0
+	Boundary    *string             `json:"closed_boundary" jsonschema:"nullable"` // null while a partition is empty
+	ValidFrom   *string             `json:"valid_from" jsonschema:"nullable"`      // null when the log begins at offset 0
 	Partitions  []replayedPartition `json:"partitions"`
 	Total       ledgerOutput        `json:"total"`
 	Days        []replayedDay       `json:"days"`
@@ -39,14 +39,14 @@ type replayedPartition struct {
 	Partition int32        `json:"partition"`
 	Start     int64        `json:"start"`
 	End       int64        `json:"end"`
-	Clock     *string      `json:"clock"` // RFC 3339, null when empty
+	Clock     *string      `json:"clock" jsonschema:"nullable"` // RFC 3339, null when empty
 	Ticks     int64        `json:"ticks"`
 	Ledger    ledgerOutput `json:"ledger"`
 }
 
 type replayedDay struct {
 	Partition int32        `json:"partition"`
-	Day       *string      `json:"day"` // of event time, UTC; null for records without one
+	Day       *string      `json:"day" jsonschema:"nullable"` // of event time, UTC; null for records without one
 	Ledger    ledgerOutput `json:"ledger"`
 }
 

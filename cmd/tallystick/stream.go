@@ -330,7 +330,7 @@ type streamedView struct {
 type streamedPartition struct {
 	Partition int32        `json:"partition"`
 	Next      int64        `json:"next"` // the least position of its shards
-	Clock     *string      `json:"clock"`
+	Clock     *string      `json:"clock" jsonschema:"nullable"`
 	Ledger    ledgerOutput `json:"ledger"`
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
 )
 
@@ -53,7 +54,7 @@ func tickCommand() *cobra.Command {
 				return err
 			}
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"topic": src.Topic, "ticks": ticks})
+				return printJSON(cmd.OutOrStdout(), tickOutput{src.Topic, ticks})
 			}
 			for _, p := range ticks {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: tick at %v\n", src.Topic, p)
@@ -65,4 +66,10 @@ func tickCommand() *cobra.Command {
 	cmd.Flags().StringVar(&name, "source", "", "append to the topic of the source `NAME` (default: the only one there is)")
 	cmd.Flags().IntSliceVar(&partitions, "partition", nil, "only the partition `N`, several with commas between (default: all)")
 	return cmd
+}
+
+// tickOutput is what `tick --json` prints.
+type tickOutput struct {
+	Topic string             `json:"topic"`
+	Ticks []schemas.Position `json:"ticks"`
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,6 +44,9 @@ func tally(t *testing.T, wantCode int, args ...string) (stdout, stderr string) {
 	var out, errs bytes.Buffer
 	if code := run(ctx, args, &out, &errs); code != wantCode {
 		t.Fatalf("tallystick %s: exit %d, want %d\n%s%s", strings.Join(args, " "), code, wantCode, &out, &errs)
+	}
+	if slices.Contains(args, "--json") && wantCode != exitUsage && wantCode != exitFailed {
+		checkPrinted(t, args, out.String())
 	}
 	return out.String(), errs.String()
 }
