@@ -73,7 +73,7 @@ var mayImport = map[string]string{
 	"store/offline":   "schemas store/spill transforms store/offline",
 	"store/reconcile": "schemas transforms store/reconcile",
 	"examples":        "",
-	"cmd":             "schemas transforms stream batch store/log store/online store/offline store/reconcile store/spill examples cmd",
+	"cmd":             "schemas transforms stream batch store/spill store/log store/online store/offline store/reconcile examples cmd",
 	"integration":     "schemas transforms integration",
 }
 

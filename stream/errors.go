@@ -10,6 +10,7 @@ import (
 // Commands that heal, as messages name them.
 const (
 	rebuildHint = "`tallystick stream --rebuild` folds it anew from the log's start"
+	dropHint    = "remove the view's states with `tallystick drop`, then `tallystick stream` folds it anew"
 	adoptHint   = "the states cannot be continued: remove them with `tallystick drop`, then `tallystick stream` folds the view anew from a log that begins at offset 0"
 )
 
@@ -39,6 +40,16 @@ type TopicChangedError struct {
 func (e *TopicChangedError) Error() string {
 	return fmt.Sprintf("partition %d: the markers speak of topic id %s, the topic's is %s: it was deleted and created again, and what was not yet read of the old one is lost; %s",
 		e.Partition, e.Was, e.Is, adoptHint)
+}
+
+// CutTopicError says that the cut to stop at is of another topic than the one
+// that has its name now (K3).
+type CutTopicError struct {
+	Was, Is string // topic ids
+}
+
+func (e *CutTopicError) Error() string {
+	return fmt.Sprintf("the cut is of topic id %s, the topic's is %s: it was deleted and created again; take a new cut with `tallystick cut`", e.Was, e.Is)
 }
 
 // TruncatedError says that the log starts above a marker: records were removed
@@ -96,7 +107,7 @@ type ClockError struct {
 
 func (e *ClockError) Error() string {
 	return fmt.Sprintf("partition %d shard %d: at offset %d the marker recorded log clock %v, but the log gives %v: the log or the source's `history` changed, or the store is damaged; %s",
-		e.Partition, e.Shard, e.Offset, e.Recorded, e.Read, rebuildHint)
+		e.Partition, e.Shard, e.Offset, e.Recorded, e.Read, dropHint)
 }
 
 // PastCutError says that a marker already stands beyond the cut that the stream
@@ -119,7 +130,7 @@ type CorruptStateError struct {
 }
 
 func (e *CorruptStateError) Error() string {
-	return fmt.Sprintf("partition %d shard %d entity %x: %v; remove the view's states with `tallystick drop`, then `tallystick stream` folds it anew", e.Partition, e.Key.Shard, e.Key.Entity, e.Err)
+	return fmt.Sprintf("partition %d shard %d entity %x: %v; %s", e.Partition, e.Key.Shard, e.Key.Entity, e.Err, dropHint)
 }
 
 func (e *CorruptStateError) Unwrap() error { return e.Err }

@@ -201,7 +201,7 @@ func (w *Worker) begin(ctx context.Context, cut schemas.TopicCut) error {
 		w.until = &cut
 	case w.o.Until != nil:
 		if w.o.Until.TopicID != cut.TopicID {
-			return &TopicChangedError{-1, w.o.Until.TopicID, cut.TopicID}
+			return &CutTopicError{w.o.Until.TopicID, cut.TopicID}
 		}
 		w.until = w.o.Until
 	}

@@ -125,11 +125,11 @@ func TestRefusals(t *testing.T) {
 		"log truncated":     {func(b *bench) { b.begin = b.visible[0] + 1 }, is(new(*TruncatedError)), "tallystick drop"},
 		"log shrunk":        {func(b *bench) { b.visible[0] -= 9 }, is(new(*ShrunkError)), "unclean"},
 		"beyond the cut":    {func(b *bench) { b.opt.UntilEnd, b.opt.Until = false, b.cut(9) }, is(new(*PastCutError)), "tallystick cut"},
-		"another cut":       {func(b *bench) { b.opt.UntilEnd, b.opt.Until = false, &schemas.TopicCut{TopicID: "x"} }, is(new(*TopicChangedError)), ""},
+		"another cut":       {func(b *bench) { b.opt.UntilEnd, b.opt.Until = false, &schemas.TopicCut{TopicID: "x"} }, is(new(*CutTopicError)), "tallystick cut"},
 		"no such partition": {func(b *bench) { b.opt.Partitions = []int32{7} }, is(new(*MissingPartitionError)), ""},
 		"another clock": {func(b *bench) {
 			b.cell(1, 0, func(c *cell) { clear(c.states); c.mark.Next, c.mark.Clock = 9, c.mark.Clock+1 })
-		}, is(new(*ClockError)), "history"},
+		}, is(new(*ClockError)), "tallystick drop"},
 		"corrupt state": {func(b *bench) {
 			for s := range 2 {
 				b.cell(s, 0, func(c *cell) {
@@ -144,10 +144,33 @@ func TestRefusals(t *testing.T) {
 			b.must(b.steps())
 			c.spoil(b)
 			b.start(nil)
-			if err := b.steps(); err == nil || !c.want(err) || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("%T %v", err, err)
+			err := b.steps()
+			if err == nil || !c.want(err) || !strings.Contains(err.Error(), c.says) {
+				t.Fatalf("%T %v", err, err)
+			}
+			if _, shrunk := errors.AsType[*ShrunkError](err); !shrunk { // the simulated log cannot be read without its end
+				b.heal(err.Error())
 			}
 		})
+	}
+}
+
+// heal does what a message says, which must then work.
+func (b *bench) heal(says string) {
+	b.Helper()
+	switch {
+	case strings.Contains(says, "--rebuild"):
+		b.opt.Rebuild = true
+	case strings.Contains(says, "tallystick drop") && b.begin == 0:
+		for s := range 2 {
+			b.cell(s, 0, func(c *cell) { clear(c.states); c.mark = Mark{} })
+		}
+	default:
+		return
+	}
+	b.start(nil)
+	if err := b.steps(); err != nil {
+		b.Errorf("the message says %q; having done so: %v", says, err)
 	}
 }
 

@@ -49,6 +49,7 @@ func (c *cell) reset() {
 // overwrites all that the other methods look at. Fold merges what sound bytes
 // hold into each of cells, which are at least one; tmp is working memory.
 type aggregator interface {
+	name() string // part of the order of cells, and so of the state format
 	add(c *cell, v schemas.Value, at *orderKey)
 	merge(c, d *cell)
 	append(dst []byte, c *cell) []byte
@@ -96,6 +97,8 @@ func (f *Feature) partial(k, by schemas.Kind) aggregator {
 // counts counts.
 type counts struct{}
 
+func (counts) name() string { return "counts" }
+
 func (counts) add(c *cell, _ schemas.Value, _ *orderKey) { c.n++ }
 func (counts) merge(c, d *cell)                          { c.n += d.n }
 func (counts) append(dst []byte, c *cell) []byte         { return binary.AppendUvarint(dst, uint64(c.n)) }
@@ -123,6 +126,8 @@ func (a counts) fold(b []byte, cells []*cell, _ *cell) int {
 
 // sums keeps n and Σx.
 type sums struct{ double bool }
+
+func (sums) name() string { return "sums" }
 
 func (a sums) add(c *cell, v schemas.Value, _ *orderKey) {
 	c.n++
@@ -187,6 +192,8 @@ func (a sums) fold(b []byte, cells []*cell, tmp *cell) int {
 // moments keeps n, Σx and Σx².
 type moments struct{ double bool }
 
+func (moments) name() string { return "moments" }
+
 func (a moments) add(c *cell, v schemas.Value, at *orderKey) {
 	sums(a).add(c, v, at)
 	if a.double {
@@ -248,6 +255,8 @@ type extremes struct {
 	kind schemas.Kind
 	sign int
 }
+
+func (extremes) name() string { return "extremes" }
 
 func (a extremes) add(c *cell, v schemas.Value, _ *orderKey) {
 	switch {

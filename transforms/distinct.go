@@ -22,6 +22,8 @@ func HashBytes(b []byte) uint64 { return xxhash.Sum64(b) }
 // function of the set.
 type distinct struct{}
 
+func (distinct) name() string { return "distinct" }
+
 func (distinct) add(c *cell, v schemas.Value, _ *orderKey) {
 	var buf [64]byte
 	c.addHash(HashBytes(v.Append(buf[:0])))

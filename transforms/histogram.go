@@ -65,6 +65,8 @@ func bucketMiddle(index int32) float64 {
 // pure function of the set, so it merges exactly.
 type histogram struct{}
 
+func (histogram) name() string { return "histogram" }
+
 func (histogram) add(c *cell, v schemas.Value, _ *orderKey) {
 	f := 0.0
 	if v.Kind() == schemas.Int {

@@ -105,6 +105,8 @@ type ordered struct {
 	last     bool
 }
 
+func (ordered) name() string { return "ordered" }
+
 func (a ordered) add(c *cell, v schemas.Value, at *orderKey) {
 	x := &c.extra().held
 	if c.n == 0 || at.less(&x.order) != a.last {
@@ -157,6 +159,8 @@ type series struct {
 	k    int
 	last bool
 }
+
+func (series) name() string { return "series" }
 
 func (a series) add(c *cell, v schemas.Value, at *orderKey) {
 	x := c.extra()

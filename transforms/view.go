@@ -194,7 +194,7 @@ func (f *Feature) cellSpec(s *Spec) cellSpec {
 		input += "\x00" + s.Inputs[f.By].Canonical()
 	}
 	c.agg = f.partial(kind, by)
-	c.key = fmt.Sprintf("%T\x00%v\x00%s\x00%s", c.agg, c.agg, input, filter)
+	c.key = fmt.Sprintf("%s\x00%v\x00%s\x00%s", c.agg.name(), c.agg, input, filter)
 	return c
 }
 

@@ -125,7 +125,7 @@ func (t *Topic) CheckEventSource() (warnings []string, err error) {
 	warnings = slices.Clone(t.Warnings)
 	if strings.Contains(t.CleanupPolicy, "compact") {
 		return warnings, &SourceError{t.Name, "it is compacted (cleanup.policy=" + t.CleanupPolicy +
-			"), so Kafka removes events from it; declare the source with `kind: table` to read each key's newest record"}
+			"), so Kafka removes events from it, and `kind: table`, for the newest record of each key, is not supported yet: read a topic that keeps every event (cleanup.policy=delete)"}
 	}
 	if t.TimestampType == LogAppendTime {
 		return warnings, nil
