@@ -98,3 +98,25 @@ func TestCheckWarns(t *testing.T) {
 		t.Errorf("without a log: %s%s", out, errs)
 	}
 }
+
+// S2: check says which of the writer schemas it is given no rule makes readable,
+// and what will become of their records.
+func TestCheckReadsWriters(t *testing.T) {
+	for policy, want := range map[string]string{"stop": "records of writer schema 2 will stop stream, replay and train: ", "quarantine": "records of writer schema 2 will go to the quarantine: "} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "v.yaml")
+		text := strings.Replace(testbed.EventDefinition, "writers: {files: {1: ev.avsc}}", "writers: {files: {1: ev.avsc, 2: old.avsc}}\n    incompatible: "+policy, 1)
+		if text == testbed.EventDefinition {
+			t.Fatal("the definition has no writers to add to")
+		}
+		old := strings.ReplaceAll(testbed.EventSchema, `"name":"ent"`, `"name":"entity"`)
+		for name, text := range map[string]string{file: text, filepath.Join(dir, "ev.avsc"): testbed.EventSchema, filepath.Join(dir, "old.avsc"): old} {
+			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, errs := tally(t, exitOK, "check", "-f", file); !strings.Contains(errs, want) || strings.Contains(errs, "schema 1") || !strings.Contains(errs, "ent") {
+			t.Errorf("%s: %s", policy, errs)
+		}
+	}
+}

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/reading"
 )
 
 // warnings tells what will hurt: by the definition, and by the topics' own
@@ -26,6 +29,9 @@ func (c *checkFlags) warnings(ctx context.Context, def *definition.Definition) (
 		if err := offline.CheckView(v); err != nil {
 			out = append(out, definition.Warning{View: v.Name, Text: "replay --out refuses it: " + strings.ReplaceAll(err.Error(), "\n", "; ")})
 		}
+	}
+	for _, v := range def.Views {
+		out = append(out, writerWarnings(ctx, v)...)
 	}
 	if c.brokers == "" {
 		return out, nil
@@ -43,6 +49,29 @@ func (c *checkFlags) warnings(ctx context.Context, def *definition.Definition) (
 		out = append(out, ws...)
 	}
 	return out, nil
+}
+
+// writerWarnings reads what the definition names of writer schemas: those that no
+// rule makes readable stop or lose records later (S2). It goes by
+// view: one reads fields that another does not.
+func writerWarnings(ctx context.Context, v *definition.View) []definition.Warning {
+	var out []definition.Warning
+	writers, err := reading.Writers(v.Source, "")
+	if err != nil {
+		return nil // the commands that read say so
+	}
+	source := reading.NewSource(v, writers)
+	for _, id := range slices.Sorted(maps.Keys(v.Source.Writers.Files)) {
+		if err := source.CheckWriter(ctx, int(id)); err != nil {
+			what := "stop stream, replay and train"
+			if v.Source.Incompatible != definition.Stop {
+				what = "go to the quarantine"
+			}
+			out = append(out, definition.Warning{Source: v.Source.Name, View: v.Name,
+				Text: fmt.Sprintf("records of writer schema %d will %s: %v", id, what, err)})
+		}
+	}
+	return out
 }
 
 // topicWarnings holds a source and its views against the topic as it is.

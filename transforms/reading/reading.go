@@ -251,6 +251,16 @@ func (s *Source) program(ctx context.Context, id int, rec *schemas.Record) (*pro
 	return p, nil
 }
 
+// CheckWriter tells why records of a schema id cannot be read (S2), nil when they
+// can. It asks no broker.
+func (s *Source) CheckWriter(ctx context.Context, id int) error {
+	w, err := s.writers.Writer(ctx, id)
+	if err == nil {
+		_, err = s.compile(id, w)
+	}
+	return err
+}
+
 func writerName(w *registry.Writer, id int) string {
 	if w == nil {
 		return fmt.Sprintf("id %d", id)
