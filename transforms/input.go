@@ -273,15 +273,15 @@ func (v *View) parseRow(row string, in *Input) bool {
 	if r := len(in.filters) & 7; r != 0 && row[n-1]>>r != 0 {
 		return false
 	}
-	row = row[n:]
+	rest := []byte(row[n:])
 	for i := range in.values {
-		x, w := schemas.ParseValue([]byte(row))
+		x, w := schemas.ParseValue(rest)
 		if w == 0 || !x.IsNull() && x.Kind() != v.spec.Inputs[i].Type().Kind {
 			return false
 		}
-		in.values[i], row = x, row[w:]
+		in.values[i], rest = x, rest[w:]
 	}
-	return len(row) == 0
+	return len(rest) == 0
 }
 
 // EntityShard returns which of n shards the entity belongs to; a record without
