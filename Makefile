@@ -1,5 +1,5 @@
-# Every target needs only Go.
-.PHONY: build test vet fmt lint race fuzz bench demo ci
+# Every target but test-browser needs only Go.
+.PHONY: build test vet fmt lint race fuzz bench demo ci test-browser
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -29,6 +29,10 @@ fuzz:
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzLookup$$' -fuzztime $(FUZZTIME)
+
+# The report page in headless Chromium, which must be on PATH.
+test-browser:
+	go test -tags browser ./store/reconcile -run Browser -count 1
 
 # What docs/performance.md states.
 bench:
