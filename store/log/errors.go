@@ -1,15 +1,14 @@
 package log
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/tallystick/tallystick/store/dial"
 )
 
 // adoptHint names the command that starts a new fold on a log that no longer
@@ -24,24 +23,7 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("cannot reach Kafka at %s: %v; check --brokers", strings.Join(e.Brokers, ","), reason(e.Err))
-}
-
-// reason leaves out the ways by which a network error came.
-func reason(err error) error {
-	var (
-		errno syscall.Errno
-		dns   *net.DNSError
-	)
-	switch {
-	case errors.As(err, &errno):
-		return errno
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("there is no host %s", dns.Name)
-	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("no answer in time")
-	}
-	return err
+	return fmt.Sprintf("cannot reach Kafka at %s: %v; check --brokers", strings.Join(e.Brokers, ","), dial.Reason(e.Err))
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

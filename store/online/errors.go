@@ -1,16 +1,13 @@
 package online
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tallystick/tallystick/store/dial"
 	"github.com/tallystick/tallystick/transforms/marker"
 )
 
@@ -40,27 +37,10 @@ func (e *UnreachableError) Error() string {
 	case "NOAUTH", "WRONGPASS", "NOPERM":
 		hint = "check --redis-username and TALLYSTICK_REDIS_PASSWORD"
 	}
-	return fmt.Sprintf("cannot reach Redis at %s: %v; %s", e.Addr, reason(e.Err), hint)
+	return fmt.Sprintf("cannot reach Redis at %s: %v; %s", e.Addr, dial.Reason(e.Err), hint)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
-
-// reason leaves out the ways by which a network error came.
-func reason(err error) error {
-	var (
-		errno syscall.Errno
-		dns   *net.DNSError
-	)
-	switch {
-	case errors.As(err, &errno):
-		return errno
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("there is no host %s", dns.Name)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return errors.New("no answer in time")
-	}
-	return err
-}
 
 // NotServedError says that nothing of a view and fingerprint is in the store.
 type NotServedError struct {
