@@ -58,6 +58,9 @@ func (p *partition) chunk(ctx context.Context, recs []schemas.Record) error {
 		return err
 	}
 	for i := range items {
+		if i%warmth == 0 {
+			p.warm(items[i:min(i+warmth, len(items))])
+		}
 		if err := p.step(ctx, &items[i]); err != nil {
 			return err
 		}
@@ -141,6 +144,22 @@ func (p *partition) load(ctx context.Context, items []item) error {
 		}
 	}
 	return nil
+}
+
+// warmth is how many states are fetched into the processor's cache at a time:
+// the waits for them overlap, and they are still there when their turn comes.
+const warmth = 32
+
+func (p *partition) warm(items []item) {
+	var near [warmth]*transforms.State
+	n := 0
+	for i := range items {
+		if e := items[i].state; e != nil {
+			near[n] = e.state
+			n++
+		}
+	}
+	transforms.Warm(near[:n])
 }
 
 // needs tells whether the record is to be folded into a state.

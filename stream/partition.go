@@ -79,8 +79,8 @@ type shard struct {
 
 func (w *Worker) newPartition(id int32) *partition {
 	p := &partition{w: w, id: id, end: -1, cache: newCache(), reader: w.records.NewReader(), event: w.records.NewEvent(), now: schemas.Never}
-	for range w.o.Chunk {
-		p.items = append(p.items, item{in: w.engine.NewInput()})
+	for _, in := range w.engine.NewInputs(w.o.Chunk) {
+		p.items = append(p.items, item{in: in})
 	}
 	if w.until != nil {
 		p.end = w.until.Partitions[id].End

@@ -3,8 +3,11 @@ package transforms_test
 import (
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
+	"unsafe"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
@@ -85,39 +88,79 @@ func (g *purchases) next(step int64) (user int, amount float64, at, ts schemas.M
 	return user, amount, a + 30_000000, ts
 }
 
-// population is the fold of the workload over its 100,000 users.
+// population is the fold of the workload over its 100,000 users, a chunk of
+// records at a time, as the stream worker folds it.
 type population struct {
 	v      *transforms.View
 	g      *purchases
 	states []*transforms.State
-	in     *transforms.Input
-	ev     schemas.Event
-	names  []string
 	clock  schemas.Clock
+	offset int64
+
+	users  [chunk]int
+	record []byte // the text that the events alias
+	events [chunk]schemas.Event
+	ins    []*transforms.Input
+	near   [chunk]*transforms.State
 }
 
-const fullStep = 86_400 // µs between events: 10 million in 10 days
+const (
+	fullStep = 86_400 // µs between events: 10 million in 10 days
+	chunk    = 256    // records, as stream.Options
+	warmth   = 32     // states, as package stream
+)
 
 func newPopulation(tb testing.TB) *population {
-	p := &population{v: viewV1(tb), g: newPurchases(), states: make([]*transforms.State, 100_000), names: make([]string, 100_000)}
-	p.in = p.v.NewInput()
-	p.ev.Fields = make([]schemas.Value, 3)
+	p := &population{v: viewV1(tb), g: newPurchases(), states: make([]*transforms.State, 100_000)}
+	p.ins, p.record = p.v.NewInputs(chunk), make([]byte, 0, 8*chunk)
+	for i := range p.events {
+		p.events[i].Fields = make([]schemas.Value, 3)
+	}
 	for i := range p.states {
 		p.states[i] = p.v.NewState(0)
-		p.names[i] = "u" + strconv.Itoa(i)
 	}
 	return p
 }
 
-func (p *population) step() int {
-	user, amount, at, ts := p.g.next(fullStep)
-	p.ev.Offset++
-	p.ev.Timestamp, p.ev.EventTime = at, ts
-	p.ev.Fields[0], p.ev.Fields[1] = schemas.StringValue(p.names[user]), schemas.DoubleValue(amount)
-	p.clock.Stamp(&p.ev)
-	p.v.Prepare(p.in, &p.ev)
-	p.v.Step(p.states[user], p.in)
-	return user
+// generate makes up the next chunk of events.
+func (p *population) generate() {
+	p.record = p.record[:0]
+	for i := range p.events {
+		user, amount, at, ts := p.g.next(fullStep)
+		e := &p.events[i]
+		p.offset++
+		e.Offset, e.Timestamp, e.EventTime = p.offset, at, ts
+		from := len(p.record)
+		p.record = strconv.AppendInt(append(p.record, 'u'), int64(user), 10)
+		name := unsafe.String(&p.record[from], len(p.record)-from)
+		e.Fields[0], e.Fields[1] = schemas.StringValue(name), schemas.DoubleValue(amount)
+		p.clock.Stamp(e)
+		p.users[i], p.near[i] = user, p.states[user]
+	}
+}
+
+// fold folds the chunk: what the benchmark of Step measures.
+func (p *population) fold() {
+	for i := range p.events {
+		p.v.Prepare(p.ins[i], &p.events[i])
+	}
+	for i, s := range p.near {
+		if i%warmth == 0 {
+			transforms.Warm(p.near[i : i+warmth])
+		}
+		p.v.Step(s, p.ins[i])
+	}
+}
+
+// next folds n events and returns the states that they changed.
+func (p *population) next(n int) []*transforms.State {
+	var list []*transforms.State
+	for len(list) < n {
+		p.generate()
+		p.fold()
+		list = append(list, p.near[:]...)
+	}
+	return list[:n]
 }
 
 const steady = 8_000_000
@@ -126,26 +169,33 @@ const steady = 8_000_000
 // state. The benchmarks go on from it, one after the other.
 var warm = sync.OnceValue(func() *population {
 	p := newPopulation(new(testing.B))
-	for range steady {
-		p.step()
+	for range steady / chunk {
+		p.generate()
+		p.fold()
 	}
 	return p
 })
 
+// BenchmarkStep folds the workload: Prepare, Warm and Step.
 func BenchmarkStep(b *testing.B) {
 	p := warm()
-	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
-		p.step()
-	}
+	p.measure(b, p.fold)
 }
 
-func BenchmarkGenerate(b *testing.B) { // what BenchmarkStep spends outside the engine
-	g := newPurchases()
-	for range b.N {
-		g.next(fullStep)
+// measure reports what f takes per event of the next chunks, as ns/event: ns/op
+// counts the generator, too.
+func (p *population) measure(b *testing.B, f func()) {
+	var spent time.Duration
+	events := 0
+	b.ReportAllocs()
+	b.ResetTimer()
+	for ; events < b.N; events += chunk {
+		p.generate()
+		from := time.Now()
+		f()
+		spent += time.Since(from)
 	}
+	b.ReportMetric(float64(spent.Nanoseconds())/float64(events), "ns/event")
 }
 
 // BenchmarkMapUpdate is the least that any program does with an event: one
@@ -155,54 +205,81 @@ func BenchmarkMapUpdate(b *testing.B) {
 		n        int64
 		sum, max float64
 	}
-	g := newPurchases()
-	names := make([]string, 100_000)
-	for i := range names {
-		names[i] = "u" + strconv.Itoa(i)
-	}
-	m := map[string]*sums{}
+	p, m := newPopulation(b), map[string]*sums{}
 	update := func() {
-		user, amount, _, _ := g.next(fullStep)
-		x := m[names[user]]
-		if x == nil {
-			x = &sums{max: amount}
-			m[names[user]] = x
+		for i := range p.events {
+			name, amount := p.events[i].Fields[0].Text(), p.events[i].Fields[1].Double()
+			x := m[name]
+			if x == nil {
+				x = &sums{max: amount}
+				m[strings.Clone(name)] = x
+			}
+			x.n++
+			x.sum += amount
+			x.max = max(x.max, amount)
 		}
-		x.n++
-		x.sum += amount
-		x.max = max(x.max, amount)
 	}
-	for range steady {
+	for range steady / chunk {
+		p.generate()
 		update()
 	}
-	b.ResetTimer()
-	for range b.N {
-		update()
-	}
+	p.measure(b, update)
 }
 
+// BenchmarkEncode writes what a flush writes: the states that changed since the
+// last one, each once, as soon as there are 512 (O1).
 func BenchmarkEncode(b *testing.B) {
 	p := warm()
-	users := make([]int, 1<<16)
-	for i := range users {
-		users[i] = p.step()
-	}
+	encodes(b, p, func() []*transforms.State {
+		dirty, list := map[int]bool{}, []*transforms.State(nil)
+		for len(list) < 512 {
+			p.generate()
+			p.fold()
+			for i, u := range p.users {
+				if !dirty[u] {
+					dirty[u] = true
+					list = append(list, p.near[i])
+				}
+			}
+		}
+		return list
+	})
+}
+
+// BenchmarkEncodeByEvent writes a state anew for each event, so that the largest,
+// which most events belong to, are written most often.
+func BenchmarkEncodeByEvent(b *testing.B) {
+	p := warm()
+	encodes(b, p, func() []*transforms.State {
+		p.generate()
+		p.fold()
+		return p.near[:]
+	})
+}
+
+func encodes(b *testing.B, p *population, next func() []*transforms.State) {
 	var buf []byte
-	var bytes int64
-	b.ReportAllocs()
-	b.ResetTimer()
-	for i := range b.N {
-		buf = p.v.AppendServed(buf[:0], p.states[users[i&(1<<16-1)]])
-		bytes += int64(len(buf))
+	var spent time.Duration
+	states, bytes := 0, 0
+	for states < b.N {
+		list := next()
+		from := time.Now()
+		for _, s := range list {
+			buf = p.v.AppendServed(buf[:0], s)
+			bytes += len(buf)
+		}
+		spent += time.Since(from)
+		states += len(list)
 	}
-	b.ReportMetric(float64(bytes)/float64(b.N), "B/state")
+	b.ReportMetric(float64(spent.Nanoseconds())/float64(states), "ns/state")
+	b.ReportMetric(float64(bytes)/float64(states), "B/state")
 }
 
 func BenchmarkParse(b *testing.B) {
 	p := warm()
 	enc := make([][]byte, 1<<12)
-	for i := range enc {
-		enc[i] = p.v.AppendServed(nil, p.states[p.step()])
+	for i, s := range p.next(len(enc)) {
+		enc[i] = p.v.AppendServed(nil, s)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -215,17 +292,14 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkValue(b *testing.B) {
 	p := warm()
-	users := make([]int, 1<<12)
-	for i := range users {
-		users[i] = p.step()
-	}
+	states := p.next(1 << 12)
 	t := p.clock.Now() + 1
 	dst := make([]transforms.Result, 0, 8)
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
 		var err error
-		if dst, err = p.v.Value(dst[:0], t, p.states[users[i&(1<<12-1)]]); err != nil {
+		if dst, err = p.v.Value(dst[:0], t, states[i&(1<<12-1)]); err != nil {
 			b.Fatal(err)
 		}
 	}

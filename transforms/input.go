@@ -29,18 +29,20 @@ type Input struct {
 	filters []bool
 	values  []schemas.Value
 	row     []byte
-	order   orderKey    // set when the event is placed
-	work    []workspace // per level
-	enc     []byte      // working memory
+	order   orderKey // set when the event is placed
+	work    *workspace
 }
 
 // NewInput returns an Input for Prepare.
-func (v *View) NewInput() *Input {
-	in := &Input{filters: make([]bool, len(v.spec.Filters)), values: make([]schemas.Value, len(v.spec.Inputs))}
-	for li := range v.levels {
-		in.work = append(in.work, workspace{tile: v.levels[li].newTile()})
+func (v *View) NewInput() *Input { return v.NewInputs(1)[0] }
+
+// NewInputs returns n Inputs for one goroutine: they share working memory.
+func (v *View) NewInputs(n int) []*Input {
+	work, ins := v.newWorkspace(), make([]*Input, n)
+	for i := range ins {
+		ins[i] = &Input{filters: make([]bool, len(v.spec.Filters)), values: make([]schemas.Value, len(v.spec.Inputs)), work: work}
 	}
-	return in
+	return ins
 }
 
 // bindFields finds which fields the view's programs and the source's

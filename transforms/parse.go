@@ -131,14 +131,12 @@ func (l *level) parse(r *reader, x *tileList) error {
 			}
 			x.last += int64(d)
 		}
-		copy(x.at[1:], x.at[:])
-		x.at[0] = int32(at)
+		x.mark(at)
 		t.reset(x.last)
 		if body := r.bytes(); r.bad || !l.parseBody(body, t) {
 			return corrupt("served", "tile %d of the %d µs level does not decode", i, int64(l.hop))
 		}
 	}
-	x.marks = int16(min(x.count, recent))
 	x.data = slices.Clone(x.data[:len(x.data)-len(r.b)])
 	return nil
 }

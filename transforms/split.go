@@ -14,10 +14,7 @@ func (v *View) TakeClosed(s *State, b schemas.Micros) []Tile {
 	tiles := v.Tiles(s, b)
 	for li := range v.levels {
 		l, x := &v.levels[li], &s.levels[li]
-		end := b.Floor(l.hop)
-		for x.count > 0 && l.start(x.first+1) <= end {
-			x.dropFirst()
-		}
+		l.dropBefore(x, l.index(b), nil)
 	}
 	return tiles
 }

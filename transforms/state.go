@@ -105,7 +105,7 @@ func (s *State) Evicted() []Tile {
 func (v *View) seal(s *State, in *Input) {
 	for li := range v.levels {
 		l := &v.levels[li]
-		l.enter(&s.levels[li], l.index(in.order.eventTime), &in.work[li], in)
+		l.enter(&s.levels[li], l.index(in.order.eventTime), &in.work.levels[li], in)
 	}
 }
 
@@ -145,12 +145,13 @@ func (v *View) settleTiles(s *State) {
 	}
 }
 
-// dropLater is drop, put off while little is overdue. The state gets a new tile
-// or keeps one, so that its emptiness does not depend on it.
+// dropLater is drop, put off while little is overdue or data is far from being
+// touched anyway. The state gets a new tile or keeps one, so that its emptiness
+// does not depend on it.
 func (v *View) dropLater(s *State, clock schemas.Micros) {
 	for li := range v.levels {
 		l, x := &v.levels[li], &s.levels[li]
-		if x.count > 0 && (s.KeepEvicted || l.start(x.first+overdue) <= clock.SubSat(l.retention)) {
+		if s.KeepEvicted || x.nearSpill() && l.start(x.first+overdue) <= clock.SubSat(l.retention) {
 			v.dropLevel(s, li, clock)
 		}
 	}
@@ -158,22 +159,21 @@ func (v *View) dropLater(s *State, clock schemas.Micros) {
 
 func (v *View) dropLevel(s *State, li int, clock schemas.Micros) {
 	l, x := &v.levels[li], &s.levels[li]
-	limit := clock.SubSat(l.retention)
-	for x.count > 0 && l.start(x.first+1) <= limit {
-		v.evict(s, li)
-		x.dropFirst()
+	end := l.index(clock.SubSat(l.retention))
+	if x.count == 0 || x.first >= end {
+		return
+	}
+	if s.KeepEvicted || v.lifetime && li == len(v.levels)-1 {
+		l.dropBefore(x, end, func(index int64, body []byte) { v.evict(s, li, index, body) })
+	} else {
+		l.dropBefore(x, end, nil)
 	}
 }
 
-// evict hands on the oldest tile of a level before it is dropped.
-func (v *View) evict(s *State, li int) {
-	l, x := &v.levels[li], &s.levels[li]
-	if x.count == 1 {
-		l.freeze(x)
-	}
-	body, _ := tileBody(x.data[x.head:])
+// evict hands on a tile that is dropped.
+func (v *View) evict(s *State, li int, index int64, body []byte) {
 	if s.KeepEvicted {
-		s.evicted = append(s.evicted, l.tile(x.first, body))
+		s.evicted = append(s.evicted, v.levels[li].tile(index, body))
 	}
 	if v.lifetime && li == len(v.levels)-1 {
 		v.absorb(s, body)

@@ -42,24 +42,33 @@ func (t *tile) reset(index int64) {
 const recent = 16
 
 // tileList holds the sealed tiles of one level, ascending and encoded as a flush
-// writes them. data[head:] is, per tile, an unsigned varint of the distance to
-// the index before (not written for the first), an unsigned varint length, and
-// the body. A state costs its bytes and little more, and a flush copies them.
-// What each event looks at fits a line of the processor's cache.
+// writes them: data[head:], then tail[:tailEnd]. That is, per tile, an unsigned
+// varint of the distance to the index before (not written for the first), an
+// unsigned varint length, and the body. A state costs its bytes and little more,
+// and a flush copies them.
+//
+// New tiles go to the tail, and the last one is kept decoded (hot) once it gets a
+// second event, so that an event finds all it needs in one place and waits for
+// memory once. Who reads data calls level.freeze first.
 type tileList struct {
 	data  []byte
 	first int64 // index of the first tile
 	last  int64 // index of the last tile
 	count int32
 	head  int32
-	marks int16
-	// hot is the last tile, decoded, once it gets a second event. While stale its
-	// body in data is that before: who reads bodies calls level.freeze first.
-	stale bool
 	hot   *tile
-	// at[:marks] is where the newest tiles start in data, the newest first.
+	stale bool  // what hot holds is written nowhere else yet
+	marks uint8 // of at
+	// tailed is the number of tiles in tail; the length of the last one's body
+	// stands at tailLast.
+	tailed, tailLast, tailEnd uint8
+	tail                      [tailRoom]byte
+	// at[:marks] is where the newest tiles in data start, the newest first.
 	at [recent]int32
 }
+
+// tailRoom is the size of a tail, in bytes: four tiles of a sum and a maximum.
+const tailRoom = 96
 
 // slot is a place in a tileList: that of a tile, or one between tiles.
 type slot struct {
@@ -104,28 +113,25 @@ func (x *tileList) find(index int64) slot {
 	return c.slot
 }
 
-// append writes the encoding (length and body) of a tile beyond the last.
+// append writes the encoding (length and body) of a tile beyond the last to data;
+// the tail is empty.
 func (x *tileList) append(index int64, enc []byte) {
-	x.begin(index)
-	x.data = append(x.data, enc...)
-}
-
-// begin makes room for a tile beyond the last; its length and body are to be
-// appended to data.
-func (x *tileList) begin(index int64) {
+	x.mark(len(x.data))
 	if x.count == 0 {
-		x.clear()
 		x.first = index
-	}
-	at := int32(len(x.data))
-	if x.count > 0 {
+	} else {
 		x.data = binary.AppendUvarint(x.data, uint64(index-x.last))
 	}
-	copy(x.at[1:], x.at[:recent-1])
-	x.at[0] = at
-	x.marks = min(x.marks+1, recent)
+	x.data = append(x.data, enc...)
 	x.last = index
 	x.count++
+}
+
+// mark notes that the newest tile in data starts there.
+func (x *tileList) mark(at int) {
+	copy(x.at[1:], x.at[:recent-1])
+	x.at[0] = int32(at)
+	x.marks = min(x.marks+1, recent)
 }
 
 // replace puts b in the place of data[from:to] and moves the marks behind it.
@@ -167,27 +173,51 @@ func (x *tileList) insert(s slot, index int64, enc []byte) {
 	}
 }
 
-// dropFirst removes the oldest tile.
-func (x *tileList) dropFirst() {
-	_, n := tileBody(x.data[x.head:])
-	if x.count--; x.count == 0 {
+// dropBefore removes the tiles before index end and hands each to dropped, if
+// there is one.
+func (l *level) dropBefore(x *tileList, end int64, dropped func(index int64, body []byte)) {
+	at, index, n := int(x.head), x.first, x.count
+	start := at
+	for n > 0 && index < end {
+		if n == 1 || at == len(x.data) {
+			l.freeze(x)
+		}
+		body, w := tileBody(x.data[at:])
+		if dropped != nil {
+			dropped(index, body)
+		}
+		at += w
+		if n--; n == 0 {
+			break
+		}
+		if at == len(x.data) {
+			l.freeze(x)
+		}
+		d, w := uvarint(x.data[at:])
+		start = at
+		index += int64(d)
+		at += w
+	}
+	if x.count = n; n == 0 {
 		x.clear()
 		return
 	}
-	x.head += int32(n)
-	d, w := uvarint(x.data[x.head:])
-	x.first += int64(d)
-	x.marks = int16(min(int32(x.marks), x.count))
-	if x.at[x.marks-1] == x.head {
-		x.at[x.marks-1] += int32(w)
+	x.first, x.head = index, int32(at)
+	if x.marks = uint8(min(int32(x.marks), n-int32(x.tailed))); x.marks > 0 && int(x.at[x.marks-1]) == start {
+		x.at[x.marks-1] = x.head
 	}
-	x.head += int32(w)
 	if x.head > 64 && int(x.head) > len(x.data)/2 {
 		x.compact()
 	}
 }
 
-func (x *tileList) clear() { x.data, x.head, x.marks, x.hot, x.stale = x.data[:0], 0, 0, nil, false }
+// nearSpill tells whether data is about to be touched, as the tail is nearly
+// full or not in use.
+func (x *tileList) nearSpill() bool {
+	return x.count > 0 && (x.tailed == 0 || x.tailEnd > tailRoom*3/4)
+}
+
+func (x *tileList) clear() { x.data, x.head, x.marks, x.hot = x.data[:0], 0, 0, nil }
 
 // compact gives back the room of dropped tiles.
 func (x *tileList) compact() {
@@ -282,92 +312,6 @@ func tileBody(b []byte) (body []byte, n int) {
 		return nil, 0
 	}
 	return b[w : w+int(size)], w + int(size)
-}
-
-// workspace is what one goroutine needs of a level: a tile to work in, and
-// decoded tiles that states have given back.
-type workspace struct {
-	tile *tile
-	free []*tile
-}
-
-// maxFree bounds the decoded tiles that wait for their next state.
-const maxFree = 1024
-
-// heat decodes the last tile, which gets a second event.
-func (l *level) heat(x *tileList, w *workspace) {
-	if n := len(w.free); n > 0 {
-		x.hot, w.free = w.free[n-1], w.free[:n-1]
-	} else {
-		x.hot = l.newTile()
-	}
-	body, _ := tileBody(x.data[x.lastAt():])
-	x.hot.reset(x.last)
-	l.mustParse(body, x.hot)
-}
-
-// cool writes the hot tile back, which another one follows.
-func (l *level) cool(x *tileList, w *workspace) {
-	l.freeze(x)
-	if x.hot != nil && len(w.free) < maxFree {
-		w.free = append(w.free, x.hot)
-	}
-	x.hot = nil
-}
-
-// freeze writes into data what the hot tile has got.
-func (l *level) freeze(x *tileList) {
-	if x.stale {
-		x.data = l.appendTile(x.data[:x.lastAt()], x.hot)
-		x.stale = false
-	}
-}
-
-// enter adds an event to the tile of that index, which is made when there is
-// none. w and in.enc are working memory.
-func (l *level) enter(x *tileList, index int64, w *workspace, in *Input) {
-	switch {
-	case x.count == 0 || index > x.last:
-		l.cool(x, w)
-		w.tile.reset(index)
-		l.add(w.tile, in)
-		x.begin(index)
-		x.data = l.appendTile(x.data, w.tile)
-	case index == x.last && !l.text: // text in a decoded tile may alias x.data
-		if x.hot == nil {
-			l.heat(x, w)
-		}
-		l.add(x.hot, in)
-		x.stale = true
-	default:
-		l.enterOld(x, index, w.tile, in)
-	}
-}
-
-// enterOld is enter for a tile that is not kept decoded.
-func (l *level) enterOld(x *tileList, index int64, t *tile, in *Input) {
-	t.reset(index)
-	s := x.find(index)
-	if s.index != index {
-		l.add(t, in)
-		in.enc = l.appendTile(in.enc[:0], t)
-		x.insert(s, index, in.enc)
-		return
-	}
-	l.mustParse(s.body, t)
-	l.add(t, in)
-	in.enc = l.appendTile(in.enc[:0], t)
-	x.replace(s.from+s.dist, s.to, in.enc)
-}
-
-// lastAt returns where the length of the last tile's body stands in data.
-func (x *tileList) lastAt() int {
-	at := int(x.at[0])
-	if at > int(x.head) {
-		_, w := uvarint(x.data[at:])
-		at += w
-	}
-	return at
 }
 
 // appendTile appends a tile's length and body.

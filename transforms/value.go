@@ -235,7 +235,7 @@ func (e *evaluation) addBody(l *level, body []byte) {
 
 // addBase adds what left the coarsest level to the lifetime features.
 func (e *evaluation) addBase(l *level, li int, base []byte) {
-	t := e.in.work[li].tile
+	t := e.in.work.levels[li].tile
 	t.reset(0)
 	if !l.parseBase(base, t) {
 		panic("transforms: a base in memory does not decode")
