@@ -48,6 +48,7 @@ func (l *level) enter(x *tileList, index int64, w *levelSpace, in *Input) {
 // enterOld is enter for a tile that is not kept decoded.
 func (l *level) enterOld(x *tileList, index int64, t *tile, in *Input) {
 	l.freeze(x)
+	l.change(x, index)
 	t.reset(index)
 	s := x.find(index)
 	if s.index != index {

@@ -64,7 +64,8 @@ type tileList struct {
 	tailed, tailLast, tailEnd uint8
 	tail                      [tailRoom]byte
 	// at[:marks] is where the newest tiles in data start, the newest first.
-	at [recent]int32
+	at   [recent]int32
+	runs *runList // nil until a long window was read
 }
 
 // tailRoom is the size of a tail, in bytes: four tiles of a sum and a maximum.
@@ -217,13 +218,16 @@ func (x *tileList) nearSpill() bool {
 	return x.count > 0 && (x.tailed == 0 || x.tailEnd > tailRoom*3/4)
 }
 
-func (x *tileList) clear() { x.data, x.head, x.marks, x.hot = x.data[:0], 0, 0, nil }
+func (x *tileList) clear() { x.data, x.head, x.marks, x.hot, x.runs = x.data[:0], 0, 0, nil, nil }
 
 // compact gives back the room of dropped tiles.
 func (x *tileList) compact() {
 	x.data = x.data[:copy(x.data, x.data[x.head:])]
 	for m := range x.at[:x.marks] {
 		x.at[m] -= x.head
+	}
+	if x.runs != nil {
+		x.runs.moved += int(x.head)
 	}
 	x.head = 0
 }
@@ -246,16 +250,16 @@ func (x *tileList) walkFrom(index int64) (walker, bool) {
 	if x.count == 0 || index > x.last {
 		return walker{x: x}, false
 	}
-	s := x.slotAt(int(x.at[0]), x.last)
-	for m := 1; ; m++ {
-		if s.from == int(x.head) || s.before < index {
-			c := walker{x: x, left: int32(m), slot: slot{index: s.before, to: s.from}}
-			return c, c.next()
-		}
-		if m == int(x.marks) {
+	at := x.last
+	for m, from := range x.at[:x.marks] {
+		if from == x.head {
 			break
 		}
-		s = x.slotAt(int(x.at[m]), s.before)
+		d, _ := uvarint(x.data[from:])
+		if at -= int64(d); at < index {
+			c := walker{x: x, left: int32(m) + 1, slot: slot{index: at, to: int(from)}}
+			return c, c.next()
+		}
 	}
 	c := x.walk()
 	return c, c.seek(index)

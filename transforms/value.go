@@ -164,12 +164,30 @@ func (v *View) collectLevel(e *evaluation, s *State, li int) {
 	l.freeze(x)
 	all := l.indexes(interval{lo, hi})
 	e.until = math.MinInt64
-	c, more := x.walkFrom(all.first)
-	for ; more && c.index < all.end; more = c.next() {
+	var runs []run
+	c, more := walker{}, false
+	if l.small && x.count > 3*runTiles && all.first < all.end-3*runTiles {
+		l.extend(x, e.in.work.levels[li].tile)
+		c, more = x.runs.walkFrom(x, all.first)
+		runs = x.runs.from(c.index)
+	} else {
+		c, more = x.walkFrom(all.first)
+	}
+	for more && c.index < all.end {
 		if c.index >= e.until {
 			e.arrange(l, li, c.index)
 		}
+		if len(runs) > 0 && runs[0].first == c.index {
+			r := &runs[0]
+			runs = runs[1:]
+			if r.last < min(e.until, all.end) {
+				e.addRun(l, r)
+				more = c.skip(r)
+				continue
+			}
+		}
 		e.addBody(l, c.body)
+		more = c.next()
 	}
 }
 

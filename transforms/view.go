@@ -45,6 +45,7 @@ type level struct {
 	probes    []probe    // distinct
 	base      []int      // cells that lifetime features read; the coarsest level only
 	text      bool       // a cell may hold text
+	small     bool       // every cell has a fixed size
 }
 
 // cellSpec is one distinct (aggregation, input, filter) of a level.
@@ -158,6 +159,7 @@ func (l *level) addCells(s *Spec) {
 		}
 	}
 	sort.Slice(l.cells, func(i, j int) bool { return l.cells[i].key < l.cells[j].key })
+	l.small = !slices.ContainsFunc(l.cells, func(c cellSpec) bool { return !small(c.agg) })
 }
 
 // countsEvents tells whether the feature reads the tile's own event count.
