@@ -21,6 +21,7 @@ import (
 type reconcileFlags struct {
 	common
 	redisFlags
+	everyFlag
 	views  []string
 	out    string
 	sample float64
@@ -41,11 +42,12 @@ from the log to tell which side is right.
 Exit codes: 0 equal, 3 the stores differ, 4 so many values diverge that the alert
 fires, 1 nothing could be compared or the comparison failed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return r.run(cmd.Context(), cmd.OutOrStdout())
+			return r.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	r.readFlags(cmd)
 	r.redisFlags.add(cmd)
+	r.everyFlag.add(cmd)
 	f := cmd.Flags()
 	viewFlag(cmd, &r.views, "only the view")
 	f.StringVar(&r.out, "out", os.Getenv("TALLYSTICK_OUT"), "`DIR` of the tables, as given to replay ($TALLYSTICK_OUT)")
@@ -55,7 +57,7 @@ fires, 1 nothing could be compared or the comparison failed.`,
 	return cmd
 }
 
-func (r *reconcileFlags) run(ctx context.Context, w io.Writer) error {
+func (r *reconcileFlags) run(ctx context.Context, w, notices io.Writer) error {
 	vs, err := r.loadViews(r.views)
 	if err != nil {
 		return err
@@ -75,6 +77,11 @@ func (r *reconcileFlags) run(ctx context.Context, w io.Writer) error {
 		}
 		defer client.Close()
 	}
+	return r.rounds(ctx, notices, func(ctx context.Context) error { return r.round(ctx, w, redis, client, vs) })
+}
+
+// round compares once and tells the outcome.
+func (r *reconcileFlags) round(ctx context.Context, w io.Writer, redis *online.Client, client *log.Client, vs []*definition.View) error {
 	out, err := r.reconcile(ctx, redis, client, vs)
 	if err != nil {
 		return err
@@ -92,6 +99,9 @@ func (r *reconcileFlags) run(ctx context.Context, w io.Writer) error {
 
 // check refuses flags that are not sound, before anything is connected.
 func (r *reconcileFlags) check(vs []*definition.View) error {
+	if err := r.everyFlag.check(); err != nil {
+		return err
+	}
 	if !(r.sample > 0 && r.sample <= 1) {
 		return usagef("--sample: %v is no share of the entities: name one above 0 and up to 1", r.sample)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,7 +74,7 @@ func (x *reconcileRig) reconcile(json bool) (string, int) {
 	r := reconcileFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}, out: filepath.Join(x.dir, "tables"), sample: 1, list: 100}
 	r.json = json
 	var b strings.Builder
-	err := r.run(x.ctx, &b)
+	err := r.run(x.ctx, &b, io.Discard)
 	code := exitOK
 	if err != nil {
 		code = exitFailed
@@ -102,7 +103,7 @@ func TestReconcileQuiet(t *testing.T) {
 	s := streamFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}, until: "end", notices: os.Stderr, cache: 1 << 20, pollWait: 20 * time.Millisecond}
 	x.must(s.run(x.ctx, &strings.Builder{}))
 	r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables")}
-	x.must(r.run(x.ctx, &strings.Builder{}))
+	x.must(r.run(x.ctx, &strings.Builder{}, io.Discard))
 	text, code := x.reconcile(false)
 	if code != exitFailed || !strings.Contains(text, "so far before the log clock") || strings.Contains(text, "Append ticks") {
 		t.Errorf("exit %d\n%s", code, text)
@@ -117,7 +118,7 @@ func TestReconcile(t *testing.T) {
 	s := streamFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}, until: "end", notices: os.Stderr, cache: 1 << 20, pollWait: 20 * time.Millisecond}
 	x.must(s.run(x.ctx, &strings.Builder{}))
 	r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables")}
-	x.must(r.run(x.ctx, &strings.Builder{}))
+	x.must(r.run(x.ctx, &strings.Builder{}, io.Discard))
 
 	text, code := x.reconcile(false)
 	if code != exitOK || !strings.Contains(text, "equal, to the bit: ") || !strings.Contains(text, "ledgers: 6 compared") {

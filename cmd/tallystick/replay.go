@@ -24,6 +24,7 @@ type replayFlags struct {
 	common
 	startFlags
 	limits
+	everyFlag
 	views        []string
 	out          string
 	quarantine   string
@@ -39,12 +40,13 @@ func replayCommand() *cobra.Command {
 		Short: "Fold the log up to a cut: the ledger, and with --out the tables as Parquet",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r.meter = newMeter(cmd.ErrOrStderr())
-			return r.run(cmd.Context(), cmd.OutOrStdout())
+			return r.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	r.readFlags(cmd)
 	r.startFlags.add(cmd)
 	r.limits.add(cmd)
+	r.everyFlag.add(cmd)
 	f := cmd.Flags()
 	viewFlag(cmd, &r.views, "only the view")
 	f.StringVar(&r.out, "out", "", "directory `DIR` of the tables: DIR/VIEW/{features,tiles,open,quarantine}")
@@ -55,7 +57,7 @@ func replayCommand() *cobra.Command {
 	return cmd
 }
 
-func (r *replayFlags) run(ctx context.Context, w io.Writer) error {
+func (r *replayFlags) run(ctx context.Context, w, notices io.Writer) error {
 	vs, err := r.loadViews(r.views)
 	if err != nil {
 		return err
@@ -72,7 +74,12 @@ func (r *replayFlags) run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	cut, err = cutOf(ctx, client, cut, topics(vs))
+	return r.rounds(ctx, notices, func(ctx context.Context) error { return r.round(ctx, w, client, cut, vs) })
+}
+
+// round replays up to the cut, nil = the log's end now.
+func (r *replayFlags) round(ctx context.Context, w io.Writer, client *log.Client, cut *schemas.Cut, vs []*definition.View) error {
+	cut, err := cutOf(ctx, client, cut, topics(vs))
 	if err != nil {
 		return err
 	}
@@ -93,6 +100,12 @@ func (r *replayFlags) run(ctx context.Context, w io.Writer) error {
 }
 
 func (r *replayFlags) checkOutputs() error {
+	if err := r.everyFlag.check(); err != nil {
+		return err
+	}
+	if r.every > 0 && r.cut != "" {
+		return usagef("--every: it goes without --cut: the tables up to one cut are written once")
+	}
 	if err := checkFile("--save-cut", r.saveCut); err != nil {
 		return err
 	}

@@ -19,11 +19,8 @@ import (
 type projectRun struct {
 	loop
 	redisFlags
-	fill   bool
-	seed   uint64
-	events int
-
-	filled map[string]int // by topic
+	filler
+	fill bool
 }
 
 func runCommand() *cobra.Command {
@@ -52,8 +49,7 @@ Exit codes are those of reconcile.`,
 	f := cmd.Flags()
 	f.StringVar(&p.out, "out", "", "directory `DIR` of the tables (default: "+tablesDir+", beside the definition)")
 	f.BoolVar(&p.fill, "fill", false, "with --brokers: fill the samples' topics where they are missing or empty")
-	f.IntVar(&p.events, "events", 20_000, "make `N` orders up")
-	f.Uint64Var(&p.seed, "seed", 1, "`N` from which the orders are made up: the same ones for the same")
+	p.filler.add(cmd)
 	return cmd
 }
 
@@ -77,8 +73,10 @@ func (p *projectRun) run(ctx context.Context) error {
 	if err := p.connect(ctx); err != nil {
 		return err
 	}
-	if err := p.fillTopics(ctx); err != nil {
-		return err
+	if p.brokers == "" || p.fill {
+		if err := p.fillTopics(ctx, &p.servers, p.vs, p.w, p.meter); err != nil {
+			return err
+		}
 	}
 	out, err := p.both(ctx)
 	if out != nil && p.json {
@@ -102,8 +100,8 @@ func (p *projectRun) check() error {
 	if err := (&replayFlags{out: p.out}).checkTables(p.vs); err != nil {
 		return err
 	}
-	if p.events < 1 || p.events > 10_000_000 {
-		return usagef("--events: %d is no number of orders: name one from 1 to 10000000", p.events)
+	if err := p.filler.check(); err != nil {
+		return err
 	}
 	if p.addrs != "" {
 		if err := p.redisFlags.check(); err != nil {
@@ -150,67 +148,6 @@ func (p *projectRun) connect(ctx context.Context) (err error) {
 	}
 	p.redis, err = p.redisFlags.open(ctx)
 	return err
-}
-
-// sampleConfigs are those of a topic that is created on a real Kafka: the samples
-// are of days long gone, which no retention may delete, and their timestamps come
-// from us, which bounds how far one may lie ahead (§3).
-var sampleConfigs = map[string]string{"retention.ms": "-1", "message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": "3600000"}
-
-// fillTopics fills the samples' topics that the views read, where that is asked
-// for and they hold nothing yet.
-func (p *projectRun) fillTopics(ctx context.Context) error {
-	p.filled = map[string]int{}
-	if p.brokers != "" && !p.fill {
-		return nil
-	}
-	known := samples(p.seed, p.events)
-	for _, topic := range topics(p.vs) {
-		s, ok := known[topic]
-		if !ok {
-			continue
-		}
-		if err := p.fillTopic(ctx, topic, s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *projectRun) fillTopic(ctx context.Context, topic string, s sample) error {
-	configs := sampleConfigs
-	if p.kafka != nil {
-		configs = nil
-	}
-	t, err := p.client.Describe(ctx, topic)
-	var missing *log.MissingTopicError
-	switch {
-	case errors.As(err, &missing):
-		if err := p.client.EnsureTopic(ctx, topic, s.partitions, configs); err != nil {
-			return err
-		}
-	case err != nil:
-		return err
-	default:
-		s.partitions = int32(len(t.Partitions))
-	}
-	cut, err := p.client.Cut(ctx, topic)
-	if err != nil {
-		return err
-	}
-	if n := cutRecords(cut.Topics[topic]); n > 0 {
-		fmt.Fprintf(p.w, "Kafka    topic %s holds about %d records already: nothing was appended\n", topic, n)
-		return nil
-	}
-	m := p.meter.phase("fill "+topic, s.about)
-	n, err := s.fill(ctx, p.client, topic, int(s.partitions), func(n int) { m.done.Add(int64(n)) })
-	m.end()
-	if err != nil {
-		return err
-	}
-	p.filled[topic] = n
-	fmt.Fprintf(p.w, "Kafka    %d sample records appended to topic %s (%.1f s)\n", n, topic, m.took().Seconds())
-	return nil
 }
 
 // both fills both stores from one cut and compares them.
