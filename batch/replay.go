@@ -145,9 +145,9 @@ type replayRun struct {
 	*Replay
 	engine *transforms.View
 	done   map[int32]*partitionScan
-	// closed is the least clock minus lateness; Never while a partition is empty.
+	// closed is the least closing clock minus lateness; Never while a partition is empty.
 	closed schemas.Micros
-	now    schemas.Micros // the least clock
+	now    schemas.Micros // the least closing clock
 	// reappear: an absent entity is absent for good this long after its newest
 	// event. Before, a unit may end and its event fall into the whole units of an
 	// exclude_current window.
@@ -255,8 +255,8 @@ func (r *replayRun) read(ctx context.Context, s, ids *spill.Sorter) error {
 		r.books.merge(b)
 	}
 	r.now = schemas.Forever
-	for _, d := range r.done {
-		r.now = min(r.now, d.Clock)
+	for p, d := range r.done {
+		r.now = min(r.now, r.View.Source.Closing(p, r.Cut.Partitions[p], d.Clock))
 	}
 	if r.closed = r.now; r.now != schemas.Never {
 		r.closed = r.now.SubSat(r.engine.Spec().Lateness)

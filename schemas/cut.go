@@ -33,6 +33,19 @@ type PartitionCut struct {
 	// Clock is the log clock at End, in µs; nil where it is not known yet or
 	// where the partition holds no record.
 	Clock *Micros `json:"clock,omitempty"`
+	// Idle is the wall clock, in µs, at which the log was seen to end at End, with
+	// no transaction open beyond; nil where nobody looked or more is there (K7).
+	Idle *Micros `json:"idle,omitempty"`
+}
+
+// Closing returns the clock by which windows close at the cut: the log clock at
+// End, or, where the log was seen to end there and after > 0, the wall clock of
+// that moment minus after, if that is later (K7).
+func (p PartitionCut) Closing(clock, after Micros) Micros {
+	if p.Idle == nil || after <= 0 {
+		return clock
+	}
+	return max(clock, p.Idle.SubSat(after))
 }
 
 // UnmarshalJSON refuses partitions that are not written as Save writes them: 01

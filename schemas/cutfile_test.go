@@ -13,7 +13,7 @@ func TestCutFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cut.json")
 	clock := Micros(7)
 	want := &Cut{Topics: map[string]TopicCut{"t": {TopicID: "id", TimestampType: "CreateTime",
-		Partitions: map[int32]PartitionCut{0: {0, 5, &clock}, 11: {3, 3, nil}}}}}
+		Partitions: map[int32]PartitionCut{0: {End: 5, Clock: &clock}, 11: {Start: 3, End: 3, Idle: &clock}}}}}
 	if err := want.Save(path); err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func TestCutFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := got.Topics["t"]
-	if g.TopicID != "id" || g.TimestampType != "CreateTime" || len(g.Partitions) != 2 || *g.Partitions[0].Clock != 7 || g.Partitions[11].End != 3 {
+	if g.TopicID != "id" || g.TimestampType != "CreateTime" || len(g.Partitions) != 2 || *g.Partitions[0].Clock != 7 || g.Partitions[11].End != 3 || *g.Partitions[11].Idle != 7 {
 		t.Errorf("%+v", got)
 	}
 	text, _ := os.ReadFile(path)

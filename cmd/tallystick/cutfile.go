@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/transforms/definition"
 )
 
 // loadCut reads a cut file, named by a flag, that names all of the topics; nil
@@ -30,15 +33,34 @@ func loadCut(flag, path string, topics []string) (*schemas.Cut, error) {
 
 // cutOf holds a cut against the log as it is now, or fixes one where there is
 // none (K1). Topics that are no event sources are refused (K6).
-func cutOf(ctx context.Context, client *log.Client, cut *schemas.Cut, topics []string) (*schemas.Cut, error) {
+func cutOf(ctx context.Context, client *log.Client, cut *schemas.Cut, vs []*definition.View) (*schemas.Cut, error) {
+	topics := topics(vs)
 	if err := checkTopics(ctx, client, topics); err != nil {
 		return nil, err
 	}
 	if cut == nil {
-		return client.Cut(ctx, topics...)
+		return newCut(ctx, client, vs, topics)
 	}
 	for _, t := range topics {
 		if err := client.CheckCut(ctx, t, cut.Topics[t]); err != nil {
+			return nil, err
+		}
+	}
+	return cut, nil
+}
+
+// newCut fixes a cut, with the partitions that a source lets the wall clock close.
+func newCut(ctx context.Context, client *log.Client, vs []*definition.View, topics []string) (*schemas.Cut, error) {
+	cut, err := client.Cut(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	now := schemas.Micros(time.Now().UnixMicro())
+	for _, t := range topics {
+		if !slices.ContainsFunc(vs, func(v *definition.View) bool { return v.Source.Topic == t && v.Source.CloseIdle > 0 }) {
+			continue
+		}
+		if err := client.MarkIdle(ctx, t, cut.Topics[t], now); err != nil {
 			return nil, err
 		}
 	}

@@ -79,7 +79,7 @@ func (r *replayFlags) run(ctx context.Context, w, notices io.Writer) error {
 
 // round replays up to the cut, nil = the log's end now.
 func (r *replayFlags) round(ctx context.Context, w io.Writer, client *log.Client, cut *schemas.Cut, vs []*definition.View) error {
-	cut, err := cutOf(ctx, client, cut, topics(vs))
+	cut, err := cutOf(ctx, client, cut, vs)
 	if err != nil {
 		return err
 	}

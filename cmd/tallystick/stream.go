@@ -143,7 +143,7 @@ func (s *streamFlags) checkEnd(ctx context.Context, client *log.Client, vs []*de
 	if cut == nil {
 		return checkTopics(ctx, client, topics(vs))
 	}
-	_, err := cutOf(ctx, client, cut, topics(vs))
+	_, err := cutOf(ctx, client, cut, vs)
 	return err
 }
 

@@ -57,6 +57,24 @@ func (c *Client) topicCut(ctx context.Context, name string) (schemas.TopicCut, e
 	return tc, nil
 }
 
+// MarkIdle notes in a topic's cut the partitions of which nothing lies beyond the
+// cut's end, not even an open transaction (K2, K7). now is the wall clock before
+// the call, in µs.
+func (c *Client) MarkIdle(ctx context.Context, name string, tc schemas.TopicCut, now schemas.Micros) error {
+	ls, err := c.adm.ListEndOffsets(ctx, name)
+	ends, err := c.listed(ctx, name, ls, err)
+	if err != nil {
+		return fmt.Errorf("cut: %w", err)
+	}
+	for p, pc := range tc.Partitions {
+		if end, ok := ends[p]; ok && end == pc.End {
+			pc.Idle = &now
+			tc.Partitions[p] = pc
+		}
+	}
+	return nil
+}
+
 // bounds returns each partition's first offset and last stable offset. The
 // first are asked for first, so that retention in between leaves a range.
 func (c *Client) bounds(ctx context.Context, topic string) (starts, ends map[int32]int64, err error) {

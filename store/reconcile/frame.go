@@ -9,6 +9,7 @@ import (
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/marker"
 )
 
@@ -21,6 +22,7 @@ type place struct {
 // frame is what a comparison looks at, fixed before any state is read.
 type frame struct {
 	engine     *transforms.View
+	source     *definition.Source
 	hops       []schemas.Micros
 	retention  []schemas.Micros
 	cut        schemas.TopicCut
@@ -43,10 +45,25 @@ func (f *frame) cutClock(p int32) schemas.Micros {
 	return schemas.Never
 }
 
+// closing returns the clock by which a partition's windows close at the cut (K7).
+func (f *frame) closing(p int32) schemas.Micros {
+	return f.source.Closing(p, f.cut.Partitions[p], f.cutClock(p))
+}
+
 // later returns the later of the two clocks of a place: what ends at or before
 // it - retention may have been dropped on one side.
 func (f *frame) later(at place) schemas.Micros {
-	return max(f.cutClock(at.partition), f.after[at].Clock)
+	return max(f.closing(at.partition), f.after[at].Clock)
+}
+
+// closingOnline is closing at a marker. One that has reached the cut has what
+// closed there; a record beyond it is newer.
+func (f *frame) closingOnline(at place) schemas.Micros {
+	m := f.before[at]
+	if m.Next < f.cut.Partitions[at.partition].End {
+		return m.Clock
+	}
+	return max(m.Clock, f.source.Closing(at.partition, f.cut.Partitions[at.partition], schemas.Never))
 }
 
 // started returns from when on a place is complete (K8), the
@@ -151,7 +168,7 @@ func (r *run) bound() {
 	f.b = schemas.Never
 	least := schemas.Forever
 	for _, p := range f.partitions {
-		c := f.cutClock(p)
+		c := f.closing(p)
 		switch _, in := f.cut.Partitions[p]; {
 		case !in:
 			r.why("partition %d is in the online store, but not in the tables' cut: replay up to a later cut", p)
@@ -164,16 +181,17 @@ func (r *run) bound() {
 			if f.out[at] {
 				continue
 			}
-			if f.before[at].Clock == schemas.Never {
+			c := f.closingOnline(at)
+			if c == schemas.Never {
 				r.why("partition %d, shard %d has no clock online: let `stream` catch up", p, shard)
 			}
-			least = min(least, f.before[at].Clock)
+			least = min(least, c)
 		}
 	}
 	if len(f.hops) == 0 || least == schemas.Never || least == schemas.Forever || f.boundary == schemas.Never {
 		return
 	}
-	f.b = least.SubSat(f.engine.Spec().Lateness).Floor(f.hops[0])
+	f.b = min(least.SubSat(f.engine.Spec().Lateness).Floor(f.hops[0]), f.boundary) // close_idle may have been changed since
 	f.bounds = make([]schemas.Micros, len(f.hops))
 	for li, h := range f.hops {
 		f.bounds[li] = f.b.Floor(h)

@@ -66,7 +66,7 @@ func Run(ctx context.Context, view *definition.View, online Online, offline Offl
 func newRun(view *definition.View, engine *transforms.View, online Online, offline Offline, replayer Replayer, opt Options) *run {
 	info := offline.Info()
 	r := &run{view: view, online: online, offline: offline, replayer: replayer, opt: opt, shards: view.Spec.Shards}
-	r.frame = frame{engine: engine, hops: engine.Hops(), cut: info.Cut, boundary: info.Boundary, validFrom: info.ValidFrom,
+	r.frame = frame{engine: engine, source: view.Source, hops: engine.Hops(), cut: info.Cut, boundary: info.Boundary, validFrom: info.ValidFrom,
 		before: map[place]marker.Mark{}, after: map[place]marker.Mark{}, out: map[place]bool{}, b: schemas.Never}
 	r.rep = &Report{View: view.Name, Fingerprint: view.Fingerprint, Boundary: Instant(schemas.Never), ValidFrom: Instant(info.ValidFrom),
 		TilesFrom: Instant(schemas.Never), TableAsOf: Instant(schemas.Never), Sample: opt.Sample, Replayed: replayer != nil, Notes: []string{}, Listed: []Difference{}, Days: append([]DayLedger{}, info.Days...),

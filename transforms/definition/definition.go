@@ -51,6 +51,7 @@ type Source struct {
 	MaxOpen        int
 	Expect         []transforms.Rule
 	History        map[int32]int64 // partition → first offset beyond the load (K7); nil = none
+	CloseIdle      schemas.Micros  // how far behind the wall clock an idle partition closes (K7); 0 = never
 	// Paths is the projection: the reader paths that programs of this source and
 	// of its views read. A program's slot is an index into it, and so is one of
 	// schemas.Event.Fields.
@@ -61,6 +62,16 @@ type Source struct {
 	fields    map[string]rawField // of the reader schema, by name
 	schemaRef string              // the schema file as written
 	writers   WritersSpec
+}
+
+// Closing returns the clock by which the windows of partition p close at a cut
+// where its log clock is clock: the wall clock has a say where the source declares
+// close_idle and no load of old events is under way (K7).
+func (s *Source) Closing(p int32, cut schemas.PartitionCut, clock schemas.Micros) schemas.Micros {
+	if cut.End < s.History[p] {
+		return clock
+	}
+	return cut.Closing(clock, s.CloseIdle)
 }
 
 // View is a checked view.

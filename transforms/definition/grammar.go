@@ -52,7 +52,7 @@ var sourceKeys = keys{
 	{name: "history", about: "Partition: offset. Below it lies a load of old events, where event times drive the clock.",
 		value: node{"type": "object", "propertyNames": node{"pattern": "^[0-9_]+$"}, "additionalProperties": atLeast(0)}},
 	{name: "history_lateness", unsupported: true},
-	{name: "close_idle", unsupported: true},
+	{name: "close_idle", about: "Lets an idle partition close its windows by the wall clock minus this, at least 1s; without it only records and ticks do.", value: ref("duration")},
 	{name: "kind", about: "What the records are: events.", value: oneOf("events")},
 	{name: "description", about: "For people.", value: ref("text")},
 }

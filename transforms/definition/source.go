@@ -108,9 +108,6 @@ func (p *parser) sourceScalars(s *Source, o object) {
 			p.fail(n, "leave out `kind` or write events", "kind: table is not supported yet")
 		}
 	}
-	if x := o.byKey["close_idle"]; x.at != nil {
-		p.fail(x.at, "append ticks to idle partitions with `tallystick tick`", "close_idle is not supported yet")
-	}
 	if x := o.byKey["history_lateness"]; x.at != nil {
 		p.fail(x.at, "sort the load by event time", "history_lateness is not supported yet")
 	}
@@ -122,7 +119,7 @@ func (p *parser) sourceScalars(s *Source, o object) {
 	for _, d := range []struct {
 		key string
 		to  *schemas.Micros
-	}{{"lateness", &s.Lateness}, {"max_future", &s.MaxFuture}} {
+	}{{"lateness", &s.Lateness}, {"max_future", &s.MaxFuture}, {"close_idle", &s.CloseIdle}} {
 		if n := o.get(d.key); n != nil {
 			if v, ok := p.duration(n, d.key, schemas.Second); ok {
 				*d.to = v
