@@ -255,11 +255,12 @@ func (r *replayRun) read(ctx context.Context, s, ids *spill.Sorter) error {
 		r.books.merge(b)
 	}
 	r.now = schemas.Forever
+	r.closed = schemas.Forever
 	for p, d := range r.done {
-		r.now = min(r.now, r.View.Source.Closing(p, r.Cut.Partitions[p], d.Clock))
-	}
-	if r.closed = r.now; r.now != schemas.Never {
-		r.closed = r.now.SubSat(r.engine.Spec().Lateness)
+		cut := r.Cut.Partitions[p]
+		c := r.View.Source.Closing(p, cut, d.Clock)
+		r.now = min(r.now, c)
+		r.closed = min(r.closed, c.SubSat(r.engine.Spec().LatenessAt(p, cut.End)))
 	}
 	return nil
 }
@@ -347,7 +348,7 @@ func (f *replayFold) row(row []byte) error {
 	}
 	// Rows of all partitions come by clock, and none from here on can change what
 	// lies before its clock minus lateness.
-	if err := f.snapshots(in.Clock.SubSat(f.run.engine.Spec().Lateness)); err != nil {
+	if err := f.snapshots(in.Clock.SubSat(f.run.engine.Spec().MaxLateness())); err != nil {
 		return err
 	}
 	v := f.run.engine.Step(f.state(in.Partition), in)

@@ -237,5 +237,5 @@ func (x *trial) retention(hop int64) int64 {
 		unit := map[oracle.WindowKind]int64{oracle.Days: 1, oracle.Weeks: 7, oracle.Months: 31}[w.Kind]
 		longest = max(longest, w.Length, n*unit*day)
 	}
-	return longest + hop + x.Lateness + 48*hour
+	return longest + hop + max(x.Lateness, x.LoadLateness) + 48*hour
 }

@@ -122,10 +122,10 @@ func (x *trial) day(from dayEnd, to []int) (dayEnd, error) {
 		for f.at[p] < n {
 			f.step(p)
 		}
-		low = min(low, x.snaps[p][n].Clock)
+		low = min(low, x.horizon(p, n))
 	}
 	if low != oracle.NoClock {
-		end.b = low - x.Lateness
+		end.b = low
 	}
 	for k, s := range f.states {
 		if err := x.split(&end, k, s); err != nil {

@@ -219,7 +219,7 @@ func (g *e2eLog) when(c *e2eColumn, like *e2eRecord) (oracle.Val, bool) {
 		g.past += pick(g.r, 0, g.unit, 4*g.unit)
 		base = g.past
 	}
-	want := base - pick(g.r, 0, 0, 1, g.unit, 5*g.unit, g.cfg.Lateness/2, g.cfg.Lateness-1, g.cfg.Lateness, g.cfg.Lateness+1) +
+	want := base - pick(g.r, 0, 0, 1, g.unit, 5*g.unit, g.cfg.Lateness/2, g.cfg.Lateness-1, g.cfg.Lateness, g.cfg.Lateness+1, g.cfg.LoadLateness, g.cfg.LoadLateness+1) +
 		pick(g.r, 0, 0, 0, 0, 1, g.unit, g.cfg.MaxFuture, g.cfg.MaxFuture+1)
 	if like != nil {
 		if g.r.IntN(3) == 0 {

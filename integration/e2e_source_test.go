@@ -35,6 +35,9 @@ func newE2ESource(r *rand.Rand, seed uint64, n int) *e2eSource {
 	s.cfg.History = map[int32]int64{}
 	if r.IntN(4) == 0 {
 		s.cfg.History[int32(r.IntN(s.parts))] = int64(5 + r.IntN(30))
+		if r.IntN(2) == 0 {
+			s.cfg.LoadLateness = s.cfg.Lateness + pick(r, 0, 1, hour, day)
+		}
 	}
 	s.drawFields(r)
 	for v := range 2 + r.IntN(2) {
@@ -238,6 +241,9 @@ func (s *e2eSource) yaml(r *rand.Rand) string {
 	line("max_open: %d", s.cfg.MaxOpen)
 	for p, n := range s.cfg.History {
 		line("history: {%d: %d}", p, n)
+		if s.cfg.LoadLateness != 0 {
+			line("history_lateness: %dus", s.cfg.LoadLateness)
+		}
 	}
 	for i, e := range s.expect {
 		if i == 0 {

@@ -90,7 +90,7 @@ func (g *generator) record(p int) oracle.Record {
 		g.past[p] += pick(r, 0, g.unit, 4*g.unit)
 		base = g.past[p]
 	}
-	rec.EventTime = base - pick(r, 0, 0, 1, g.unit, 2*g.unit, 5*g.unit, g.Lateness/2, g.Lateness-1, g.Lateness, g.Lateness+1) +
+	rec.EventTime = base - pick(r, 0, 0, 1, g.unit, 2*g.unit, 5*g.unit, g.Lateness/2, g.Lateness-1, g.Lateness, g.Lateness+1, g.LoadLateness, g.LoadLateness+1) +
 		pick(r, 0, 0, 0, 0, 1, g.unit, g.MaxFuture, g.MaxFuture+1)
 	if r.IntN(6) == 0 {
 		rec.EventTime = int64(schemas.Micros(rec.EventTime).Floor(schemas.Micros(g.grid))) + pick[int64](r, -1, 0, 0, 1)

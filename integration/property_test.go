@@ -253,17 +253,30 @@ func (x *trial) valueIs(what string, t int64, entity string, states []*transform
 	return nil
 }
 
+// horizon returns the clock after n records of a partition minus the lateness of
+// those to come.
+func (x *trial) horizon(p, n int) int64 {
+	clock, lateness := x.snaps[p][n].Clock, x.Lateness
+	if clock == oracle.NoClock {
+		return clock
+	}
+	if n < len(x.logs[p]) && x.logs[p][n].Offset < x.History[int32(p)] {
+		lateness = max(lateness, x.LoadLateness)
+	}
+	return clock - lateness
+}
+
 // boundary returns a closed clock minus lateness, or the finest level's B_h;
 // false while a partition has no clock.
 func (x *trial) boundary(at []int) (int64, bool) {
 	low := int64(schemas.Forever)
 	for p, n := range at {
-		low = min(low, x.snaps[p][n].Clock)
+		low = min(low, x.horizon(p, n))
 	}
 	if low == oracle.NoClock {
 		return 0, false
 	}
-	b := low - x.Lateness
+	b := low
 	if x.r.IntN(2) == 0 {
 		b = int64(schemas.Micros(b).Floor(schemas.Micros(x.hops[0])))
 	}

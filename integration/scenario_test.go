@@ -94,11 +94,14 @@ func newScenario(tb testing.TB, seed uint64, tune func(*scenario)) *scenario {
 			s.History[int32(p)] = int64(r.IntN(14))
 		}
 	}
+	if r.IntN(2) == 0 {
+		s.LoadLateness = s.Lateness + pick(r, 0, 1, hour, 3*day)
+	}
 	if tune != nil {
 		tune(s)
 	}
 	s.spec = transforms.Spec{
-		Name: "v", Lateness: schemas.Micros(s.Lateness), MaxFuture: schemas.Micros(s.MaxFuture), MaxOpen: s.MaxOpen, Shards: 1,
+		Name: "v", Lateness: schemas.Micros(s.Lateness), HistoryLateness: schemas.Micros(s.LoadLateness), History: s.History, MaxFuture: schemas.Micros(s.MaxFuture), MaxOpen: s.MaxOpen, Shards: 1,
 		Key:    []transforms.KeyField{{Name: "entity", Kind: schemas.String, Expr: s.program(tb, "entity")}},
 		Expect: []transforms.Rule{{Text: "rule", Expr: s.program(tb, "rule")}},
 		Where:  s.program(tb, "pass"),

@@ -18,7 +18,7 @@ func TestStart(t *testing.T) {
 	asked := 0
 	eachSeed(t, func(seed uint64) error {
 		s := newScenario(t, seed, func(s *scenario) {
-			s.parts, s.History, s.still = 1, nil, true
+			s.parts, s.History, s.LoadLateness, s.still = 1, nil, 0, true
 			s.Lateness, s.MaxFuture = pick[int64](s.r, 5, 8)*startUnit, 2*startUnit
 			s.MaxOpen = pick(s.r, 1, 2, 1<<16)
 			s.Identity = pick(s.r, oracle.ByNothing, oracle.ByID, oracle.ByID, oracle.ByVersion)

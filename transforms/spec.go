@@ -152,19 +152,23 @@ type Feature struct {
 // Spec is a view, checked and typed, ready to be compiled by NewView. Programs
 // other than Feature.Derived are evaluated over the fields of a schemas.Event.
 type Spec struct {
-	Name      string
-	Lateness  schemas.Micros
-	MaxFuture schemas.Micros
-	Identity  Identity
-	ID        *expr.Program // nil when Anonymous
-	Version   *expr.Program // Int, or String holding a PostgreSQL LSN; nil unless ByVersion
-	MaxOpen   int           // remembered ids per (entity, partition)
-	Expect    []Rule
-	Key       []KeyField
-	Where     *expr.Program // nil = every event
-	Filters   []*expr.Program
-	Inputs    []*expr.Program
-	Fields    []string // paths of the events' fields by slot, for messages; may be nil
-	Features  []Feature
-	Shards    int // of the online store, at least 1
+	Name     string
+	Lateness schemas.Micros
+	// HistoryLateness, at least Lateness, is that of records below History, the
+	// ends of the loads of old events by partition (K7); 0 = Lateness.
+	HistoryLateness schemas.Micros
+	History         map[int32]int64
+	MaxFuture       schemas.Micros
+	Identity        Identity
+	ID              *expr.Program // nil when Anonymous
+	Version         *expr.Program // Int, or String holding a PostgreSQL LSN; nil unless ByVersion
+	MaxOpen         int           // remembered ids per (entity, partition)
+	Expect          []Rule
+	Key             []KeyField
+	Where           *expr.Program // nil = every event
+	Filters         []*expr.Program
+	Inputs          []*expr.Program
+	Fields          []string // paths of the events' fields by slot, for messages; may be nil
+	Features        []Feature
+	Shards          int // of the online store, at least 1
 }

@@ -51,12 +51,12 @@ func (v *View) Step(s *State, in *Input) Verdict {
 		return r
 	}
 	if v.spec.Identity != Anonymous {
-		return v.stepID(s, in, in.Clock.SubSat(v.spec.Lateness))
+		return v.stepID(s, in, v.horizon(in))
 	}
 	if !in.Accept {
 		return Verdict{Outcome: Filtered}
 	}
-	v.release(s, in.Clock)
+	v.release(s, in.Clock, schemas.Never)
 	v.dropLater(s, in.Clock)
 	v.place(s, in, nil)
 	s.last, s.clock = in.Offset, in.Clock
@@ -71,7 +71,7 @@ func (v *View) Screen(in *Input) (r Verdict, out bool) {
 		return Verdict{Outcome: Invalid, Reason: in.Fault.Error()}, true
 	case in.EventTime > in.Clock.AddSat(v.spec.MaxFuture):
 		return Verdict{Outcome: Future, Reason: futureReason}, true
-	case in.EventTime < in.Clock.SubSat(v.spec.Lateness):
+	case in.EventTime < v.horizon(in):
 		return Verdict{Outcome: Late, Reason: lateReason}, true
 	}
 	return Verdict{}, false
@@ -92,13 +92,13 @@ func (v *View) stepID(s *State, in *Input, horizon schemas.Micros) Verdict {
 	}
 	if cur != nil {
 		if v.spec.Identity == ByID || in.Version <= cur.version {
-			return v.repeat(s, cur, in)
+			return v.repeat(s, cur, in, horizon)
 		}
 		if cur.eventTime < horizon {
 			return Verdict{Outcome: Late, Reason: lateSealed}
 		}
 	}
-	v.advance(s, in.Clock)
+	v.advance(s, in.Clock, horizon)
 	r := Verdict{Outcome: Applied}
 	if !in.Accept {
 		r.Outcome = Filtered
@@ -129,16 +129,16 @@ func (v *View) stepID(s *State, in *Input, horizon schemas.Micros) Verdict {
 
 // repeat handles a version that does not take the place of the one in force.
 // Seeing it lengthens the id's memory.
-func (v *View) repeat(s *State, cur *identity, in *Input) Verdict {
+func (v *View) repeat(s *State, cur *identity, in *Input, horizon schemas.Micros) Verdict {
 	r := Verdict{Outcome: Duplicate}
 	switch {
 	case v.spec.Identity == ByVersion && in.Version < cur.version:
 		r.Outcome = Superseded
-	case v.spec.Identity == ByVersion && cur.eventTime >= in.Clock.SubSat(v.spec.Lateness) && v.conflicts(s, cur, in):
+	case v.spec.Identity == ByVersion && cur.eventTime >= horizon && v.conflicts(s, cur, in):
 		r.Conflict, r.Reason = true, conflictReason
 	}
 	if in.EventTime > cur.memory {
-		v.advance(s, in.Clock)
+		v.advance(s, in.Clock, horizon)
 		s.ids.lengthen(cur, in.EventTime)
 		s.last, s.clock = in.Offset, in.Clock
 	}
@@ -194,11 +194,10 @@ func (v *View) place(s *State, in *Input, d *identity) {
 }
 
 // advance settles what the clock has passed: pending events become open or
-// sealed, open ones beyond lateness sealed, ids forgotten, old tiles dropped
+// sealed, open ones before the horizon sealed, ids forgotten, old tiles dropped
 // (V11).
-func (v *View) advance(s *State, clock schemas.Micros) {
-	horizon := clock.SubSat(v.spec.Lateness)
-	v.release(s, clock)
+func (v *View) advance(s *State, clock, horizon schemas.Micros) {
+	v.release(s, clock, horizon)
 	if s.ids != nil {
 		s.ids.settleAhead(clock)
 	}
@@ -207,11 +206,11 @@ func (v *View) advance(s *State, clock schemas.Micros) {
 }
 
 // release opens or seals the pending events that the clock has passed.
-func (v *View) release(s *State, clock schemas.Micros) {
+func (v *View) release(s *State, clock, horizon schemas.Micros) {
 	if len(s.pending) == 0 {
 		return
 	}
-	limit, horizon := clock, clock.SubSat(v.spec.Lateness)
+	limit := clock
 	if s.strict {
 		limit--
 	}

@@ -90,8 +90,11 @@ func (s *Spec) validate() error {
 	if s.Lateness < schemas.Second || s.MaxFuture < schemas.Second {
 		bad("lateness and max_future must be at least 1 s")
 	}
-	if s.Lateness > maxReach || s.MaxFuture > maxReach {
-		bad("lateness and max_future must be below 1,000 years")
+	if s.Lateness > maxReach || s.HistoryLateness > maxReach || s.MaxFuture > maxReach {
+		bad("lateness, history_lateness and max_future must be below 1,000 years")
+	}
+	if s.HistoryLateness != 0 && s.HistoryLateness < s.Lateness {
+		bad("history_lateness is below lateness")
 	}
 	if len(s.Key) == 0 {
 		bad("it has no entity")
@@ -229,6 +232,23 @@ func (v *View) plan(i int) {
 	v.plans[i] = plan{level: li, probe: pi}
 }
 
+// LatenessAt returns how far behind the log clock the event at that offset of a
+// partition may lie (K7).
+func (s *Spec) LatenessAt(partition int32, offset int64) schemas.Micros {
+	if s.HistoryLateness > 0 && offset < s.History[partition] {
+		return s.HistoryLateness
+	}
+	return s.Lateness
+}
+
+// MaxLateness returns the greatest lateness of any record.
+func (s *Spec) MaxLateness() schemas.Micros { return max(s.Lateness, s.HistoryLateness) }
+
+// horizon returns the least event time that is not late at the record.
+func (v *View) horizon(in *Input) schemas.Micros {
+	return in.Clock.SubSat(v.spec.LatenessAt(in.Partition, in.Offset))
+}
+
 // retain sets each level's retention: longest window + hop + lateness + 48 h (V11).
 func (v *View) retain() {
 	for li := range v.levels {
@@ -236,7 +256,7 @@ func (v *View) retain() {
 		for _, w := range l.windows {
 			l.retention = max(l.retention, w.reach())
 		}
-		l.retention += l.hop + v.spec.Lateness + slack
+		l.retention += l.hop + v.spec.MaxLateness() + slack
 	}
 }
 

@@ -52,7 +52,7 @@ func (s *startFlags) validFrom(ctx context.Context, client *log.Client, v *defin
 		if err != nil {
 			return 0, err
 		}
-		from = max(from, clock.AddSat(v.Spec.Lateness).AddSat(2*v.Spec.MaxFuture))
+		from = max(from, clock.AddSat(v.Spec.MaxLateness()).AddSat(2*v.Spec.MaxFuture))
 	}
 	return from, nil
 }

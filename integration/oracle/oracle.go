@@ -73,7 +73,9 @@ type Config struct {
 	Identity  Identity
 	MaxOpen   int
 	History   map[int32]int64 // partition → end of its load of old events (K7)
-	Features  []Feature
+	// LoadLateness is the lateness of records of a load, 0 = Lateness.
+	LoadLateness int64
+	Features     []Feature
 }
 
 // Agg names an aggregation.

@@ -123,6 +123,14 @@ func (j *judge) accepted() (rs []*Record) {
 	return rs
 }
 
+// late returns how far behind the clock records may lie at r.
+func (c *Config) late(r *Record) int64 {
+	if r.Offset < c.History[r.Partition] && c.LoadLateness != 0 {
+		return c.LoadLateness
+	}
+	return c.Lateness
+}
+
 // record applies the tests of V6 in their order.
 func (j *judge) record(r *Record, clock int64) Verdict {
 	c := j.c
@@ -132,7 +140,7 @@ func (j *judge) record(r *Record, clock int64) Verdict {
 		return Verdict{Outcome: Invalid}
 	case exceeds(r.EventTime, clock, c.MaxFuture):
 		return Verdict{Outcome: Future}
-	case exceeds(clock, r.EventTime, c.Lateness):
+	case exceeds(clock, r.EventTime, c.late(r)):
 		return Verdict{Outcome: Late}
 	case c.Identity == ByNothing:
 		j.seen = append(j.seen, &sighting{r: r, accepted: true, force: true})
@@ -157,10 +165,10 @@ func (j *judge) identified(r *Record, clock int64) Verdict {
 		switch {
 		case j.c.Identity == ByID || r.Version == top.r.Version:
 			v.Outcome = Duplicate
-			v.Conflict = j.c.Identity == ByVersion && !exceeds(clock, top.r.EventTime, j.c.Lateness) && j.differ(top.r, r)
+			v.Conflict = j.c.Identity == ByVersion && !exceeds(clock, top.r.EventTime, j.c.late(r)) && j.differ(top.r, r)
 		case r.Version < top.r.Version:
 			v.Outcome = Superseded
-		case exceeds(clock, top.r.EventTime, j.c.Lateness):
+		case exceeds(clock, top.r.EventTime, j.c.late(r)):
 			return Verdict{Outcome: Late} // the one in force can no longer be taken out
 		default:
 			top.force = false
@@ -176,7 +184,7 @@ func (j *judge) identified(r *Record, clock int64) Verdict {
 	}
 	v.Outcome = byFilter(r)
 	j.seen = append(j.seen, &sighting{r: r, accepted: true, force: true})
-	v.SealedEarly = j.bound(r.Entity, clock)
+	v.SealedEarly = j.bound(r, clock)
 	return v
 }
 
@@ -190,7 +198,7 @@ func (j *judge) remembered(r *Record, clock int64) []*sighting {
 			mine = append(mine, s)
 		}
 	}
-	if mine != nil && exceeds(clock, memory(mine), j.c.Lateness) {
+	if mine != nil && exceeds(clock, memory(mine), j.c.late(r)) {
 		for _, s := range mine {
 			s.gone = true
 		}
@@ -218,16 +226,16 @@ func inForce(ss []*sighting) *sighting {
 
 // bound forgets the least ids in force beyond max_open; pending ones neither
 // count nor go.
-func (j *judge) bound(entity string, clock int64) int {
+func (j *judge) bound(r *Record, clock int64) int {
 	byID := map[string][]*sighting{}
 	for _, s := range j.seen {
-		if !s.gone && s.r.Entity == entity {
+		if !s.gone && s.r.Entity == r.Entity {
 			byID[s.r.ID] = append(byID[s.r.ID], s)
 		}
 	}
 	var live []*sighting
 	for _, ss := range byID {
-		if top := inForce(ss); !exceeds(clock, memory(ss), j.c.Lateness) && top.r.EventTime <= clock {
+		if top := inForce(ss); !exceeds(clock, memory(ss), j.c.late(r)) && top.r.EventTime <= clock {
 			live = append(live, top)
 		}
 	}

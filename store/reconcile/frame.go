@@ -175,7 +175,7 @@ func (r *run) bound() {
 		case c == schemas.Never:
 			r.why("partition %d has no clock in the tables' cut, as it held no record: append one or a tick (`tallystick tick`) and replay", p)
 		}
-		least = min(least, c)
+		least = min(least, c.SubSat(f.engine.Spec().LatenessAt(p, f.cut.Partitions[p].End)))
 		for shard := range r.shards {
 			at := place{shard, p}
 			if f.out[at] {
@@ -185,13 +185,13 @@ func (r *run) bound() {
 			if c == schemas.Never {
 				r.why("partition %d, shard %d has no clock online: let `stream` catch up", p, shard)
 			}
-			least = min(least, c)
+			least = min(least, c.SubSat(f.engine.Spec().LatenessAt(p, f.before[at].Next)))
 		}
 	}
 	if len(f.hops) == 0 || least == schemas.Never || least == schemas.Forever || f.boundary == schemas.Never {
 		return
 	}
-	f.b = min(least.SubSat(f.engine.Spec().Lateness).Floor(f.hops[0]), f.boundary) // close_idle may have been changed since
+	f.b = min(least.Floor(f.hops[0]), f.boundary) // close_idle may have been changed since
 	f.bounds = make([]schemas.Micros, len(f.hops))
 	for li, h := range f.hops {
 		f.bounds[li] = f.b.Floor(h)

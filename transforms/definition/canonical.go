@@ -104,6 +104,9 @@ func (s *Source) write(w *yamlWriter) {
 		}
 		w.line(2, "history: {%s}", strings.Join(parts, ", "))
 	}
+	if s.HistoryLateness > 0 {
+		w.line(2, "history_lateness: %s", expr.FormatDuration(s.HistoryLateness))
+	}
 }
 
 func (e EventTimeSpec) text() string {

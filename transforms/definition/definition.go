@@ -51,7 +51,9 @@ type Source struct {
 	MaxOpen        int
 	Expect         []transforms.Rule
 	History        map[int32]int64 // partition → first offset beyond the load (K7); nil = none
-	CloseIdle      schemas.Micros  // how far behind the wall clock an idle partition closes (K7); 0 = never
+	// HistoryLateness is the lateness below History, 0 = Lateness.
+	HistoryLateness schemas.Micros
+	CloseIdle       schemas.Micros // how far behind the wall clock an idle partition closes (K7); 0 = never
 	// Paths is the projection: the reader paths that programs of this source and
 	// of its views read. A program's slot is an index into it, and so is one of
 	// schemas.Event.Fields.

@@ -116,6 +116,9 @@ func (s *Source) rules(add func(string, ...any), projection []int) {
 	for _, p := range slices.Sorted(maps.Keys(s.History)) {
 		add("history %d %d", p, s.History[p])
 	}
+	if s.HistoryLateness > 0 {
+		add("history lateness %d", s.HistoryLateness)
+	}
 }
 
 // rawField is a field of an .avsc file: what resolution reads besides types.

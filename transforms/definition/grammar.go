@@ -11,9 +11,6 @@ type key struct {
 	about    string // for people, a sentence or less
 	value    node   // the schema of its value
 	required bool
-	// unsupported is a key that the contract names and that is refused as yet: the
-	// parser says so, the schema does not know it.
-	unsupported bool
 }
 
 // keys are those of one mapping, in the order in which messages list them.
@@ -51,7 +48,7 @@ var sourceKeys = keys{
 	{name: "expect", about: "Conditions; a record for which one is not true is invalid.", value: oneOrMore(ref("expression"))},
 	{name: "history", about: "Partition: offset. Below it lies a load of old events, where event times drive the clock.",
 		value: node{"type": "object", "propertyNames": node{"pattern": "^[0-9_]+$"}, "additionalProperties": atLeast(0)}},
-	{name: "history_lateness", unsupported: true},
+	{name: "history_lateness", about: "The lateness of records below history, where the load is not sorted by event time; at least lateness.", value: ref("duration")},
 	{name: "close_idle", about: "Lets an idle partition close its windows by the wall clock minus this, at least 1s; without it only records and ticks do.", value: ref("duration")},
 	{name: "kind", about: "What the records are: events.", value: oneOf("events")},
 	{name: "description", about: "For people.", value: ref("text")},

@@ -79,9 +79,6 @@ func mappingOf(ks keys) node {
 	properties := map[string]node{}
 	var required []string
 	for _, k := range ks {
-		if k.unsupported {
-			continue
-		}
 		properties[k.name] = with(k.value, node{"description": k.about})
 		if k.required {
 			required = append(required, k.name)

@@ -108,9 +108,6 @@ func (p *parser) sourceScalars(s *Source, o object) {
 			p.fail(n, "leave out `kind` or write events", "kind: table is not supported yet")
 		}
 	}
-	if x := o.byKey["history_lateness"]; x.at != nil {
-		p.fail(x.at, "sort the load by event time", "history_lateness is not supported yet")
-	}
 	if n := o.get("incompatible"); n != nil {
 		if w, ok := p.oneOf(n, "incompatible", string(Stop), string(Quarantine)); ok {
 			s.Incompatible = Policy(w)
@@ -119,7 +116,7 @@ func (p *parser) sourceScalars(s *Source, o object) {
 	for _, d := range []struct {
 		key string
 		to  *schemas.Micros
-	}{{"lateness", &s.Lateness}, {"max_future", &s.MaxFuture}, {"close_idle", &s.CloseIdle}} {
+	}{{"lateness", &s.Lateness}, {"max_future", &s.MaxFuture}, {"history_lateness", &s.HistoryLateness}, {"close_idle", &s.CloseIdle}} {
 		if n := o.get(d.key); n != nil {
 			if v, ok := p.duration(n, d.key, schemas.Second); ok {
 				*d.to = v
@@ -133,6 +130,14 @@ func (p *parser) sourceScalars(s *Source, o object) {
 	}
 	if n := o.get("history"); n != nil {
 		p.history(s, n)
+	}
+	if n := o.get("history_lateness"); n != nil && s.HistoryLateness > 0 {
+		switch {
+		case len(s.History) == 0:
+			p.fail(n, "add `history: {PARTITION: OFFSET}`, or write lateness", "history_lateness goes with history")
+		case s.HistoryLateness < s.Lateness:
+			p.fail(n, "write a longer one, or leave it out", "history_lateness is below lateness (%s)", expr.FormatDuration(s.Lateness))
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ func (p *parser) view(e entry) *View {
 	v.Spec = transforms.Spec{Name: e.key, Shards: defaultShards}
 	if s != nil {
 		v.Spec.Lateness, v.Spec.MaxFuture, v.Spec.MaxOpen = s.Lateness, s.MaxFuture, s.MaxOpen
+		v.Spec.HistoryLateness, v.Spec.History = s.HistoryLateness, s.History
 		v.Spec.Identity, v.Spec.ID, v.Spec.Version, v.Spec.Expect = s.Identity, s.ID, s.Version, s.Expect
 	}
 	if n := o.get("shards"); n != nil {
