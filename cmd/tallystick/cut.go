@@ -29,7 +29,7 @@ func cutCommand() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			cut, err := cutOf(cmd.Context(), client, nil, topics(vs))
+			cut, err := cutOf(cmd.Context(), client, nil, vs)
 			if err != nil {
 				return err
 			}

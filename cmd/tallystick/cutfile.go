@@ -5,6 +5,7 @@ import (
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/transforms/definition"
 )
 
 // loadCut reads a cut file, named by a flag, that names all of the topics; nil
@@ -29,15 +30,15 @@ func loadCut(flag, path string, topics []string) (*schemas.Cut, error) {
 }
 
 // cutOf holds a cut against the log as it is now, or fixes one where there is
-// none (K1). Topics that are no event sources are refused (K6).
-func cutOf(ctx context.Context, client *log.Client, cut *schemas.Cut, topics []string) (*schemas.Cut, error) {
-	if err := checkTopics(ctx, client, topics); err != nil {
+// none (K1). Topics that cannot feed the views are refused (K6).
+func cutOf(ctx context.Context, client *log.Client, cut *schemas.Cut, vs []*definition.View) (*schemas.Cut, error) {
+	if err := checkTopics(ctx, client, vs); err != nil {
 		return nil, err
 	}
 	if cut == nil {
-		return client.Cut(ctx, topics...)
+		return client.Cut(ctx, topics(vs)...)
 	}
-	for _, t := range topics {
+	for _, t := range topics(vs) {
 		if err := client.CheckCut(ctx, t, cut.Topics[t]); err != nil {
 			return nil, err
 		}
@@ -45,17 +46,31 @@ func cutOf(ctx context.Context, client *log.Client, cut *schemas.Cut, topics []s
 	return cut, nil
 }
 
-// checkTopics refuses topics that do not exist or are no event sources. What is
+// checkTopics refuses topics that do not exist or cannot feed the views. What is
 // warned of concerns the stream, which says so.
-func checkTopics(ctx context.Context, client *log.Client, topics []string) error {
-	for _, name := range topics {
-		t, err := client.Describe(ctx, name)
+func checkTopics(ctx context.Context, client *log.Client, vs []*definition.View) error {
+	seen := map[*definition.Source]bool{}
+	for _, v := range vs {
+		if seen[v.Source] {
+			continue
+		}
+		seen[v.Source] = true
+		t, err := client.Describe(ctx, v.Source.Topic)
 		if err != nil {
 			return err
 		}
-		if _, err := t.CheckEventSource(); err != nil {
+		if _, err := checkTopic(t, v.Source); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkTopic tells whether a topic may be the source's, and what its user should
+// know (K6).
+func checkTopic(t *log.Topic, s *definition.Source) (warnings []string, err error) {
+	if s.Table {
+		return t.CheckTableSource()
+	}
+	return t.CheckEventSource()
 }

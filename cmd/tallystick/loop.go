@@ -45,7 +45,7 @@ func boundMemory() (unbound func()) {
 
 // cut fixes how far the log is read: the same for both stores.
 func (l *loop) cut(ctx context.Context) (*schemas.Cut, error) {
-	return cutOf(ctx, l.client, nil, topics(l.vs))
+	return cutOf(ctx, l.client, nil, l.vs)
 }
 
 // follow keeps the features in Redis up to the cut. sink stands between the

@@ -72,7 +72,7 @@ func (r *replayFlags) run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	cut, err = cutOf(ctx, client, cut, topics(vs))
+	cut, err = cutOf(ctx, client, cut, vs)
 	if err != nil {
 		return err
 	}

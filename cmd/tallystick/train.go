@@ -164,7 +164,7 @@ func (t *trainFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer client.Close()
-	cut, err = cutOf(ctx, client, cut, topics(a.views))
+	cut, err = cutOf(ctx, client, cut, a.views)
 	if err != nil {
 		return err
 	}
