@@ -26,6 +26,7 @@ race:
 FUZZTIME ?= 10s
 fuzz:
 	go test ./transforms -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+	go test ./transforms -run '^$$' -fuzz '^FuzzParseTable$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzLookup$$' -fuzztime $(FUZZTIME)

@@ -64,7 +64,7 @@ type Report struct {
 	Clocks map[int32]schemas.Micros // at the cut's end; Never = the partition is empty
 	Ticks  map[int32]int64
 	// Boundary is the closed boundary of the view's finest level at which the
-	// states were trimmed; Never while a partition is empty.
+	// states were trimmed; Never while a partition is empty, and of a table.
 	Boundary schemas.Micros
 	Entities int64
 	Features int64 // rows
@@ -331,6 +331,8 @@ type replayFold struct {
 	waiting map[int32][]transforms.Tile
 	newest  schemas.Micros // greatest event time that may count
 	next    schemas.Micros // the next boundary to be read; Never = none yet
+	// between has what a table's entity had between two boundaries, by the latter.
+	between map[schemas.Micros]*transforms.State
 }
 
 func (f *replayFold) row(row []byte) error {
@@ -340,7 +342,7 @@ func (f *replayFold) row(row []byte) error {
 		}
 		f.entity, f.begun = append(f.entity[:0], entity...), true
 		f.states, f.waiting = map[int32]*transforms.State{}, map[int32][]transforms.Tile{}
-		f.newest, f.next = schemas.Never, schemas.Never
+		f.newest, f.next, f.between = schemas.Never, schemas.Never, map[schemas.Micros]*transforms.State{}
 	}
 	in := f.in
 	if !f.run.engine.ParseInput(row, in) {
@@ -353,7 +355,11 @@ func (f *replayFold) row(row []byte) error {
 	}
 	v := f.run.engine.Step(f.state(in.Partition), in)
 	f.books.book(f.shard, in, &v)
-	if v.Outcome == transforms.Applied {
+	switch {
+	case v.Outcome != transforms.Applied:
+	case f.run.engine.IsTable():
+		f.enterTable(in)
+	default:
 		f.newest = max(f.newest, in.EventTime)
 		if b := f.after(in.EventTime); f.next == schemas.Never || b < f.next {
 			f.next = b
@@ -419,12 +425,7 @@ func (f *replayFold) snapshot(b schemas.Micros) (absent bool, err error) {
 	if len(res) == 0 || res[0].Status == transforms.Absent {
 		return true, nil
 	}
-	f.run.engine.MarkIncomplete(res, b, f.run.ValidFrom)
-	f.counts.Features++
-	if f.run.Tables == nil {
-		return false, nil
-	}
-	return false, f.run.Tables.Feature(rows.Feature{Shard: f.shard, Entity: f.entity, Boundary: b, Final: b <= f.run.closed, Results: res})
+	return false, f.feature(b, b <= f.run.closed, res)
 }
 
 // end writes what is left of the entity: the boundaries that nothing read yet,
@@ -436,6 +437,9 @@ func (f *replayFold) end() error {
 	f.begun = false
 	f.counts.Entities++
 	if err := f.snapshots(f.run.now); err != nil {
+		return err
+	}
+	if err := f.tableSnapshots(); err != nil {
 		return err
 	}
 	for _, p := range slices.Sorted(maps.Keys(f.states)) {

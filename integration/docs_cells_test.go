@@ -136,3 +136,28 @@ func TestDocsCellOrder(t *testing.T) {
 	}
 	d.isBytes("the order of cells", want, d.cells(strings.Join(features, ", "), events))
 }
+
+// TestDocsTable compares the state of a table that docs/formats.md shows: offset 3
+// is before its clock, offset 4 ahead of it.
+func TestDocsTable(t *testing.T) {
+	d := newDocument(t, "formats.md")
+	def := testbed.View(t, `
+sources: {accounts: {kind: table, key: string, schema: account.avsc, event_time: at}}
+views:
+  v: {source: accounts, entity: {account: string}, features: {status: {last: status}}}
+`, accountSchema)
+	v, err := transforms.NewView(def.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, in := v.NewState(0), v.NewInput()
+	for i, status := range []string{"open", "shut"} {
+		clock := schemas.KafkaMillis(int64(1+i) * 1000)
+		e := &schemas.Event{Offset: int64(3 + i), Timestamp: clock, Clock: clock, EventTime: schemas.Micros(1+2*i) * schemas.Second,
+			Key: []schemas.Value{schemas.StringValue("s1")}, Fields: make([]schemas.Value, len(def.Source.Paths))}
+		e.Fields[slices.Index(def.Source.Paths, "status")] = schemas.StringValue(status)
+		v.Prepare(in, e)
+		v.Step(s, in)
+	}
+	d.isBytes("the state of a table", d.bytes("bytes table"), v.AppendServed(nil, s))
+}

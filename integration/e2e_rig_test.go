@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tallystick/tallystick/integration/testbed"
@@ -53,6 +55,8 @@ type e2eRig struct {
 	kafka   *log.Client
 	plain   *kgo.Client
 	txn     *kgo.Client
+	cluster *kfake.Cluster
+	server  *miniredis.Miniredis
 }
 
 func newE2ERig(t *testing.T) *e2eRig {
@@ -69,7 +73,8 @@ func newE2ERig(t *testing.T) *e2eRig {
 	x.must(err)
 	t.Cleanup(x.kafka.Close)
 	x.plain, x.txn = testbed.Producer(t, k, ""), testbed.Producer(t, k, "e2e")
-	x.redis = testbed.Redis(t).Addr()
+	x.cluster, x.server = k, testbed.Redis(t)
+	x.redis = x.server.Addr()
 	return x
 }
 

@@ -78,6 +78,16 @@ func (f *fold) event(rec *oracle.Record) {
 		EventTime: schemas.Micros(rec.EventTime), Fields: f.ev.Fields}
 	x := f.ev.Fields
 	clear(x)
+	if rec.Kind != oracle.Bad && f.s.spec.Table {
+		f.ev.Key = []schemas.Value{{}}
+		if rec.Entity != "" {
+			f.ev.Key[0] = schemas.StringValue(rec.Entity)
+		}
+		if f.ev.Tombstone = rec.Gone; rec.Gone {
+			f.ev.EventTime = f.ev.Timestamp
+			return
+		}
+	}
 	if rec.Kind == oracle.Bad {
 		f.ev.EventTime = schemas.Micros(rec.Timestamp) // meaningless by contract
 		f.ev.Fault = &schemas.Fault{Stage: schemas.StageDecode, Reason: "bad"}

@@ -65,6 +65,10 @@ type Event struct {
 	EventTime Micros // meaningless with a Fault at or before StageEventTime
 	Fault     *Fault // decode, migrate or event time; nil = none
 	Fields    []Value
+	// Of a table (K6): the fields of the record's key, and that its value is null,
+	// so that the entity has none from then on.
+	Key       []Value
+	Tombstone bool
 }
 
 // Position names one record of a topic.

@@ -81,6 +81,9 @@ func (p *partition) decode(ctx context.Context, recs []schemas.Record) ([]item, 
 	clock := schemas.ClockAt(p.now, src.History[p.id], src.MaxFuture)
 	for i := range recs {
 		it := &p.items[i]
+		if p.ahead && p.w.engine.IsTable() {
+			clock = schemas.ClockAt(p.recorded(clock.Now(), recs[i].Offset), 0, src.MaxFuture)
+		}
 		it.rec, it.state, it.shard = &recs[i], nil, nil
 		if it.rec.Tick {
 			clock.Tick(it.rec)
@@ -97,6 +100,17 @@ func (p *partition) decode(ctx context.Context, recs []schemas.Record) ([]item, 
 		it.shard = p.shards[transforms.EntityShard(it.in.Entity, len(p.shards))]
 	}
 	return p.items[:len(recs)], nil
+}
+
+// recorded returns the log clock of a table at an offset: no less than what the
+// shards recorded that stand there or before, see moveTo.
+func (p *partition) recorded(clock schemas.Micros, offset int64) schemas.Micros {
+	for _, s := range p.shards {
+		if s.at <= offset {
+			clock = p.atLeast(clock, s)
+		}
+	}
+	return clock
 }
 
 // load finds the states of the items, in memory or in the store.

@@ -190,7 +190,7 @@ func (p *partition) reload(ctx context.Context, s *shard) error {
 		p.rewind(p.pos, p.now)
 	}
 	s.at, s.clock = m.Next, m.Clock
-	if m.Next == p.pos && m.Clock != p.now {
+	if m.Next == p.pos && p.unlike(p.now, m.Clock) {
 		return p.clockError(s, p.now)
 	}
 	return errAside

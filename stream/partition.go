@@ -179,19 +179,38 @@ func (p *partition) position(s *shard) (int64, schemas.Micros) {
 // moveTo moves the reading position to next, where the log clock is clock.
 // Shards that it reaches must have recorded that clock.
 func (p *partition) moveTo(next int64, clock schemas.Micros) error {
+	read := clock
 	if p.ahead {
 		p.ahead = false
 		for _, s := range p.shards {
 			switch {
 			case s.at > next:
 				p.ahead = true
-			case s.at >= p.pos && s.clock != clock && (s.at > p.pos || next == p.pos):
-				return p.clockError(s, clock)
+			case s.at >= p.pos && (s.at > p.pos || next == p.pos) && p.unlike(read, s.clock):
+				return p.clockError(s, read)
+			default:
+				clock = p.atLeast(clock, s)
 			}
 		}
 	}
 	p.pos, p.now = next, clock
 	return nil
+}
+
+// unlike tells whether the log clock that was read contradicts a recorded one.
+// The log of a table may have been compacted since, and what had driven the clock
+// be gone (K6).
+func (p *partition) unlike(read, recorded schemas.Micros) bool {
+	return read != recorded && !p.w.engine.IsTable()
+}
+
+// atLeast returns the log clock where shard s was reached: that of a table is what
+// the shard recorded, see unlike.
+func (p *partition) atLeast(clock schemas.Micros, s *shard) schemas.Micros {
+	if p.w.engine.IsTable() {
+		return max(clock, s.clock)
+	}
+	return clock
 }
 
 // clockError says that the shard recorded another clock than was read. Nothing

@@ -29,6 +29,7 @@ type shape struct {
 	shards   int
 	history  int64  // of partition 0
 	future   string // max_future; "" = 5m
+	table    bool
 }
 
 func (s shape) definition() (*definition.View, error) {
@@ -43,6 +44,9 @@ func (s shape) definition() (*definition.View, error) {
 		id += fmt.Sprintf("    history: {0: %d}\n", s.history)
 	}
 	future := cmp.Or(s.future, "5m")
+	if s.table {
+		return testbed.ParseView(fmt.Sprintf(tableText, future, s.shards), evSchema)
+	}
 	life := ""
 	if s.lifetime {
 		life = "      t: {sum: amt, over: lifetime}\n"
@@ -67,6 +71,16 @@ func (s shape) definition() (*definition.View, error) {
 %s`, future, id, s.shards, life)
 	return testbed.ParseView(text, evSchema)
 }
+
+const tableText = `sources:
+  ev: {kind: table, key: string, schema: ev.avsc, writers: {files: {1: ev.avsc}}, event_time: et, version: ver, max_future: %s}
+views:
+  v:
+    source: ev
+    entity: {account: string}
+    shards: %d
+    features: {amt: {last: amt}, ok: {last: ok}}
+`
 
 // resolver fails for the moment when fail says so.
 type resolver struct {
@@ -94,6 +108,7 @@ type event struct {
 	amt    float64
 	ok     bool
 	offset int64
+	table  bool // ent is the key, and what is not ok is a tombstone
 }
 
 func optional(dst []byte, null bool) []byte {
@@ -109,6 +124,14 @@ func (e *event) record(partition int32) schemas.Record {
 	case 't':
 		r.Tick = true
 		return r
+	}
+	if e.table && e.ent != "" {
+		r.Key = []byte(e.ent)
+	}
+	if e.table && !e.ok {
+		return r
+	}
+	switch e.kind {
 	case 'b':
 		r.Value = []byte{0, 0, 0, 0, byte(1 + e.ver%2), 9}
 		return r
@@ -235,6 +258,9 @@ func newWorld(r *rand.Rand) (*world, error) {
 	if r.IntN(4) == 0 {
 		w.shape.history = 12
 	}
+	if r.IntN(5) == 0 {
+		w.shape = shape{table: true, shards: w.shape.shards}
+	}
 	var err error
 	if w.view, err = w.shape.definition(); err != nil {
 		return nil, err
@@ -243,7 +269,17 @@ func newWorld(r *rand.Rand) (*world, error) {
 		return nil, err
 	}
 	w.logs = draw(r, 1+r.IntN(3), 60+r.IntN(60), w.shape.history)
+	w.keyed()
 	return w, nil
+}
+
+// keyed makes the logs of a table's.
+func (w *world) keyed() {
+	for _, log := range w.logs {
+		for i := range log {
+			log[i].table = w.shape.table
+		}
+	}
 }
 
 func (w *world) compile() (err error) {
@@ -340,7 +376,9 @@ func (w *world) encode(st *transforms.State, clock schemas.Micros) (*refState, e
 	if err != nil {
 		return nil, err
 	}
-	w.engine.Trim(c, clock.SubSat(w.view.Spec.Lateness).Floor(w.engine.Hops()[0]))
+	if !w.shape.table {
+		w.engine.Trim(c, clock.SubSat(w.view.Spec.Lateness).Floor(w.engine.Hops()[0]))
+	}
 	rs.empty = c.Empty()
 	return rs, nil
 }

@@ -45,6 +45,7 @@ func newBench(t *testing.T, shards, parts int) *bench {
 func newBenchOf(t *testing.T, r *rand.Rand, s shape, logs [][]event) *bench {
 	t.Helper()
 	w := &world{memo: map[position]*reference{}, shape: s, logs: logs}
+	w.keyed()
 	b := &bench{T: t}
 	var err error
 	w.view, err = w.shape.definition()

@@ -18,8 +18,11 @@ func (in *Input) AppendInput(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(in.EventTime))
 	dst = appendUvarintBytes(dst, in.ID)
 	dst = binary.AppendVarint(dst, in.Version)
-	if !in.Accept {
+	switch {
+	case !in.Accept:
 		return append(dst, 0)
+	case in.Tombstone:
+		return append(dst, 2)
 	}
 	return in.appendRow(append(dst, 1))
 }
@@ -53,11 +56,12 @@ func (v *View) ParseInput(row []byte, in *Input) bool {
 	r.b = r.b[8:]
 	in.ID = append(in.ID[:0], r.bytes()...)
 	in.Version = r.varint()
-	in.Accept = r.byte() == 1
-	if r.bad {
+	kind := r.byte()
+	in.Accept, in.Tombstone = kind != 0, kind == 2
+	if r.bad || kind > 2 {
 		return false
 	}
-	if !in.Accept {
+	if kind != 1 {
 		clear(in.filters)
 		clear(in.values)
 		return len(r.b) == 0

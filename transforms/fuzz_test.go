@@ -64,8 +64,9 @@ func fuzzState(v *transforms.View, script []byte) *transforms.State {
 // FuzzParse: hostile bytes never panic, and what parses is what Encode writes
 // (V11). The first byte says where the rest is split into the two parts, or
 // that it is a script for a state whose encoding is then damaged.
-func FuzzParse(f *testing.F) {
-	v := fuzzView(f)
+func FuzzParse(f *testing.F) { fuzzParse(f, fuzzView(f), fuzzState) }
+
+func fuzzParse(f *testing.F, v *transforms.View, fuzzState func(*transforms.View, []byte) *transforms.State) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 	f.Add([]byte{200, 1, 2, 3, 4, 255, 6, 7, 8, 9, 10, 11, 12, 0, 0, 1, 22})
 	served, open := v.Encode(fuzzState(v, bytes.Repeat([]byte{3, 7, 9, 12, 200, 1, 4, 22}, 20)))

@@ -26,11 +26,13 @@ type Input struct {
 	ID      []byte
 	Version int64
 	Accept  bool // passes the view's filter
-	filters []bool
-	values  []schemas.Value
-	row     []byte
-	order   orderKey // set when the event is placed
-	work    *workspace
+	// Tombstone: the entity of a table has no value from here on (K6).
+	Tombstone bool
+	filters   []bool
+	values    []schemas.Value
+	row       []byte
+	order     orderKey // set when the event is placed
+	work      *workspace
 }
 
 // NewInput returns an Input for Prepare.
@@ -56,7 +58,9 @@ func (v *View) bindFields() {
 	}
 	s := &v.spec
 	for _, k := range s.Key {
-		read(k.Expr)
+		if !s.Table {
+			read(k.Expr)
+		}
 	}
 	for _, r := range s.Expect {
 		read(r.Expr)
@@ -96,11 +100,20 @@ func (v *View) use(input, filter int) {
 func (v *View) Prepare(in *Input, e *schemas.Event) {
 	in.Partition, in.Offset, in.Clock, in.EventTime = e.Partition, e.Offset, e.Clock, e.EventTime
 	in.Fault, in.Entity, in.ID, in.Version, in.Accept = e.Fault, in.Entity[:0], in.ID[:0], 0, false
+	in.Tombstone = e.Tombstone
 	if in.Fault != nil {
 		return
 	}
-	if in.Fault = v.key(in, e.Fields); in.Fault != nil {
+	key := e.Fields
+	if v.spec.Table {
+		key = e.Key
+	}
+	if in.Fault = v.key(in, key); in.Fault != nil {
 		in.Entity = in.Entity[:0]
+		return
+	}
+	if in.Tombstone {
+		in.Accept = true
 		return
 	}
 	if in.Fault = v.expect(e.Fields); in.Fault != nil {
@@ -145,6 +158,9 @@ func (v *View) expect(fields []schemas.Value) *schemas.Fault {
 
 func (v *View) identify(in *Input, fields []schemas.Value) *schemas.Fault {
 	if v.spec.Identity == Anonymous {
+		if v.spec.Version != nil { // of a table
+			return v.version(in, fields)
+		}
 		return nil
 	}
 	x, err := v.spec.ID.Eval(fields)
@@ -155,7 +171,11 @@ func (v *View) identify(in *Input, fields []schemas.Value) *schemas.Fault {
 	if v.spec.Identity == ByID {
 		return nil
 	}
-	x, err = v.spec.Version.Eval(fields)
+	return v.version(in, fields)
+}
+
+func (v *View) version(in *Input, fields []schemas.Value) *schemas.Fault {
+	x, err := v.spec.Version.Eval(fields)
 	switch {
 	case err != nil || x.IsNull():
 		return fault(schemas.StageKey, "the version is null")

@@ -146,6 +146,9 @@ func (v *View) parseBase(r *reader, s *State) error {
 	if len(b) == 0 {
 		return nil
 	}
+	if v.spec.Table {
+		return v.parseTableCell(b, s)
+	}
 	if !v.lifetime {
 		return corrupt("served", "a base that the view has no use for")
 	}
@@ -179,7 +182,7 @@ func (v *View) parseHeld(r *reader, in *Input) (held, error) {
 	h.version = r.varint()
 	off := r.uvarint()
 	h.row = string(r.bytes())
-	if r.bad || off > math.MaxInt64 || !v.parseRow(h.row, in) {
+	if r.bad || off > math.MaxInt64 || !v.parsePendingRow(h.row, in) {
 		return h, corrupt("served", "a pending event does not decode")
 	}
 	h.offset = int64(off)

@@ -171,4 +171,8 @@ type Spec struct {
 	Fields          []string // paths of the events' fields by slot, for messages; may be nil
 	Features        []Feature
 	Shards          int // of the online store, at least 1
+	// Table: of each entity its newest record alone counts (K6). The key's programs
+	// are over the fields of schemas.Event.Key; all features are Last over Lifetime,
+	// or derived; there are no ids, filters and no lateness.
+	Table bool
 }

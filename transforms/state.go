@@ -18,7 +18,7 @@ type State struct {
 	last      int64          // and that record's offset; -1 = none
 	ids       *identities    // nil until an id is remembered
 	trimmed   schemas.Micros // boundary of the last Trim, Never = none
-	base      []byte         // what left the coarsest level, for lifetime, encoded; empty = nothing
+	base      []byte         // what left the coarsest level, for lifetime, encoded; of a table its cell; empty = nothing
 	idCount   int            // ids that the open part holds, as the served part says
 	partition int32
 

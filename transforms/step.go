@@ -53,6 +53,9 @@ func (v *View) Step(s *State, in *Input) Verdict {
 	if v.spec.Identity != Anonymous {
 		return v.stepID(s, in, v.horizon(in))
 	}
+	if v.spec.Table {
+		return v.stepTable(s, in)
+	}
 	if !in.Accept {
 		return Verdict{Outcome: Filtered}
 	}
@@ -71,7 +74,7 @@ func (v *View) Screen(in *Input) (r Verdict, out bool) {
 		return Verdict{Outcome: Invalid, Reason: in.Fault.Error()}, true
 	case in.EventTime > in.Clock.AddSat(v.spec.MaxFuture):
 		return Verdict{Outcome: Future, Reason: futureReason}, true
-	case in.EventTime < v.horizon(in):
+	case in.EventTime < v.horizon(in) && !v.spec.Table:
 		return Verdict{Outcome: Late, Reason: lateReason}, true
 	}
 	return Verdict{}, false
@@ -294,6 +297,10 @@ func (v *View) touch(s *State, t schemas.Micros) {
 // time: for training with complete knowledge. The state stands for all
 // partitions; Value may be asked at any t beyond the event times entered.
 func (v *View) Accept(s *State, in *Input) {
+	if v.spec.Table {
+		v.acceptTable(s, in)
+		return
+	}
 	v.drop(s, in.EventTime)
 	in.order.set(in.EventTime, in.Version, in.Partition, in.Offset)
 	v.seal(s, in)
@@ -305,6 +312,11 @@ func (v *View) Accept(s *State, in *Input) {
 // forgotten, tiles that end at or before b + lateness - retention dropped. Two
 // states with the same records are equal after a Trim at the same b (V11).
 func (v *View) Trim(s *State, b schemas.Micros) {
+	if v.spec.Table {
+		v.settleTable(s, b.SubSat(1))
+		s.trimmed = max(s.trimmed, b)
+		return
+	}
 	v.settle(s, b.SubSat(1), func(*held) bool { return false })
 	v.expire(s, b)
 	v.drop(s, s.clock)

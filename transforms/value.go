@@ -83,6 +83,9 @@ func (v *View) Value(dst []Result, t schemas.Micros, parts ...*State) ([]Result,
 			return dst, &NotDefinedError{T: t, Clock: s.clock, Trimmed: s.trimmed}
 		}
 	}
+	if v.spec.Table {
+		return v.tableValue(dst, t, parts), nil
+	}
 	e := v.scratch.Get().(*evaluation)
 	defer v.scratch.Put(e)
 	e.reset(v, t, false)
@@ -95,8 +98,12 @@ func (v *View) Value(dst []Result, t schemas.Micros, parts ...*State) ([]Result,
 // BoundaryValue returns the features as of t, a closed boundary of every level
 // whose hop divides it, also where the states stand beyond t (V4). Features on
 // levels whose hop does not divide t get the zero Result. Two states agree on it
-// as soon as they agree on the tiles before t.
+// as soon as they agree on the tiles before t. Of a table t is any instant, and
+// the states hold the newest record before it: Newest tells.
 func (v *View) BoundaryValue(dst []Result, t schemas.Micros, parts ...*State) []Result {
+	if v.spec.Table {
+		return v.tableValue(dst, t, parts)
+	}
 	e := v.scratch.Get().(*evaluation)
 	defer v.scratch.Put(e)
 	e.reset(v, t, true)

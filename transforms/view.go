@@ -69,11 +69,15 @@ func NewView(spec Spec) (*View, error) {
 		return nil, err
 	}
 	v := &View{spec: spec, plans: make([]plan, len(spec.Features))}
-	v.addLevels()
-	for i := range spec.Features {
-		v.plan(i)
+	if spec.Table {
+		v.planTable()
+	} else {
+		v.addLevels()
+		for i := range spec.Features {
+			v.plan(i)
+		}
+		v.retain()
 	}
-	v.retain()
 	v.bindFields()
 	v.scratch.New = func() any { return newEvaluation(v) }
 	return v, nil
@@ -83,6 +87,9 @@ func NewView(spec Spec) (*View, error) {
 func (v *View) Spec() *Spec { return &v.spec }
 
 func (s *Spec) validate() error {
+	if s.Table {
+		return s.validateTable()
+	}
 	var errs []error
 	bad := func(format string, a ...any) {
 		errs = append(errs, fmt.Errorf("view %s: "+format, append([]any{s.Name}, a...)...))
@@ -292,7 +299,8 @@ func (v *View) Level(feature int) int {
 	return coarsest
 }
 
-// HasLifetime tells whether a feature looks at everything before t.
+// HasLifetime tells whether a feature looks at everything before t, as those of
+// tables do.
 func (v *View) HasLifetime() bool { return v.lifetime }
 
 // markUnknownAbsence: while a window is incomplete and no other one shows an

@@ -118,7 +118,7 @@ func checked(def *definition.Definition) (*checkOutput, error) {
 			return nil, err
 		}
 		cv := checkedView{View: v.Name, Source: v.Source.Name, Topic: v.Source.Topic, Fingerprint: v.Fingerprint,
-			Canonical: v.Canonical, StateBytes: cost.StateBytes, OpenBytes: cost.OpenBytes}
+			Canonical: v.Canonical, Levels: []checkedLevel{}, StateBytes: cost.StateBytes, OpenBytes: cost.OpenBytes}
 		for _, f := range v.Spec.Features {
 			cv.Features = append(cv.Features, checkedField{f.Name, f.Type()})
 		}

@@ -32,16 +32,15 @@ func loadCut(flag, path string, topics []string) (*schemas.Cut, error) {
 }
 
 // cutOf holds a cut against the log as it is now, or fixes one where there is
-// none (K1). Topics that are no event sources are refused (K6).
+// none (K1). Topics that cannot feed the views are refused (K6).
 func cutOf(ctx context.Context, client *log.Client, cut *schemas.Cut, vs []*definition.View) (*schemas.Cut, error) {
-	topics := topics(vs)
-	if err := checkTopics(ctx, client, topics); err != nil {
+	if err := checkTopics(ctx, client, vs); err != nil {
 		return nil, err
 	}
 	if cut == nil {
-		return newCut(ctx, client, vs, topics)
+		return newCut(ctx, client, vs)
 	}
-	for _, t := range topics {
+	for _, t := range topics(vs) {
 		if err := client.CheckCut(ctx, t, cut.Topics[t]); err != nil {
 			return nil, err
 		}
@@ -50,13 +49,13 @@ func cutOf(ctx context.Context, client *log.Client, cut *schemas.Cut, vs []*defi
 }
 
 // newCut fixes a cut, with the partitions that a source lets the wall clock close.
-func newCut(ctx context.Context, client *log.Client, vs []*definition.View, topics []string) (*schemas.Cut, error) {
-	cut, err := client.Cut(ctx, topics...)
+func newCut(ctx context.Context, client *log.Client, vs []*definition.View) (*schemas.Cut, error) {
+	cut, err := client.Cut(ctx, topics(vs)...)
 	if err != nil {
 		return nil, err
 	}
 	now := schemas.Micros(time.Now().UnixMicro())
-	for _, t := range topics {
+	for _, t := range topics(vs) {
 		if !slices.ContainsFunc(vs, func(v *definition.View) bool { return v.Source.Topic == t && v.Source.CloseIdle > 0 }) {
 			continue
 		}
@@ -67,17 +66,31 @@ func newCut(ctx context.Context, client *log.Client, vs []*definition.View, topi
 	return cut, nil
 }
 
-// checkTopics refuses topics that do not exist or are no event sources. What is
+// checkTopics refuses topics that do not exist or cannot feed the views. What is
 // warned of concerns the stream, which says so.
-func checkTopics(ctx context.Context, client *log.Client, topics []string) error {
-	for _, name := range topics {
-		t, err := client.Describe(ctx, name)
+func checkTopics(ctx context.Context, client *log.Client, vs []*definition.View) error {
+	seen := map[*definition.Source]bool{}
+	for _, v := range vs {
+		if seen[v.Source] {
+			continue
+		}
+		seen[v.Source] = true
+		t, err := client.Describe(ctx, v.Source.Topic)
 		if err != nil {
 			return err
 		}
-		if _, err := t.CheckEventSource(); err != nil {
+		if _, err := checkTopic(t, v.Source); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkTopic tells whether a topic may be the source's, and what its user should
+// know (K6).
+func checkTopic(t *log.Topic, s *definition.Source) (warnings []string, err error) {
+	if s.Table {
+		return t.CheckTableSource()
+	}
+	return t.CheckEventSource()
 }

@@ -51,6 +51,8 @@ func shown(t *testing.T) []error {
 	compacted, unbounded := log.Topic{Name: "orders", CleanupPolicy: "compact"}, log.Topic{Name: "orders", TimestampAfterMaxMs: log.Unlimited}
 	_, err1 := compacted.CheckEventSource()
 	_, err2 := unbounded.CheckEventSource()
+	compacted.CleanupPolicy = "compact,delete"
+	_, err3 := compacted.CheckTableSource()
 	return []error{
 		&stream.CorruptStateError{Key: marker.Key{Shard: 3, Entity: "\x04\x02s1"}, Err: corrupt},
 		&stream.ClockError{Shard: 3, Offset: 9, Recorded: at, Read: at + schemas.Second},
@@ -71,7 +73,8 @@ func shown(t *testing.T) []error {
 		&stream.ShrunkError{Needed: 500, Have: 400},
 		&log.ShrunkError{Topic: "orders", Needed: 500, Have: 400},
 		&stream.FewerPartitionsError{Missing: []int32{2}, Have: 2},
-		err1, err2,
+		err1, err2, err3,
+		&reading.IncompatibleError{Source: "accounts", Key: true, Writer: "key.v2", At: schemas.Position{Offset: 7}, Err: errors.New("field region: …")},
 		&log.TimestampTypeError{Topic: "orders", Offset: 7, Was: log.CreateTime, Is: log.LogAppendTime},
 		&log.UnreachableError{Brokers: []string{"broker:9092"}, Waited: time.Second, Err: context.DeadlineExceeded},
 		&online.UnreachableError{Addr: "cache:6379", Err: context.DeadlineExceeded},

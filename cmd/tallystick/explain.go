@@ -24,13 +24,13 @@ type explained struct {
 	At         string       `json:"at"`
 	From       *string      `json:"from" jsonschema:"nullable"` // of event time, inclusive; null = the beginning
 	To         string       `json:"to"`                         // exclusive
-	Level      string       `json:"level"`
-	Retention  string       `json:"retention"`
+	Level      string       `json:"level,omitempty"`            // a table has none; likewise what else may be left out
+	Retention  string       `json:"retention,omitempty"`
 	Tiles      int64        `json:"tiles_max"`
 	StateBytes int64        `json:"state_bytes_max"`
 	Shares     []string     `json:"shares_cells_with,omitempty"`
-	Lateness   string       `json:"lateness"`
-	Closes     string       `json:"final_at_clock"`
+	Lateness   string       `json:"lateness,omitempty"`
+	Closes     string       `json:"final_at_clock,omitempty"`
 	Default    any          `json:"default"`
 	Statuses   []string     `json:"statuses"`
 	Inputs     []*explained `json:"inputs,omitempty"`
@@ -60,9 +60,12 @@ func (c *common) explain(w io.Writer, def *definition.Definition, name, at strin
 
 func explanation(x *definition.Explanation, t schemas.Micros) *explained {
 	out := &explained{Feature: x.Feature.Name, View: x.View.Name, Type: x.Feature.Type(), Computes: x.Computes, Window: x.Window,
-		At: t.String(), From: instant(x.From), To: x.To.String(), Level: expr.FormatDuration(x.Hop), Retention: expr.FormatDuration(x.Retention),
-		Tiles: x.Tiles, StateBytes: x.StateBytes, Shares: x.Shares, Lateness: expr.FormatDuration(x.View.Spec.Lateness), Closes: x.Closes.String(),
+		At: t.String(), From: instant(x.From), To: x.To.String(), Tiles: x.Tiles, StateBytes: x.StateBytes, Shares: x.Shares,
 		Default: jsonValue(x.Default)}
+	if !x.View.Spec.Table {
+		out.Level, out.Retention = expr.FormatDuration(x.Hop), expr.FormatDuration(x.Retention)
+		out.Lateness, out.Closes = expr.FormatDuration(x.View.Spec.Lateness), x.Closes.String()
+	}
 	for _, s := range x.Statuses {
 		out.Statuses = append(out.Statuses, s.String())
 	}
@@ -86,8 +89,12 @@ func (x *explained) print(w io.Writer, indent string) {
 		line("window", "%s", x.Window)
 	}
 	line("looks at", "[%s, %s), as of %s", from, x.To, x.At)
-	line("final", "once every partition's log clock has reached %s, its end and the lateness of %s", x.Closes, x.Lateness)
-	line("level", "%s: tiles are kept for %s", x.Level, x.Retention)
+	if x.Level == "" {
+		line("final", "never: nothing of a table is late; the features table has it once every partition's log clock has reached %s", x.To)
+	} else {
+		line("final", "once every partition's log clock has reached %s, its end and the lateness of %s", x.Closes, x.Lateness)
+		line("level", "%s: tiles are kept for %s", x.Level, x.Retention)
+	}
 	line("state", "%s", x.state())
 	if x.Default != nil {
 		line("default", "%v", x.Default)
@@ -106,6 +113,8 @@ func (x *explained) state() string {
 	switch {
 	case len(x.Inputs) > 0:
 		return "none of its own"
+	case x.Level == "":
+		return fmt.Sprintf("the newest record, about %d B per entity and partition for all features; it is kept for ever", x.StateBytes)
 	case x.StateBytes == 0:
 		return fmt.Sprintf("nothing beyond the event count in each of up to %d tiles", x.Tiles)
 	}

@@ -136,17 +136,33 @@ func (r *replaySide) Replay(ctx context.Context, p int32, entities map[string]bo
 	if !ok {
 		return nil, fmt.Errorf("partition %d is not in the cut", p)
 	}
+	compacted, err := r.compacted(ctx)
+	if err != nil {
+		return nil, err
+	}
 	f := &refold{r: r, partition: p, only: entities, all: ledgers, reader: r.source.NewReader(), event: r.source.NewEvent(), in: r.engine.NewInput(),
 		clock:  schemas.ClockAt(schemas.Never, r.view.Source.History[p], r.view.Source.MaxFuture),
-		states: map[string]*transforms.State{}, ledgers: map[int]transforms.Ledger{}}
-	err := r.client.Read(ctx, log.Ref{Name: r.view.Source.Topic, ID: r.cut.TopicID}, p, pc.Start, pc.End, func(rs []schemas.Record) error {
+		states: map[string]*transforms.State{}, ledgers: map[int]transforms.Ledger{}, counted: map[string]map[int64]bool{}}
+	err = r.client.Read(ctx, log.Ref{Name: r.view.Source.Topic, ID: r.cut.TopicID}, p, pc.Start, pc.End, func(rs []schemas.Record) error {
 		return f.take(ctx, rs)
 	})
 	if err != nil {
 		return nil, err
 	}
 	maps.DeleteFunc(f.states, func(e string, s *transforms.State) bool { return s.LastOffset() < 0 || !entities[e] })
-	return &reconcile.Replayed{States: f.states, Ledgers: f.ledgers}, nil
+	return &reconcile.Replayed{States: f.states, Ledgers: f.ledgers, Compacted: compacted, Counted: f.counted}, nil
+}
+
+// compacted tells whether Kafka may have removed records of a table.
+func (r *replaySide) compacted(ctx context.Context) (bool, error) {
+	if !r.engine.IsTable() {
+		return false, nil
+	}
+	topic, err := r.client.Describe(ctx, r.view.Source.Topic)
+	if err != nil {
+		return false, err
+	}
+	return topic.Compacted() || topic.CleanupPolicy == "", nil // not reported
 }
 
 // refold is one partition being folded.
@@ -161,6 +177,7 @@ type refold struct {
 	clock     schemas.Clock
 	states    map[string]*transforms.State
 	ledgers   map[int]transforms.Ledger
+	counted   map[string]map[int64]bool // of a table
 }
 
 func (f *refold) take(ctx context.Context, rs []schemas.Record) error {
@@ -185,10 +202,22 @@ func (f *refold) take(ctx context.Context, rs []schemas.Record) error {
 			}
 		}
 		v := f.r.engine.Step(s, f.in)
+		if v.Outcome == transforms.Applied && f.r.engine.IsTable() && f.only[string(f.in.Entity)] {
+			f.count()
+		}
 		shard := transforms.EntityShard(f.in.Entity, f.r.engine.Spec().Shards)
 		l := f.ledgers[shard]
 		l.Add(&v)
 		f.ledgers[shard] = l
 	}
 	return nil
+}
+
+// count notes that the record at hand counts, so that the log holds it.
+func (f *refold) count() {
+	entity := string(f.in.Entity)
+	if f.counted[entity] == nil {
+		f.counted[entity] = map[int64]bool{}
+	}
+	f.counted[entity][f.in.Offset] = true
 }

@@ -22,6 +22,7 @@ type replayOutput struct {
 type replayedView struct {
 	View        string              `json:"view"`
 	Fingerprint string              `json:"fingerprint"`
+	Table       bool                `json:"table,omitempty"`                       // nothing of it is closed
 	Boundary    *string             `json:"closed_boundary" jsonschema:"nullable"` // null while a partition is empty
 	ValidFrom   *string             `json:"valid_from" jsonschema:"nullable"`      // null when the log begins at offset 0
 	Partitions  []replayedPartition `json:"partitions"`
@@ -68,7 +69,7 @@ func instant(t schemas.Micros) *string {
 }
 
 func replayed(v *definition.View, tc schemas.TopicCut, from schemas.Micros, r *batch.Report) replayedView {
-	out := replayedView{View: v.Name, Fingerprint: v.Fingerprint, Boundary: instant(r.Boundary), ValidFrom: instant(from),
+	out := replayedView{View: v.Name, Fingerprint: v.Fingerprint, Table: v.Spec.Table, Boundary: instant(r.Boundary), ValidFrom: instant(from),
 		Entities: r.Entities, Features: r.Features, Tiles: r.Tiles, States: r.States, Spilled: r.Spilled, BrokenIDs: r.BrokenIDs,
 		Days: []replayedDay{}}
 	var total transforms.Ledger
@@ -127,7 +128,9 @@ func (o *replayOutput) print(w io.Writer) {
 		if b := v.BrokenIDs; b != nil && b.Count > 0 {
 			fmt.Fprintf(w, "  warning: %d ids occur in several partitions or entities, so copies of them are not recognised; for example %s\n", b.Count, examples(b.Examples))
 		}
-		if v.Boundary != nil {
+		if v.Table {
+			fmt.Fprintf(w, "  a table: %d entities, %d feature rows, %d states\n", v.Entities, v.Features, v.States)
+		} else if v.Boundary != nil {
 			fmt.Fprintf(w, "  closed up to %s; %d entities, %d feature rows, %d tiles, %d open states\n", *v.Boundary, v.Entities, v.Features, v.Tiles, v.States)
 		} else {
 			fmt.Fprintln(w, "  nothing is closed yet: a partition holds no record")

@@ -141,7 +141,7 @@ func (s *streamFlags) check(vs []*definition.View) (*schemas.Cut, error) {
 // checkEnd holds topics and cut against the log, before anything is written.
 func (s *streamFlags) checkEnd(ctx context.Context, client *log.Client, vs []*definition.View, cut *schemas.Cut) error {
 	if cut == nil {
-		return checkTopics(ctx, client, topics(vs))
+		return checkTopics(ctx, client, vs)
 	}
 	_, err := cutOf(ctx, client, cut, vs)
 	return err
@@ -212,7 +212,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if err != nil {
 		return err
 	}
-	warnings, err := topic.CheckEventSource()
+	warnings, err := checkTopic(topic, v.Source)
 	if err != nil {
 		return err
 	}

@@ -87,14 +87,14 @@ func topicWarnings(ctx context.Context, client *log.Client, s *definition.Source
 	if err != nil {
 		return nil, err
 	}
-	texts, err := topic.CheckEventSource()
+	texts, err := checkTopic(topic, s)
 	for _, text := range texts {
 		say(text)
 	}
 	if err != nil {
 		say(fmt.Sprintf("no view can read it: %v", err))
 	}
-	if topic.RetentionMs < 0 { // for ever, or not told
+	if topic.RetentionMs < 0 || s.Table && topic.CleanupPolicy == "compact" { // for ever, or not told
 		return out, nil
 	}
 	kept := retained(topic.RetentionMs)

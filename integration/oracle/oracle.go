@@ -54,6 +54,7 @@ type Record struct {
 	Pass      bool // passes the view's filter
 	Filters   []bool
 	Inputs    []Val
+	Gone      bool // of a table: the value is null, a tombstone
 }
 
 // Identity says how copies are told apart (V7).

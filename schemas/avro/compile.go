@@ -45,7 +45,9 @@ func Compile(writer, reader *Schema, paths []string, opt Options) (*Decoder, err
 		}
 		root.add(path, t, int32(i))
 	}
-	if why := sameName(writer.top, reader.top); why != "" {
+	if writer.bare != reader.bare {
+		c.mismatch(unlike(writer, reader))
+	} else if why := sameName(writer.top, reader.top); why != "" {
 		c.mismatch(Mismatch{Writer: writer.top.String(), Reader: reader.top.String(), Problem: why,
 			Hint: fmt.Sprintf("if they are the same thing, add \"aliases\": [%q] to the reader's record", writer.top.name)})
 	} else {
@@ -57,6 +59,18 @@ func Compile(writer, reader *Schema, paths []string, opt Options) (*Decoder, err
 		return nil, c.fault
 	}
 	return c.d, nil
+}
+
+// unlike says of two schemas that one of them is a record.
+func unlike(writer, reader *Schema) Mismatch {
+	text := func(s *Schema) string {
+		if s.bare {
+			return s.top.fields[0].typ.String()
+		}
+		return s.top.String()
+	}
+	return Mismatch{Writer: text(writer), Reader: text(reader), Problem: "one of them is a record, the other is not",
+		Hint: "is it the schema of the record's key, or of its value?"}
 }
 
 // covered tells whether set names path or a record around it.

@@ -48,6 +48,25 @@ func (t *Types) Parse(name string, text []byte) (*Schema, error) {
 	return &Schema{name: name, top: top}, nil
 }
 
+// ParseAny is Parse for texts whose top may be any type: the keys of Kafka
+// records are often of a primitive one. See Schema.Bare.
+func (t *Types) ParseAny(name string, text []byte) (*Schema, error) {
+	top, _, err := parse(name, text, t.named)
+	if err != nil {
+		return nil, err
+	}
+	if top.kind == kRecord {
+		return &Schema{name: name, top: top}, nil
+	}
+	return &Schema{name: name, bare: true, top: &node{kind: kRecord, fields: []*field{{name: BareField, typ: top}}}}, nil
+}
+
+// ParseAny is Types.ParseAny where no other types are known.
+func ParseAny(name string, text []byte) (*Schema, error) {
+	var none Types
+	return none.ParseAny(name, text)
+}
+
 // Parse reads an .avsc text (JSON) whose top is a record. name is used in
 // messages only: a file path, or "schema id 7". The error is a *ParseError.
 func Parse(name string, text []byte) (*Schema, error) {

@@ -15,7 +15,16 @@ const maxPaths = 10_000
 type Schema struct {
 	name string
 	top  *node
+	bare bool // see Types.ParseAny
 }
+
+// BareField is the field of a schema whose top is no record.
+const BareField = "value"
+
+// Bare tells whether the top of the schema's text is no record: the schema is
+// then a record of that type as its only field, BareField, which Avro encodes
+// alike.
+func (s *Schema) Bare() bool { return s.bare }
 
 // Name returns the name given to Parse.
 func (s *Schema) Name() string { return s.name }

@@ -112,7 +112,7 @@ func FromDirectory(dir string) (*Files, error) {
 }
 
 func (f *Files) add(id int, path string, text []byte) error {
-	s, err := avro.Parse(path, text)
+	s, err := avro.ParseAny(path, text)
 	if err != nil {
 		return err
 	}

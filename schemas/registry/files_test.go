@@ -50,15 +50,15 @@ func TestFromDirectoryFaults(t *testing.T) {
 		files map[string]string
 		says  []string
 	}{
-		"same id":   {map[string]string{"7.avsc": trip, "trip.avsc": withID("7")}, []string{"7.avsc", "trip.avsc", "id 7"}},
-		"no id":     {map[string]string{"trip.avsc": trip}, []string{"<id>.avsc"}},
-		"empty":     {nil, []string{"no .avsc file"}},
-		"disagree":  {map[string]string{"trip.7.avsc": withID("8")}, []string{"trip.7.avsc", "id 7", "8"}},
-		"bad id":    {map[string]string{"trip.avsc": withID(`"7"`)}, []string{"whole number"}},
-		"huge id":   {map[string]string{"trip.avsc": withID("4294967296")}, []string{"whole number"}},
-		"not JSON":  {map[string]string{"a.avsc": "{", "7.avsc": trip}, []string{"a.avsc", "not JSON"}},
-		"no record": {map[string]string{"7.avsc": `"int"`}, []string{"7.avsc", "not a record"}},
-		"two":       {map[string]string{"7.avsc": `"int"`, "8.avsc": "["}, []string{"7.avsc", "8.avsc"}},
+		"same id":  {map[string]string{"7.avsc": trip, "trip.avsc": withID("7")}, []string{"7.avsc", "trip.avsc", "id 7"}},
+		"no id":    {map[string]string{"trip.avsc": trip}, []string{"<id>.avsc"}},
+		"empty":    {nil, []string{"no .avsc file"}},
+		"disagree": {map[string]string{"trip.7.avsc": withID("8")}, []string{"trip.7.avsc", "id 7", "8"}},
+		"bad id":   {map[string]string{"trip.avsc": withID(`"7"`)}, []string{"whole number"}},
+		"huge id":  {map[string]string{"trip.avsc": withID("4294967296")}, []string{"whole number"}},
+		"not JSON": {map[string]string{"a.avsc": "{", "7.avsc": trip}, []string{"a.avsc", "not JSON"}},
+		"no type":  {map[string]string{"7.avsc": `"integer"`}, []string{"7.avsc", "unknown type"}},
+		"two":      {map[string]string{"7.avsc": `"integer"`, "8.avsc": "["}, []string{"7.avsc", "8.avsc"}},
 	} {
 		_, err := FromDirectory(write(t, c.files))
 		for _, says := range c.says {

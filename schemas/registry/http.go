@@ -192,7 +192,7 @@ func (r *Registry) fetch(ctx context.Context, id int) (*Writer, error) {
 	if err := r.references(ctx, id, types, found.References, map[string]bool{}); err != nil {
 		return nil, err
 	}
-	schema, err := types.Parse(fmt.Sprintf("schema id %d", id), []byte(found.Schema))
+	schema, err := types.ParseAny(fmt.Sprintf("schema id %d", id), []byte(found.Schema))
 	if err != nil {
 		return nil, unusable(err)
 	}
@@ -200,7 +200,7 @@ func (r *Registry) fetch(ctx context.Context, id int) (*Writer, error) {
 	if err != nil {
 		return nil, r.transient(id, err)
 	}
-	return &Writer{ID: id, Name: cmp.Or(name, schema.FullName()), Schema: schema}, nil
+	return &Writer{ID: id, Name: cmp.Or(name, schema.FullName(), fmt.Sprintf("id %d", id)), Schema: schema}, nil
 }
 
 // references adds the types that a schema refers to, innermost first. seen holds

@@ -103,7 +103,7 @@ func TestRegistryErrors(t *testing.T) {
 		"/schemas/ids/3": {{401, `{"error_code":401,"message":"Unauthorized"}`}},
 		"/schemas/ids/4": {{500, strings.Repeat("x", 1000)}},
 		"/schemas/ids/5": ok(map[string]any{"schema": "syntax = \"proto3\";", "schemaType": "PROTOBUF"}),
-		"/schemas/ids/6": ok(map[string]any{"schema": `"int"`}),
+		"/schemas/ids/6": ok(map[string]any{"schema": `"integer"`}),
 		"/schemas/ids/9": {{503, ""}, {500, ""}, {200, ok(map[string]any{"schema": trip})[0].body}},
 	})
 	r := f.resolver(t, f.URL)
@@ -113,7 +113,7 @@ func TestRegistryErrors(t *testing.T) {
 		says  string
 		asked int
 	}{{1, ErrUnknownID, "another Schema Registry", 1}, {2, nil, "is this the URL", 1}, {3, nil, "user and password", 1}, {4, nil, "status 500", 3},
-		{5, ErrUnusable, "PROTOBUF", 1}, {6, ErrUnusable, "not a record", 1}}
+		{5, ErrUnusable, "PROTOBUF", 1}, {6, ErrUnusable, "unknown type", 1}}
 	for _, c := range cases {
 		_, err := r.Writer(context.Background(), c.id)
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), f.URL) || len(err.Error()) > 600 {

@@ -28,7 +28,7 @@ type Resolver interface {
 }
 
 // The definitive errors: there is no schema of that id; there is one, but
-// records written with it cannot be read (not Avro, not a record, a faulty text).
+// records written with it cannot be read (not Avro, a faulty text).
 var (
 	ErrUnknownID = errors.New("unknown schema id")
 	ErrUnusable  = errors.New("unusable schema id")

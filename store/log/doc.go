@@ -13,7 +13,8 @@
 //   - K3 Nothing is ever reset. What cannot be read is a typed error
 //     (errors.go) that says what is lost and which command accepts it.
 //   - K5 OffsetsAfter is a hint for where to start, never for where to end.
-//   - K6 Topic.CheckEventSource refuses a compacted topic.
+//   - K6 Topic.CheckEventSource refuses a compacted topic, CheckTableSource one
+//     that is compacted and deleted from.
 //   - K7 Client.Tick appends the records that move an idle partition's clock.
 //
 // # If debugging X, read Y

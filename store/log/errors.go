@@ -144,11 +144,16 @@ func (e *TimestampTypeError) Error() string {
 // SourceError says why a topic cannot be an event source.
 type SourceError struct {
 	Topic  string
+	Table  bool // it was to be a table, else a source of events
 	Reason string
 }
 
 func (e *SourceError) Error() string {
-	return fmt.Sprintf("topic %s cannot be an event source: %s", e.Topic, e.Reason)
+	as := "an event source"
+	if e.Table {
+		as = "a table"
+	}
+	return fmt.Sprintf("topic %s cannot be %s: %s", e.Topic, as, e.Reason)
 }
 
 // StalledError says that a bounded read made no progress for too long. Trying

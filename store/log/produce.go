@@ -71,7 +71,7 @@ func (c *Client) produce(ctx context.Context, rs []*kgo.Record) error {
 
 // Tick appends one tick to each of the partitions, or to all where none is
 // given, and returns where they stand (K7). With CreateTime a tick carries this
-// machine's clock.
+// machine's clock. A compacted topic takes no record without a key.
 func (c *Client) Tick(ctx context.Context, topic string, partitions ...int32) ([]schemas.Position, error) {
 	t, err := c.Describe(ctx, topic)
 	if err != nil {
@@ -88,6 +88,9 @@ func (c *Client) Tick(ctx context.Context, topic string, partitions ...int32) ([
 	rs := make([]*kgo.Record, len(partitions))
 	for i, p := range partitions {
 		rs[i] = &kgo.Record{Topic: topic, Partition: p, Headers: []kgo.RecordHeader{{Key: schemas.TickHeader}}}
+		if t.Compacted() {
+			rs[i].Key = []byte(schemas.TickHeader)
+		}
 	}
 	err = c.produce(ctx, rs)
 	var at []schemas.Position

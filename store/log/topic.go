@@ -119,14 +119,32 @@ func (t *Topic) set(key string, value *string) {
 	}
 }
 
-// CheckEventSource tells whether the topic may feed views (K6, §3): a
+// CheckEventSource tells whether the topic may feed views of events (K6, §3): a
 // *SourceError where not, and what its user should know.
 func (t *Topic) CheckEventSource() (warnings []string, err error) {
-	warnings = slices.Clone(t.Warnings)
-	if strings.Contains(t.CleanupPolicy, "compact") {
-		return warnings, &SourceError{t.Name, "it is compacted (cleanup.policy=" + t.CleanupPolicy +
-			"), so Kafka removes events from it, and `kind: table`, for the newest record of each key, is not supported yet: read a topic that keeps every event (cleanup.policy=delete)"}
+	if t.Compacted() {
+		return slices.Clone(t.Warnings), &SourceError{t.Name, false, "it is compacted (cleanup.policy=" + t.CleanupPolicy +
+			"), so Kafka removes events from it: read a topic that keeps every event (cleanup.policy=delete), or, where of each key only the newest record matters, declare the source with `kind: table`"}
 	}
+	return t.checkTimestamps(false)
+}
+
+// CheckTableSource tells the same of a table. Where Kafka only deletes, what is
+// gone shows in the log's start; where it does both, what compaction has left is
+// deleted unseen.
+func (t *Topic) CheckTableSource() (warnings []string, err error) {
+	if t.Compacted() && strings.Contains(t.CleanupPolicy, "delete") {
+		return slices.Clone(t.Warnings), &SourceError{t.Name, true, "its cleanup.policy is " + t.CleanupPolicy +
+			", so Kafka deletes old records, also the newest one of a key that has not changed since: for a table set cleanup.policy=compact"}
+	}
+	return t.checkTimestamps(true)
+}
+
+// Compacted tells whether Kafka removes all but the newest record of each key.
+func (t *Topic) Compacted() bool { return strings.Contains(t.CleanupPolicy, "compact") }
+
+func (t *Topic) checkTimestamps(table bool) (warnings []string, err error) {
+	warnings = slices.Clone(t.Warnings)
 	if t.TimestampType == LogAppendTime {
 		return warnings, nil
 	}
@@ -136,7 +154,7 @@ func (t *Topic) CheckEventSource() (warnings []string, err error) {
 	case after == Unknown:
 		warnings = append(warnings, "topic "+t.Name+" does not report message.timestamp.after.max.ms: one record stamped in the future may close windows early"+recommend)
 	case after == Unlimited:
-		return warnings, &SourceError{t.Name, "its message.timestamp.after.max.ms is unlimited, so one record stamped in the far future would close every window; bound it: " +
+		return warnings, &SourceError{t.Name, table, "its message.timestamp.after.max.ms is unlimited, so one record stamped in the far future would close every window; bound it: " +
 			alter + "message.timestamp.after.max.ms=3600000"}
 	case after > time.Hour.Milliseconds():
 		warnings = append(warnings, fmt.Sprintf("topic %s accepts timestamps %s in the future (message.timestamp.after.max.ms): one such record moves the log clock that far%s",

@@ -96,8 +96,8 @@ func TestCheckEventSource(t *testing.T) {
 		refusal string // part of it, "" = accepted
 		warning string // part of it, "" = none
 	}{
-		{name: "compacted", t: Topic{CleanupPolicy: "compact", TimestampType: LogAppendTime}, refusal: "is not supported yet: read a topic"},
-		{name: "both", t: Topic{CleanupPolicy: "compact,delete", TimestampType: LogAppendTime}, refusal: "is not supported yet: read a topic"},
+		{name: "compacted", t: Topic{CleanupPolicy: "compact", TimestampType: LogAppendTime}, refusal: "declare the source with `kind: table`"},
+		{name: "both", t: Topic{CleanupPolicy: "compact,delete", TimestampType: LogAppendTime}, refusal: "declare the source with `kind: table`"},
 		{name: "appended", t: Topic{CleanupPolicy: "delete", TimestampType: LogAppendTime, TimestampAfterMaxMs: Unlimited}},
 		{name: "unlimited", t: Topic{TimestampType: CreateTime, TimestampAfterMaxMs: Unlimited},
 			refusal: "--alter --entity-type topics --entity-name t --add-config message.timestamp.after.max.ms=3600000"},
@@ -113,6 +113,22 @@ func TestCheckEventSource(t *testing.T) {
 		if all := strings.Join(ws, "\n"); c.warning == "" && all != "" || !strings.Contains(all, c.warning) {
 			t.Errorf("%s: warnings %q", c.name, all)
 		}
+	}
+}
+
+// TestCheckTableSource: a table takes what keeps the newest record of each key (K6).
+func TestCheckTableSource(t *testing.T) {
+	for policy, refusal := range map[string]string{"compact": "", "delete": "", "": "",
+		"compact,delete": "topic t cannot be a table: its cleanup.policy is compact,delete, so Kafka deletes old records, also the newest one of a key that has not changed since: for a table set cleanup.policy=compact", "delete, compact": "for a table set cleanup.policy=compact"} {
+		topic := Topic{Name: "t", CleanupPolicy: policy, TimestampType: LogAppendTime}
+		_, err := topic.CheckTableSource()
+		if refusal == "" && err != nil || refusal != "" && (!isType[*SourceError](err) || !strings.Contains(err.Error(), refusal)) {
+			t.Errorf("%q: %v", policy, err)
+		}
+	}
+	topic := Topic{Name: "t", CleanupPolicy: "compact", TimestampType: CreateTime, TimestampAfterMaxMs: Unlimited}
+	if _, err := topic.CheckTableSource(); !isType[*SourceError](err) {
+		t.Errorf("timestamps without a bound: %v", err)
 	}
 }
 
@@ -187,6 +203,20 @@ func TestTick(t *testing.T) {
 	equal(t, got, []string{"0:v", "1:tick"})
 	_, err = r.c.Tick(r.ctx, "missing")
 	wantErr[*MissingTopicError](t, err)
+}
+
+// TestTickCompacted: a compacted topic takes no record without a key (K7).
+func TestTickCompacted(t *testing.T) {
+	r := newRig(t)
+	r.create("t", 1, map[string]string{"cleanup.policy": "compact"})
+	_, err := r.c.Tick(r.ctx, "t")
+	r.must(err)
+	r.must(r.c.Read(r.ctx, Ref{Name: "t"}, 0, 0, 1, func(rs []schemas.Record) error {
+		if len(rs) != 1 || !rs[0].Tick || string(rs[0].Key) != schemas.TickHeader {
+			t.Errorf("%+v", rs)
+		}
+		return nil
+	}))
 }
 
 // TestProduce: an offset is returned only for what was acknowledged.

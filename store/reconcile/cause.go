@@ -19,7 +19,11 @@ type finding struct {
 	hop, start schemas.Micros
 	on, off    transforms.Tile
 	// A value.
-	parts               []*part
+	parts []*part
+	// A cell of a table; nil = none. dropped: it is no difference after all.
+	cellOn, cellOff *transforms.TableRecord
+	dropped         bool
+
 	feature             int
 	at                  schemas.Micros
 	resultOn, resultOff transforms.Result
@@ -38,6 +42,7 @@ const (
 	askTile
 	askValue
 	askLedger
+	askCell
 )
 
 func (r *run) difference(k Kind, at place, c Cause, side Side, ev Evidence) Difference {
@@ -59,6 +64,9 @@ func (r *run) add(f *finding) *finding {
 // flush puts the findings into the report.
 func (r *run) flush() {
 	for _, f := range r.found {
+		if f.dropped {
+			continue
+		}
 		r.rep.Differences++
 		r.rep.Causes[f.Cause]++
 		if len(r.rep.Listed) < r.opt.List {
@@ -85,8 +93,11 @@ func (r *run) attribute(ctx context.Context) error {
 			r.decideValue(f, replays)
 		case askLedger:
 			r.decideLedger(f, replays)
+		case askCell:
+			r.decideCell(f, replays)
 		}
 	}
+	r.settleTable()
 	r.flush()
 	return nil
 }
@@ -108,7 +119,7 @@ func (r *run) replays(ctx context.Context) (map[int32]*Replayed, error) {
 	}
 	for _, f := range r.found {
 		switch {
-		case f.ask == askState || f.ask == askTile:
+		case f.ask == askState || f.ask == askTile || f.ask == askCell:
 			need(f.part.at.partition, f.entity)
 		case f.ask == askValue && f.base == nil:
 			for _, p := range f.parts {

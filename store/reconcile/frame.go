@@ -32,9 +32,9 @@ type frame struct {
 	before     map[place]marker.Mark
 	after      map[place]marker.Mark // read once the shard's states were
 	out        map[place]bool        // left out: no live marker
-	b          schemas.Micros        // B_h of the finest level; Never = nothing is closed
+	b          schemas.Micros        // B_h of the finest level, of a table the least clock; Never = nothing is closed
 	bounds     []schemas.Micros      // B_h by level
-	snapshot   schemas.Micros        // the last closed boundary of the features table
+	snapshot   schemas.Micros        // the last closed boundary of the features table, of a table the last one
 }
 
 // cutClock returns a partition's clock at the cut's end, Never where there is none.
@@ -187,6 +187,10 @@ func (r *run) bound() {
 			}
 			least = min(least, c.SubSat(f.engine.Spec().LatenessAt(p, f.before[at].Next)))
 		}
+	}
+	if r.isTable() && least != schemas.Never && least != schemas.Forever {
+		f.boundTable(least, r.view.Snapshots)
+		return
 	}
 	if len(f.hops) == 0 || least == schemas.Never || least == schemas.Forever || f.boundary == schemas.Never {
 		return

@@ -43,7 +43,9 @@ type record struct {
 	amt       float64
 	n         int64
 	txt       string
-	pos       int // the partition
+	pos       int  // the partition
+	gone      bool // of a table: a tombstone
+	removed   bool // by compaction
 }
 
 // world is a random view, its log, and two stores of it.
@@ -59,6 +61,8 @@ type world struct {
 	start    []int // where the online fold began, by partition (K8)
 	order    []int // partitions as the records came
 	cut      []int // ends
+	table    bool  // see newTableWorld
+	compact  bool  // Replay says that the log is
 }
 
 func newWorld(t testing.TB, seed uint64, tune func(*world)) *world {
@@ -147,7 +151,8 @@ func (w *world) generate(n int) {
 // event fills e with a record.
 func (w *world) event(e *schemas.Event, p int, off int) {
 	x := &w.logs[p][off]
-	*e = schemas.Event{Partition: int32(p), Offset: int64(off), Timestamp: x.at, EventTime: x.et, Clock: w.clocks[p][off+1], Fields: make([]schemas.Value, len(w.view.Source.Paths))}
+	*e = schemas.Event{Partition: int32(p), Offset: int64(off), Timestamp: x.at, EventTime: x.et, Clock: w.clocks[p][off+1], Fields: make([]schemas.Value, len(w.view.Source.Paths)),
+		Key: []schemas.Value{schemas.StringValue(x.ent)}, Tombstone: x.gone}
 	if x.bad {
 		e.Fault = &schemas.Fault{Stage: schemas.StageDecode, Reason: "bad"}
 		return
@@ -191,7 +196,7 @@ func (w *world) foldTrimmed(p, from, to, boot int, b schemas.Micros) folded {
 				w.engine.Trim(s, b)
 			}
 		}
-		if w.logs[p][off].tick {
+		if w.logs[p][off].tick || w.logs[p][off].removed {
 			continue
 		}
 		w.event(&e, p, off)
@@ -327,7 +332,7 @@ func (w *world) closed(at []int) schemas.Micros {
 	for p, n := range at {
 		least = min(least, w.clocks[p][n])
 	}
-	if least == schemas.Never {
+	if least == schemas.Never || w.table {
 		return schemas.Never
 	}
 	return least.SubSat(w.view.Spec.Lateness).Floor(w.engine.Hops()[0])
@@ -417,6 +422,9 @@ func (w *world) replay(cut []int) *fakeOffline {
 // rowsAt writes the features table as of a closed boundary, from states that have
 // dropped nothing yet.
 func (w *world) rowsAt(t schemas.Micros) (rows []FeatureRow) {
+	if w.table {
+		return w.tableRowsAt(t)
+	}
 	states := map[string][]*transforms.State{}
 	for p := range w.cut {
 		// What counts before t has come once the clock is at t + lateness.
@@ -466,7 +474,7 @@ func (w *world) split(o *fakeOffline, p int32, e string, s *transforms.State) {
 // Replay implements Replayer.
 func (w *world) Replay(_ context.Context, p int32, entities map[string]bool, ledgers bool) (*Replayed, error) {
 	f := w.fold(int(p), 0, w.cut[p])
-	out := &Replayed{States: map[string]*transforms.State{}}
+	out := &Replayed{States: map[string]*transforms.State{}, Compacted: w.compact, Counted: w.counted(int(p))}
 	if ledgers {
 		out.Ledgers = f.ledgers
 	}

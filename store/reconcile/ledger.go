@@ -24,7 +24,7 @@ func (r *run) ledgers() {
 			}
 			m := f.before[at]
 			l.Online = append(l.Online, LedgerEntry{Shard: shard, Partition: p, Ledger: m.Ledger})
-			if pc, in := f.cut.Partitions[p]; !in || m.Next != pc.End || m.ValidFrom != f.validFrom {
+			if pc, in := f.cut.Partitions[p]; !in || m.Next != pc.End || m.ValidFrom != f.validFrom || r.isTable() {
 				l.NotComparable++
 				continue
 			}
@@ -71,6 +71,8 @@ func (r *run) finish() *Report {
 	switch {
 	case rep.Differences > 0:
 		rep.Verdict = Differs
+	case rep.Cells != nil && rep.Cells.Compared > 0:
+		rep.Verdict = Equal
 	case rep.Tiles == 0 || rep.Values == 0:
 		rep.Verdict = NothingCompared
 		r.explain()
@@ -92,6 +94,8 @@ func (r *run) explain() {
 		r.why("no entity is in the sample of %g: take a greater one", rep.Sample)
 	case rep.Entities == 0:
 		r.why("neither store has an entity")
+	case rep.Cells != nil:
+		r.explainTable()
 	case rep.OutOfReach > 0:
 		r.why("the closed windows are out of reach, as one side may have dropped them: replay up to a cut near the position of the online store")
 	case rep.Incomplete > 0:
@@ -115,6 +119,10 @@ func (r *run) zeros() {
 	}
 	for _, f := range r.rep.Features {
 		if f.Compared == 0 {
+			if r.isTable() {
+				r.note("not compared: feature %s has no value where all cells of an entity are comparable (%d entities are not)", f.Feature, f.OutOfReach)
+				continue
+			}
 			r.note("not compared: feature %s has no value within reach (%d out of reach, %d incomplete)", f.Feature, f.OutOfReach, f.Incomplete)
 		}
 	}

@@ -81,4 +81,8 @@ type Replayer interface {
 type Replayed struct {
 	States  map[string]*transforms.State // none where no record changed one
 	Ledgers map[int]transforms.Ledger
+	// Of a table: Kafka may have removed records of the log, and the offsets of
+	// those that counted, of the entities asked for.
+	Compacted bool
+	Counted   map[string]map[int64]bool
 }

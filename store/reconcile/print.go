@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 )
 
@@ -40,7 +41,7 @@ func (rep *Report) Print(w io.Writer) {
 }
 
 func (rep *Report) headline() string {
-	compared := fmt.Sprintf("%s tiles, %s values of %s entities", count(rep.Tiles), count(rep.Values), count(rep.Compared))
+	compared := fmt.Sprintf("%s, %s values of %s entities", rep.units(), count(rep.Values), count(rep.Compared))
 	if rep.Sample < 1 {
 		compared += fmt.Sprintf(", a sample of %g %%", rep.Sample*100)
 	}
@@ -67,6 +68,10 @@ func (rep *Report) headline() string {
 }
 
 func (rep *Report) printCounts(w io.Writer) {
+	if rep.Cells != nil {
+		rep.printCells(w)
+		return
+	}
 	fmt.Fprintf(w, "  closed before %v; %s entities, %s states (%s not compared)\n", rep.Boundary, count(rep.Entities), count(rep.States), count(rep.Skipped))
 	for _, l := range rep.Levels {
 		fmt.Fprintf(w, "  level %-5s %s tiles compared, %s differ; %s out of reach, %s incomplete, open %s online and %s offline\n", l.Hop,
@@ -76,6 +81,25 @@ func (rep *Report) printCounts(w io.Writer) {
 	on, off := sum(rep.Ledgers.Online), sum(rep.Ledgers.Offline)
 	fmt.Fprintf(w, "  ledgers: %d compared, %d differ, %d not comparable (other positions)\n", rep.Ledgers.Compared, rep.Ledgers.Different, rep.Ledgers.NotComparable)
 	fmt.Fprintf(w, "    online:  %v\n    offline: %v\n", &on, &off)
+}
+
+// units says how much was compared of what a view consists of.
+func (rep *Report) units() string {
+	if rep.Cells != nil {
+		return count(rep.Cells.Compared) + " cells"
+	}
+	return count(rep.Tiles) + " tiles"
+}
+
+// printCells is printCounts for a table.
+func (rep *Report) printCells(w io.Writer) {
+	c := rep.Cells
+	fmt.Fprintf(w, "  both have read up to %v; %s entities, %s states (%s not compared)\n", rep.Boundary, count(rep.Entities), count(rep.States), count(rep.Skipped))
+	fmt.Fprintf(w, "  cells: %s compared, %s differ; of %s, %s not comparable (the log no longer holds the newer record) and %s open (beyond the other's position)\n",
+		count(c.Compared), count(c.Different), count(c.total()), count(c.NotComparable), count(c.Open))
+	fmt.Fprintf(w, "  table features: %s rows as of %v compared\n", count(rep.TableRows), rep.TableAsOf)
+	on, off := sum(rep.Ledgers.Online), sum(rep.Ledgers.Offline)
+	fmt.Fprintf(w, "  ledgers: not compared, as compaction removes records of a table\n    online:  %v\n    offline: %v\n", &on, &off)
 }
 
 func sum(list []LedgerEntry) (l transforms.Ledger) {
@@ -96,7 +120,7 @@ func (rep *Report) printFeatures(w io.Writer) {
 			fmt.Fprintf(w, "  … and %d features more\n", len(list)-i)
 			break
 		}
-		fmt.Fprintf(w, "  %-28s as of %v: %s values, %s differ, %s diverge\n", f.Feature, f.AsOf, count(f.Compared), count(f.Different), count(f.Diverging))
+		fmt.Fprintf(w, "  %-28s as of %s: %s values, %s differ, %s diverge\n", f.Feature, f.AsOf.AsOf(), count(f.Compared), count(f.Different), count(f.Diverging))
 	}
 }
 
@@ -126,7 +150,7 @@ func (d *Difference) where() string {
 	case TileKind:
 		at = append(at, fmt.Sprintf("%s tile of %v", d.Level, *d.Start))
 	case ValueKind, RowKind:
-		at = append(at, fmt.Sprintf("%s as of %v", d.Feature, *d.AsOf))
+		at = append(at, fmt.Sprintf("%s as of %s", d.Feature, d.AsOf.AsOf()))
 	default:
 		at = append(at, string(d.Kind))
 	}
@@ -142,6 +166,14 @@ func (d *Difference) line() string {
 	e := &d.Evidence
 	return fmt.Sprintf("%s: %s: online %s; offline %s; %s (offsets: online %d before %d, offline %d before %d)", cause, d.where(),
 		d.Online, d.Offline, e.Text, e.OnlineLast, e.MarkerNext, e.OfflineLast, e.CutEnd)
+}
+
+// AsOf says as of when a value is: of a table's newest records no instant is named.
+func (t Instant) AsOf() string {
+	if schemas.Micros(t) == schemas.Never {
+		return "the newest record"
+	}
+	return t.String()
 }
 
 // count formats a count with commas.

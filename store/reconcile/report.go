@@ -56,6 +56,7 @@ const (
 	LedgerKind     Kind = "ledger"
 	StateKind      Kind = "state"
 	TileKind       Kind = "tile"
+	CellKind       Kind = "cell" // of a table
 	ValueKind      Kind = "value"
 	RowKind        Kind = "row" // of the features table, against the other tables
 )
@@ -142,7 +143,8 @@ type FeatureReport struct {
 // Ledgers has the ledgers of both sides.
 type Ledgers struct {
 	Compared int64 `json:"compared"`
-	// NotComparable: the two sides stand at different positions, or began there.
+	// NotComparable: the two sides stand at different positions, or began there; of
+	// a table all, as compaction removes records.
 	NotComparable int64         `json:"not_comparable"`
 	Different     int64         `json:"different"`
 	Online        []LedgerEntry `json:"online"`
@@ -177,6 +179,7 @@ type Report struct {
 	// DivergingShare is Diverging of Values; the alert also looks at each feature.
 	DivergingShare float64         `json:"diverging_share"`
 	Levels         []LevelReport   `json:"levels"`
+	Cells          *CellReport     `json:"cells,omitempty"` // of a table, which has no levels
 	Features       []FeatureReport `json:"features"`
 	Ledgers        Ledgers         `json:"ledgers"`
 	Days           []DayLedger     `json:"days"` // of the offline store

@@ -28,6 +28,8 @@ type run struct {
 	tiles    pulled[TileRow]
 	rows     pulled[FeatureRow]
 	oneRow   *entity // whose row is known to be missing, or one too many
+	// unsettled are entities of a table, of the shard at hand.
+	unsettled []unsettled
 }
 
 // Run compares the two stores of a view. A difference is no error: errors say
@@ -55,8 +57,12 @@ func Run(ctx context.Context, view *definition.View, online Online, offline Offl
 	if err := r.attribute(ctx); err != nil {
 		return nil, err
 	}
+	compare := r.compare
+	if r.isTable() {
+		compare = r.compareTable
+	}
 	if r.frame.b != schemas.Never {
-		if err := r.compare(ctx); err != nil {
+		if err := compare(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -70,7 +76,10 @@ func newRun(view *definition.View, engine *transforms.View, online Online, offli
 		before: map[place]marker.Mark{}, after: map[place]marker.Mark{}, out: map[place]bool{}, b: schemas.Never}
 	r.rep = &Report{View: view.Name, Fingerprint: view.Fingerprint, Boundary: Instant(schemas.Never), ValidFrom: Instant(info.ValidFrom),
 		TilesFrom: Instant(schemas.Never), TableAsOf: Instant(schemas.Never), Sample: opt.Sample, Replayed: replayer != nil, Notes: []string{}, Listed: []Difference{}, Days: append([]DayLedger{}, info.Days...),
-		Causes: map[Cause]int64{}}
+		Causes: map[Cause]int64{}, Levels: []LevelReport{}}
+	if engine.IsTable() {
+		r.rep.Cells = &CellReport{}
+	}
 	for _, c := range Causes() {
 		r.rep.Causes[c] = 0
 	}
@@ -121,13 +130,19 @@ func (r *run) compare(ctx context.Context) error {
 	for i := range r.rep.Features {
 		r.rep.Features[i].AsOf = Instant(f.bounds[f.engine.Level(i)])
 	}
+	r.rep.TableAsOf = Instant(f.snapshot)
+	return r.pages(ctx)
+}
+
+// pages goes through the shards of both sides, entity by entity.
+func (r *run) pages(ctx context.Context) error {
+	f := &r.frame
 	r.open = pull(r.offline.Open(ctx), compareOpen)
 	defer r.open.stop()
 	r.tiles = pull(r.offline.Tiles(ctx, f.tilesFrom()), compareTiles)
 	defer r.tiles.stop()
 	r.rows = pull(r.offline.Features(ctx, f.snapshot), compareRows)
 	defer r.rows.stop()
-	r.rep.TableAsOf = Instant(f.snapshot)
 	for _, next := range []func() error{r.open.next, r.tiles.next, r.rows.next} {
 		if err := next(); err != nil {
 			return err
@@ -168,7 +183,11 @@ func (r *run) shard(ctx context.Context, shard int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r.entity(e)
+		if r.isTable() {
+			r.tableEntity(e)
+		} else {
+			r.entity(e)
+		}
 	}
 	return r.attribute(ctx)
 }

@@ -54,6 +54,10 @@ func quotedList(list []string) string {
 func (s *Source) write(w *yamlWriter) {
 	w.line(1, "%s:", s.Name)
 	w.line(2, "topic: %s", quoted(s.Topic))
+	if s.Table {
+		w.line(2, "kind: table")
+		w.line(2, "key: %s", quoted(s.Key.ref))
+	}
 	w.line(2, "schema: %s", quoted(s.schemaRef))
 	switch {
 	case s.writers.Registry != "":
@@ -88,9 +92,13 @@ func (s *Source) write(w *yamlWriter) {
 	if s.Version != nil {
 		w.line(2, "version: %s", quoted(s.Version.Canonical()))
 	}
-	w.line(2, "lateness: %s", expr.FormatDuration(s.Lateness))
+	if !s.Table {
+		w.line(2, "lateness: %s", expr.FormatDuration(s.Lateness))
+	}
 	w.line(2, "max_future: %s", expr.FormatDuration(s.MaxFuture))
-	w.line(2, "max_open: %d", s.MaxOpen)
+	if !s.Table {
+		w.line(2, "max_open: %d", s.MaxOpen)
+	}
 	if len(s.Expect) > 0 {
 		w.line(2, "expect:")
 	}
@@ -136,6 +144,14 @@ func (v *View) write(w *yamlWriter) {
 	}
 	w.line(2, "entity:")
 	for _, k := range v.Spec.Key {
+		switch {
+		case v.Spec.Table && v.Source.Key.single():
+			w.line(3, "%s: {type: %s}", k.Name, k.Kind)
+			continue
+		case v.Spec.Table:
+			w.line(3, "%s: {type: %s, field: %s}", k.Name, k.Kind, quoted(k.Expr.Canonical()))
+			continue
+		}
 		w.line(3, "%s: {type: %s, expr: %s}", k.Name, k.Kind, quoted(k.Expr.Canonical()))
 	}
 	if v.Spec.Where != nil {
@@ -175,11 +191,15 @@ func (v *View) featureText(f *feature) string {
 		if f.spec.Filter >= 0 {
 			parts = append(parts, "where: "+quoted(v.Spec.Filters[f.spec.Filter].Canonical()))
 		}
-		windows := make([]string, len(f.windows))
-		for i, w := range f.windows {
-			windows[i] = w.canonical()
+		var windows []string
+		for _, w := range f.windows {
+			if w.suffix != "" {
+				windows = append(windows, w.canonical())
+			}
 		}
-		parts = append(parts, "over: ["+strings.Join(windows, ", ")+"]")
+		if len(windows) > 0 {
+			parts = append(parts, "over: ["+strings.Join(windows, ", ")+"]")
+		}
 	}
 	if !f.spec.Default.IsNull() {
 		parts = append(parts, "default: "+defaultText(f.spec.Default))

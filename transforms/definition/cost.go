@@ -54,6 +54,10 @@ func (v *View) Cost() (Cost, error) {
 		return Cost{}, fmt.Errorf("view %s: %w", v.Name, err)
 	}
 	var c Cost
+	if v.Spec.Table {
+		c.StateBytes = v.rowBytes()
+		return c, nil
+	}
 	sketches := false
 	for _, hop := range compiled.Hops() {
 		l := LevelCost{Hop: hop, Retention: compiled.Retention(hop), TileBytes: tileBytes}
@@ -72,14 +76,22 @@ func (v *View) Cost() (Cost, error) {
 	if v.Spec.Identity != transforms.Anonymous {
 		per := int64(idBytes)
 		if v.Spec.Identity == transforms.ByVersion {
-			for _, in := range v.Spec.Inputs {
-				per += valueBytes(in.Type().Kind)
-			}
+			per += v.rowBytes() - orderBytes
 		}
 		c.OpenBytes = int64(v.Spec.MaxOpen) * per
 	}
 	c.warn(sketches)
 	return c, nil
+}
+
+// rowBytes is what a raw event takes with its place in the order: all that a
+// table keeps of an entity.
+func (v *View) rowBytes() int64 {
+	bytes := int64(orderBytes)
+	for _, in := range v.Spec.Inputs {
+		bytes += valueBytes(in.Type().Kind)
+	}
+	return bytes
 }
 
 // cells returns the sizes of the distinct cells of a level.

@@ -37,6 +37,8 @@ type WritersSpec struct {
 // Source is one topic and the rules by which its records become events.
 type Source struct {
 	Name, Topic    string
+	Table          bool     // of each key the newest record counts (K6)
+	Key            *KeySpec // of a table
 	Reader         *avro.Schema
 	ReaderPath     string
 	Writers        WritersSpec

@@ -126,7 +126,7 @@ func (d *deriver) emit() {
 		}
 		for _, w := range f.windows {
 			x := f.spec
-			x.Name, x.Window = f.name+"_"+w.suffix, w.Window
+			x.Name, x.Window = f.column(w), w.Window
 			waiting = append(waiting, x)
 		}
 	}

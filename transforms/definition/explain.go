@@ -28,7 +28,8 @@ type Explanation struct {
 	Hop, Retention schemas.Micros
 	Tiles          int64 // that one entity may keep on that level, per partition
 	// StateBytes is what the feature's cells take in them, at most about; 0 for a
-	// derived feature and for a bare count, which tiles hold anyhow.
+	// derived feature and for a bare count, which tiles hold anyhow. Of a table it
+	// is the whole record that the view keeps; there are no tiles.
 	StateBytes int64
 	Shares     []string // other features that read the same cells
 	// Closes is the instant that every partition's log clock must reach for the
@@ -104,9 +105,12 @@ func (v *View) Explain(feature int, t schemas.Micros) (*Explanation, error) {
 
 func (v *View) explain(compiled *transforms.View, feature int, t schemas.Micros) *Explanation {
 	f := &v.Spec.Features[feature]
-	x := &Explanation{View: v, Feature: f, Computes: v.computes(f), Hop: compiled.Hops()[compiled.Level(feature)], Default: f.Default}
-	x.Retention = compiled.Retention(x.Hop)
-	x.Tiles = tilesOf(x.Retention, x.Hop)
+	x := &Explanation{View: v, Feature: f, Computes: v.computes(f), Default: f.Default}
+	if !v.Spec.Table {
+		x.Hop = compiled.Hops()[compiled.Level(feature)]
+		x.Retention = compiled.Retention(x.Hop)
+		x.Tiles = tilesOf(x.Retention, x.Hop)
+	}
 	if f.Derived != nil {
 		x.From, x.To = schemas.Forever, schemas.Never
 		for _, in := range f.Derived.Slots() {
@@ -117,7 +121,11 @@ func (v *View) explain(compiled *transforms.View, feature int, t schemas.Micros)
 	} else {
 		x.From, x.To = f.Window.Span(t)
 		x.Window = windowText(f.Window)
-		x.share(compiled)
+		if v.Spec.Table {
+			x.Window, x.StateBytes = "the newest record before t, whatever its age", v.rowBytes()
+		} else {
+			x.share(compiled)
+		}
 	}
 	x.Closes = x.To.AddSat(v.Spec.Lateness)
 	x.Statuses = x.statuses()

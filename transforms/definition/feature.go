@@ -79,9 +79,17 @@ func (f *feature) names() []string {
 	}
 	var names []string
 	for _, w := range f.windows {
-		names = append(names, f.name+"_"+w.suffix)
+		names = append(names, f.column(w))
 	}
 	return names
+}
+
+// column names the feature over one of its windows.
+func (f *feature) column(w window) string {
+	if w.suffix == "" { // a table's, without any
+		return f.name
+	}
+	return f.name + "_" + w.suffix
 }
 
 func (p *parser) feature(v *View, e entry) *feature {
@@ -152,6 +160,10 @@ func (p *parser) aggregate(v *View, f *feature, what entry, o object) *feature {
 		}
 	}
 	sound = p.parameters(v, f, what, o) && sound
+	table := v.Source != nil && v.Source.Table
+	if table && !p.tableFeature(agg, what, o) {
+		return f // its windows would echo
+	}
 	if n := o.get("where"); n != nil {
 		if prog := p.condition(n, v.Source, "where"); prog != nil {
 			f.spec.Filter = share(&v.Spec.Filters, prog)
@@ -160,6 +172,10 @@ func (p *parser) aggregate(v *View, f *feature, what entry, o object) *feature {
 		}
 	}
 	over := o.get("over")
+	if over == nil && table {
+		f.windows = []window{{Window: lifetimeWindow(), at: f.at}}
+		return p.withDefault(f, sound)
+	}
 	if over == nil {
 		p.fail(f.at, "add `over: 24h`, a list of windows, or `over: lifetime`", "feature %s has no window", f.name)
 		return nil
@@ -176,6 +192,11 @@ func (p *parser) aggregate(v *View, f *feature, what entry, o object) *feature {
 	if h := o.get("hop"); h != nil && len(f.windows) > 0 && !slices.ContainsFunc(f.windows, func(w window) bool { return w.Kind == transforms.Sliding }) {
 		p.fail(h, "remove it", "calendar windows and lifetime have a hop of 1d")
 	}
+	return p.withDefault(f, sound)
+}
+
+// withDefault reads the default of an aggregation.
+func (p *parser) withDefault(f *feature, sound bool) *feature {
 	if sound && f.deflt != nil {
 		f.spec.Default = p.defaultOf(f)
 	}

@@ -23,6 +23,9 @@ import (
 func (v *View) fingerprint() string {
 	lines := []string{fmt.Sprintf("tallystick state format %d", transforms.StateFormat)}
 	add := func(format string, a ...any) { lines = append(lines, fmt.Sprintf(format, a...)) }
+	if v.Source.Table {
+		v.Source.Key.rules(add)
+	}
 	v.Source.rules(add, v.Slots())
 	for _, k := range v.Spec.Key {
 		add("key %s %q", k.Kind, k.Expr.Canonical())
@@ -54,7 +57,9 @@ func (v *View) Slots() []int {
 		programs = append(programs, r.Expr)
 	}
 	for _, k := range v.Spec.Key {
-		programs = append(programs, k.Expr)
+		if !v.Spec.Table { // those of a table read its key
+			programs = append(programs, k.Expr)
+		}
 	}
 	programs = append(append(programs, v.Spec.Filters...), v.Spec.Inputs...)
 	for _, p := range programs {

@@ -41,7 +41,7 @@ var sourceKeys = keys{
 	{name: "incompatible", about: "For records of a writer schema that no rule makes readable: stop (the default), or quarantine them.", value: oneOf(string(Stop), string(Quarantine))},
 	{name: "event_time", about: "When it happened: a field, or a mapping that says how to read it.", value: node{"anyOf": []node{ref("text"), mappingOf(eventTimeKeys)}}, required: true},
 	{name: "id", about: "Tells copies of an event: the first one counts.", value: ref("expression")},
-	{name: "version", about: "With id: the highest version replaces the others. An int, or a string holding a PostgreSQL LSN.", value: ref("expression")},
+	{name: "version", about: "With id: the highest version replaces the others; of a table: decides between records of one event time. An int, or a string holding a PostgreSQL LSN.", value: ref("expression")},
 	{name: "lateness", about: "An event older than the log clock by more than this is late: not applied, quarantined. Default 72h, at least 1s.", value: ref("duration")},
 	{name: "max_future", about: "An event further than this ahead of the log clock is refused. Default 5m, at least 1s.", value: ref("duration")},
 	{name: "max_open", about: "Remembered ids per entity and partition, 65536 by default; beyond it the oldest are sealed early.", value: atLeast(1)},
@@ -50,7 +50,8 @@ var sourceKeys = keys{
 		value: node{"type": "object", "propertyNames": node{"pattern": "^[0-9_]+$"}, "additionalProperties": atLeast(0)}},
 	{name: "history_lateness", about: "The lateness of records below history, where the load is not sorted by event time; at least lateness.", value: ref("duration")},
 	{name: "close_idle", about: "Lets an idle partition close its windows by the wall clock minus this, at least 1s; without it only records and ticks do.", value: ref("duration")},
-	{name: "kind", about: "What the records are: events.", value: oneOf("events")},
+	{name: "kind", about: "What the records are: events (the default), or the rows of a table, of which the newest of each key counts.", value: oneOf("events", "table")},
+	{name: "key", about: "Of a table: how its keys are written, string, long, int, bytes, uuid or an .avsc file.", value: ref("text")},
 	{name: "description", about: "For people.", value: ref("text")},
 }
 

@@ -205,7 +205,7 @@ func (p *parser) writersOf(s *Source, m *Migration) (list []*avro.Schema, comple
 		if err != nil {
 			return nil
 		}
-		sch, err := avro.Parse(ref, text)
+		sch, err := avro.ParseAny(ref, text)
 		if err != nil {
 			return nil
 		}

@@ -23,7 +23,7 @@ func Schema() ([]byte, error) {
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "A definition of features, as `tallystick check` reads it"
 	root["$defs"] = map[string]node{
-		"source":     with(mappingOf(sourceKeys), node{"dependentRequired": map[string][]string{"version": {"id"}}}),
+		"source":     sourceSchema(),
 		"view":       mappingOf(viewKeys),
 		"feature":    featureSchema(),
 		"window":     windowSchema(),
@@ -100,11 +100,26 @@ func requiring(names ...string) []node {
 	return out
 }
 
+// sourceSchema: a table has a key and what goes with it, events have ids.
+func sourceSchema() node {
+	var not []string
+	for _, x := range notInTables {
+		not = append(not, x.key)
+	}
+	return with(mappingOf(sourceKeys), node{
+		"if":   node{"properties": node{"kind": node{"const": "table"}}, "required": []string{"kind"}},
+		"then": node{"required": []string{"key"}, "not": node{"anyOf": requiring(not...)}},
+		"else": node{"dependentRequired": map[string][]string{"version": {"id"}}, "not": node{"required": []string{"key"}}},
+	})
+}
+
 func featureSchema() node {
 	aggregations := transforms.AggregationNames()
 	needs := map[string][]string{}
 	for _, name := range aggregations {
-		needs[name] = []string{"over"}
+		if name != transforms.Last.String() { // which a table has without
+			needs[name] = []string{"over"}
+		}
 	}
 	goes := map[string]node{"expr": {"not": node{"anyOf": requiring(notWithExpr...)}}}
 	for parameter, of := range parameters {

@@ -66,6 +66,7 @@ func (p *parser) source(e entry) *Source {
 		MaxOpen: defaultMaxOpen, slots: map[string]int{}}
 	o := p.object(e.value, "source "+e.key, sourceKeys)
 	p.sourceScalars(s, o)
+	p.kind(s, e, o)
 	p.schema(s, e, o)
 	p.writers(s, o)
 	// The order of what follows is the order of the projection.
@@ -101,11 +102,6 @@ func (p *parser) sourceScalars(s *Source, o object) {
 			if !TopicName(t) {
 				p.fail(n, "use letters, digits, . _ and -, at most 249 of them", "`%s` cannot name a Kafka topic", t)
 			}
-		}
-	}
-	if n := o.get("kind"); n != nil {
-		if k, ok := p.oneOf(n, "kind", "events", "table"); ok && k == "table" {
-			p.fail(n, "leave out `kind` or write events", "kind: table is not supported yet")
 		}
 	}
 	if n := o.get("incompatible"); n != nil {
@@ -166,6 +162,10 @@ func (p *parser) resolve(path string) string {
 
 // readSchema reads and parses a schema file named by n.
 func (p *parser) readSchema(n *yaml.Node, ref string) *avro.Schema {
+	return p.parseSchema(n, ref, avro.Parse)
+}
+
+func (p *parser) parseSchema(n *yaml.Node, ref string, parse func(name string, text []byte) (*avro.Schema, error)) *avro.Schema {
 	text, err := p.readFile(p.resolve(ref))
 	if errors.Is(err, fs.ErrNotExist) {
 		p.fail(n, "paths are relative to the definition file", "there is no schema file `%s`", ref)
@@ -180,7 +180,7 @@ func (p *parser) readSchema(n *yaml.Node, ref string) *avro.Schema {
 		p.fail(n, "", "schema file `%s` cannot be read: %v", ref, err)
 		return nil
 	}
-	schema, err := avro.Parse(ref, text)
+	schema, err := parse(ref, text)
 	if err != nil {
 		p.fail(n, "", "%v", err)
 		return nil
@@ -248,7 +248,11 @@ func (p *parser) writerFiles(s *Source, n *yaml.Node) {
 			p.fail(e.at, "", "schema id %d is out of range", id)
 			continue
 		}
-		if ok && ok2 && p.readSchema(e.value, ref) != nil {
+		parse := avro.Parse
+		if s.Table { // the schemas of keys are among them
+			parse = avro.ParseAny
+		}
+		if ok && ok2 && p.parseSchema(e.value, ref, parse) != nil {
 			s.writers.Files[int32(id)] = ref
 		}
 	}
@@ -270,11 +274,13 @@ func (p *parser) identity(s *Source, o object) {
 	if version == nil {
 		return
 	}
-	if id == nil {
+	if id == nil && !s.Table {
 		p.fail(version, "add `id:`", "version without id means nothing")
 		return
 	}
-	s.Identity = transforms.ByVersion
+	if !s.Table {
+		s.Identity = transforms.ByVersion
+	}
 	if s.Version = p.expression(version, s, "version"); s.Version != nil {
 		if k := s.Version.Type().Kind; k != schemas.Int && k != schemas.String {
 			p.fail(version, "name an int or long field, or a string holding a PostgreSQL LSN", "a version cannot be %s", expr.Article(k))

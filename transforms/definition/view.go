@@ -28,6 +28,7 @@ func (p *parser) view(e entry) *View {
 		v.Spec.Lateness, v.Spec.MaxFuture, v.Spec.MaxOpen = s.Lateness, s.MaxFuture, s.MaxOpen
 		v.Spec.HistoryLateness, v.Spec.History = s.HistoryLateness, s.History
 		v.Spec.Identity, v.Spec.ID, v.Spec.Version, v.Spec.Expect = s.Identity, s.ID, s.Version, s.Expect
+		v.Spec.Table = s.Table
 	}
 	if n := o.get("shards"); n != nil {
 		if i, ok := p.integer(n, "shards", 1); ok {
@@ -39,10 +40,15 @@ func (p *parser) view(e entry) *View {
 	}
 	if n := o.get("entity"); n != nil {
 		p.entity(v, n)
+		if s != nil && s.Table {
+			p.wholeKey(v, n)
+		}
 	} else {
 		p.fail(e.at, "add `entity: {field: string}`", "view %s has no entity", v.Name)
 	}
-	if n := o.get("where"); n != nil {
+	if n := o.get("where"); n != nil && s != nil && s.Table {
+		p.fail(o.byKey["where"].at, "leave it out, or give the condition to an `expr` feature", "a table has one record per key, which `where` cannot choose among")
+	} else if n != nil {
 		v.Spec.Where = p.condition(n, s, "where")
 	}
 	if n := o.get("features"); n != nil {
@@ -96,13 +102,14 @@ func (p *parser) entity(v *View, n *yaml.Node) {
 
 func (p *parser) keyField(v *View, e entry) {
 	typ, input, what := e.value, e.at, "field"
+	var f, x *yaml.Node
 	if e.value.Kind == yaml.MappingNode {
 		o := p.object(e.value, "key field "+e.key, keyFieldKeys)
 		if typ = o.get("type"); typ == nil {
 			p.fail(e.value, "add `type: string`", "key field %s has no type", e.key)
 			return
 		}
-		f, x := o.get("field"), o.get("expr")
+		f, x = o.get("field"), o.get("expr")
 		switch {
 		case f != nil && x != nil:
 			p.fail(x, "keep one of them", "key field %s has both field and expr", e.key)
@@ -127,7 +134,12 @@ func (p *parser) keyField(v *View, e entry) {
 		p.fail(typ, hint, "a key field cannot be of type `%s`", name)
 		return
 	}
-	prog := p.expression(input, v.Source, "key field "+e.key)
+	var prog *expr.Program
+	if v.Source != nil && v.Source.Table {
+		prog = p.tableKeyField(v, e, f, x)
+	} else {
+		prog = p.expression(input, v.Source, "key field "+e.key)
+	}
 	if prog == nil {
 		return
 	}
@@ -182,6 +194,12 @@ func (p *parser) snapshots(v *View, n *yaml.Node) {
 		return
 	}
 	v.Snapshots = d
+	if v.Spec.Table {
+		if d < leastSnapshot {
+			p.fail(n, "write `1m` or more", "snapshots of %s lie too close", expr.FormatDuration(d))
+		}
+		return
+	}
 	if coarsest > 0 && d%coarsest != 0 {
 		p.fail(n, "write a multiple of it, or ask `tallystick train` for other instants",
 			"snapshots of %s are not a multiple of the view's coarsest hop %s", expr.FormatDuration(d), expr.FormatDuration(coarsest))

@@ -65,6 +65,11 @@ func (v *View) midnights() []Warning {
 // KeptFor tells what will hurt where the source's topic keeps records for that
 // long only.
 func (s *Source) KeptFor(kept schemas.Micros) []Warning {
+	if s.Table {
+		return []Warning{{Source: s.Name, Text: fmt.Sprintf(
+			"topic %s deletes records after %s, also the newest of a key, which a replay or a stream that begins anew then no longer sees; let Kafka compact it instead (cleanup.policy=compact)",
+			s.Topic, expr.FormatDuration(kept))}}
+	}
 	if s.Lateness < kept {
 		return nil
 	}
@@ -76,6 +81,9 @@ func (s *Source) KeptFor(kept schemas.Micros) []Warning {
 // KeptFor tells which windows no fold of the topic's log can fill where the topic
 // keeps records for that long only (K8).
 func (v *View) KeptFor(kept schemas.Micros) []Warning {
+	if v.Spec.Table { // its source says so
+		return nil
+	}
 	out := Warning{View: v.Name}
 	for _, f := range v.Spec.Features {
 		if f.Derived == nil && f.Window.Reach() > kept {

@@ -68,6 +68,10 @@ func TestRetentionWarnings(t *testing.T) {
 			t.Errorf("kept for %v µs: %v, want %v", c.kept, got, c.features)
 		}
 	}
+	table := mustParse(t, tableBase).Views[0]
+	if got := table.Source.KeptFor(400 * schemas.Day); len(got) != 1 || !strings.Contains(got[0].Text, "cleanup.policy=compact") || table.KeptFor(schemas.Day) != nil {
+		t.Errorf("a table whose records are deleted: %v", got)
+	}
 	if got := mustParse(t, base).Views[0].KeptFor(schemas.Day); got != nil {
 		t.Errorf("a window of a day that is kept: %v", got)
 	}

@@ -29,12 +29,13 @@ type Source struct {
 
 	mu       sync.RWMutex
 	programs map[int]*program // by writer schema id
+	keys     map[int]*program // of a table's keys, likewise
 }
 
 // NewSource prepares to read the source of a view, whose writer schemas come
 // from writers.
 func NewSource(view *definition.View, writers registry.Resolver) *Source {
-	s := &Source{def: view.Source, writers: writers, programs: map[int]*program{}}
+	s := &Source{def: view.Source, writers: writers, programs: map[int]*program{}, keys: map[int]*program{}}
 	s.slots = view.Slots()
 	for _, i := range s.slots {
 		s.paths = append(s.paths, s.def.Paths[i])
@@ -65,12 +66,16 @@ func Writers(def *definition.Source, override string) (registry.Resolver, error)
 // as the source's schema, and no rule says how (S2).
 type IncompatibleError struct {
 	Source string
+	Key    bool // it is the key that cannot be read
 	Writer string
 	At     schemas.Position
 	Err    error // an *avro.ResolutionError or definition.MigrationErrors
 }
 
 func (e *IncompatibleError) Error() string {
+	if e.Key {
+		return fmt.Sprintf("source %s, %v: its key was written with schema %s, which cannot be read as the source's `key`: %v; correct `key`, or set `incompatible: quarantine`", e.Source, e.At, e.Writer, e.Err)
+	}
 	return fmt.Sprintf("source %s, %v: written with schema %s, which cannot be read as the source's schema: %v; add a `migrate` rule, or set `incompatible: quarantine`", e.Source, e.At, e.Writer, e.Err)
 }
 
@@ -101,6 +106,9 @@ type Reader struct {
 	last   *program
 	fields []schemas.Value // of the view
 	values []schemas.Value // of the writer, for migrations
+
+	lastKeyID int // of a table
+	lastKey   *program
 }
 
 // NewReader returns a Reader.
@@ -110,7 +118,7 @@ func (s *Source) NewReader() *Reader {
 
 // NewEvent returns an Event for Read.
 func (s *Source) NewEvent() *schemas.Event {
-	return &schemas.Event{Fields: make([]schemas.Value, len(s.def.Paths))}
+	return &schemas.Event{Fields: make([]schemas.Value, len(s.def.Paths)), Key: make([]schemas.Value, keyWidth(s.def))}
 }
 
 // Read turns rec into e, but for its clock. What is wrong with the record stands
@@ -118,7 +126,25 @@ func (s *Source) NewEvent() *schemas.Event {
 // resolver that may pass.
 func (r *Reader) Read(ctx context.Context, rec *schemas.Record, e *schemas.Event) error {
 	e.Partition, e.Offset, e.Timestamp = rec.Partition, rec.Offset, rec.Timestamp
-	e.Clock, e.EventTime, e.Fault = schemas.Never, schemas.Never, nil
+	e.Clock, e.EventTime, e.Fault, e.Tombstone = schemas.Never, schemas.Never, nil, false
+	if r.src.def.Table {
+		return r.readTable(ctx, rec, e)
+	}
+	return r.readValue(ctx, rec, e)
+}
+
+// readTable reads a record of a table: its value, or that there is none from its
+// timestamp on, then its key (K6).
+func (r *Reader) readTable(ctx context.Context, rec *schemas.Record, e *schemas.Event) error {
+	if rec.Value == nil {
+		e.Tombstone, e.EventTime = true, rec.Timestamp
+	} else if err := r.readValue(ctx, rec, e); err != nil || e.Fault != nil {
+		return err
+	}
+	return r.readKey(ctx, rec, e)
+}
+
+func (r *Reader) readValue(ctx context.Context, rec *schemas.Record, e *schemas.Event) error {
 	if rec.Value == nil {
 		e.Fault = &schemas.Fault{Stage: schemas.StageDecode, Reason: "the value is null and there is no tick header"}
 		return nil
@@ -219,8 +245,15 @@ const maxPrograms = 10_000
 
 // program returns how to read bodies written with a schema id.
 func (s *Source) program(ctx context.Context, id int, rec *schemas.Record) (*program, error) {
+	return s.cached(ctx, s.programs, id, rec, schemas.StageDecode, func(w *registry.Writer) (*program, error) { return s.compile(id, w) })
+}
+
+// cached returns the program of a schema id from known, or makes it. stage is
+// where a record of an unknown one fails.
+func (s *Source) cached(ctx context.Context, known map[int]*program, id int, rec *schemas.Record, stage schemas.Stage,
+	compile func(*registry.Writer) (*program, error)) (*program, error) {
 	s.mu.RLock()
-	p := s.programs[id]
+	p := known[id]
 	s.mu.RUnlock()
 	if p != nil {
 		return p, nil
@@ -228,24 +261,27 @@ func (s *Source) program(ctx context.Context, id int, rec *schemas.Record) (*pro
 	w, err := s.writers.Writer(ctx, id)
 	switch {
 	case errors.Is(err, registry.ErrUnknownID):
-		return &program{unknown: true, fault: &schemas.Fault{Stage: schemas.StageDecode, Reason: err.Error()}}, nil
+		return &program{unknown: true, fault: &schemas.Fault{Stage: stage, Reason: err.Error()}}, nil
 	case err != nil && !errors.Is(err, registry.ErrUnusable):
 		return nil, fmt.Errorf("source %s: %w", s.def.Name, err)
 	default:
 		if err == nil {
-			p, err = s.compile(id, w)
+			p, err = compile(w)
 		}
 		if err != nil {
 			if s.def.Incompatible == definition.Stop {
-				return nil, &IncompatibleError{Source: s.def.Name, Writer: writerName(w, id), Err: err,
+				return nil, &IncompatibleError{Source: s.def.Name, Key: stage == schemas.StageKey, Writer: writerName(w, id), Err: err,
 					At: schemas.Position{Partition: rec.Partition, Offset: rec.Offset}}
 			}
-			p = &program{fault: &schemas.Fault{Stage: schemas.StageMigrate, Reason: err.Error()}}
+			if stage == schemas.StageDecode {
+				stage = schemas.StageMigrate
+			}
+			p = &program{fault: &schemas.Fault{Stage: stage, Reason: err.Error()}}
 		}
 	}
 	s.mu.Lock()
-	if len(s.programs) < maxPrograms {
-		s.programs[id] = p
+	if len(known) < maxPrograms {
+		known[id] = p
 	}
 	s.mu.Unlock()
 	return p, nil
@@ -255,8 +291,13 @@ func (s *Source) program(ctx context.Context, id int, rec *schemas.Record) (*pro
 // can. It asks no broker.
 func (s *Source) CheckWriter(ctx context.Context, id int) error {
 	w, err := s.writers.Writer(ctx, id)
-	if err == nil {
-		_, err = s.compile(id, w)
+	if err != nil {
+		return err
+	}
+	if _, err = s.compile(id, w); err != nil && s.def.Table && s.def.Key.Reader != nil {
+		if _, e := avro.Compile(w.Schema, s.def.Key.Reader, s.def.Key.Paths, avro.Options{}); e == nil {
+			return nil // it is one of keys
+		}
 	}
 	return err
 }
