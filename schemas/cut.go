@@ -6,9 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 )
 
@@ -74,12 +75,7 @@ func (t *TopicCut) UnmarshalJSON(b []byte) error {
 
 // PartitionIDs returns the partitions of the topic in ascending order.
 func (t TopicCut) PartitionIDs() []int32 {
-	ids := make([]int32, 0, len(t.Partitions))
-	for p := range t.Partitions {
-		ids = append(ids, p)
-	}
-	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
-	return ids
+	return slices.Sorted(maps.Keys(t.Partitions))
 }
 
 // Validate reports every fault of the cut at once.
@@ -88,7 +84,8 @@ func (c *Cut) Validate() error {
 	if len(c.Topics) == 0 {
 		errs = append(errs, errors.New("it names no topic"))
 	}
-	for name, t := range c.Topics {
+	for _, name := range slices.Sorted(maps.Keys(c.Topics)) {
+		t := c.Topics[name]
 		if t.TopicID == "" {
 			errs = append(errs, fmt.Errorf("topic %s has no topic_id", name))
 		}
@@ -98,7 +95,8 @@ func (c *Cut) Validate() error {
 		if len(t.Partitions) == 0 {
 			errs = append(errs, fmt.Errorf("topic %s has no partitions", name))
 		}
-		for p, pc := range t.Partitions {
+		for _, p := range t.PartitionIDs() {
+			pc := t.Partitions[p]
 			if p < 0 || pc.Start < 0 || pc.End < pc.Start {
 				errs = append(errs, fmt.Errorf("topic %s partition %d: offsets %d to %d are not a range", name, p, pc.Start, pc.End))
 			}

@@ -40,3 +40,22 @@ func TestCutFile(t *testing.T) {
 		}
 	}
 }
+
+// A cut's faults are told in one order, topics and partitions ascending.
+func TestCutFaultsInOrder(t *testing.T) {
+	broken := map[int32]PartitionCut{2: {Start: 1}, 0: {Start: 1}, 1: {Start: 1}}
+	c := &Cut{Topics: map[string]TopicCut{"b": {Partitions: broken}, "a": {Partitions: broken}}}
+	want := `topic a has no topic_id
+topic a partition 0: offsets 1 to 0 are not a range
+topic a partition 1: offsets 1 to 0 are not a range
+topic a partition 2: offsets 1 to 0 are not a range
+topic b has no topic_id
+topic b partition 0: offsets 1 to 0 are not a range
+topic b partition 1: offsets 1 to 0 are not a range
+topic b partition 2: offsets 1 to 0 are not a range`
+	for range 20 {
+		if got := c.Validate().Error(); got != want {
+			t.Fatalf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+}

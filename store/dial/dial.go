@@ -1,4 +1,5 @@
-// Package dial says in plain words why a server cannot be reached.
+// Package dial tells what an address of a server is, and says in plain words why
+// a server cannot be reached.
 package dial
 
 import (
@@ -7,8 +8,19 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"syscall"
 )
+
+// IsHostPort tells whether an address is host:port, the port a number.
+func IsHostPort(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
 
 // Reason leaves out the ways by which a network error came.
 func Reason(err error) error {

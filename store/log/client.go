@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tallystick/tallystick/store/dial"
 )
 
 // Options say how to reach Kafka. Zero values mean the defaults.
@@ -52,7 +52,7 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("no Kafka broker given; set --brokers host:port"))
 	}
 	for _, b := range o.Brokers {
-		if _, port, err := net.SplitHostPort(b); err != nil || !validPort(port) {
+		if !dial.IsHostPort(b) {
 			errs = append(errs, fmt.Errorf("broker address %q is not host:port", b))
 		}
 	}
@@ -63,11 +63,6 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("the Kafka fetch size is negative"))
 	}
 	return errors.Join(errs...)
-}
-
-func validPort(port string) bool {
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0
 }
 
 // Client speaks to one Kafka cluster. Its methods may be called concurrently.

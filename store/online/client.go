@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tallystick/tallystick/store/dial"
 )
 
 // Options say how to reach Redis. Zero values mean the defaults.
@@ -37,7 +37,7 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("no Redis address given; set --redis host:port"))
 	}
 	for _, a := range o.Addrs {
-		if _, port, err := net.SplitHostPort(a); err != nil || !validPort(port) {
+		if !dial.IsHostPort(a) {
 			errs = append(errs, fmt.Errorf("redis address %q is not host:port", a))
 		}
 	}
@@ -51,11 +51,6 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("the Redis database or timeout is negative"))
 	}
 	return errors.Join(errs...)
-}
-
-func validPort(port string) bool {
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0
 }
 
 // Client speaks to one Redis. Its methods may be called concurrently.

@@ -3,6 +3,7 @@ package online
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -91,14 +92,7 @@ func unavailable(what string, err error) error {
 	return fmt.Errorf("%w: %s: %w", marker.ErrUnavailable, what, err)
 }
 
-func isPassing(c string) bool {
-	for _, p := range passing {
-		if c == p {
-			return true
-		}
-	}
-	return false
-}
+func isPassing(c string) bool { return slices.Contains(passing, c) }
 
 // outcome gives what became of an EXEC its error.
 func outcome(cmds []redis.Cmder, err error) error {

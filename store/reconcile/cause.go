@@ -3,6 +3,8 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
@@ -130,8 +132,8 @@ func (r *run) replays(ctx context.Context) (map[int32]*Replayed, error) {
 			books[f.place.partition] = true
 		}
 	}
-	for p, entities := range want {
-		rep, err := r.replayer.Replay(ctx, p, entities, books[p])
+	for _, p := range slices.Sorted(maps.Keys(want)) {
+		rep, err := r.replayer.Replay(ctx, p, want[p], books[p])
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
