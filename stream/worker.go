@@ -157,6 +157,7 @@ func (w *Worker) refresh(ctx context.Context) error {
 	if w.started && (w.o.Partitions != nil || w.until != nil || now.Sub(w.refreshed) < w.o.RefreshEvery) {
 		return nil
 	}
+	w.refreshed = now // also when it fails: the next try has time, due flushes have not
 	cut, err := w.source.Cut(ctx)
 	if err != nil {
 		if w.started && errors.Is(err, marker.ErrUnavailable) {
@@ -164,7 +165,6 @@ func (w *Worker) refresh(ctx context.Context) error {
 		}
 		return fmt.Errorf("the topic cannot be described: %w", err)
 	}
-	w.refreshed = now
 	if !w.started {
 		if err := w.begin(ctx, cut); err != nil {
 			return err
@@ -265,7 +265,10 @@ func (w *Worker) direct(ctx context.Context) error {
 	}
 	err := w.source.Assign(ctx, at)
 	if errors.Is(err, marker.ErrUnavailable) {
-		for id := range at {
+		for _, id := range w.order {
+			if _, asked := at[id]; !asked {
+				continue
+			}
 			p := w.parts[id]
 			p.assigned = false
 			if err := p.later(ctx, "the log cannot be read", err); err != errAside {

@@ -363,6 +363,38 @@ func TestAddedPartition(t *testing.T) {
 	}
 }
 
+// away is a source of which the topic cannot be described for a while.
+type away struct {
+	Source
+	asked int
+}
+
+func (a *away) Cut(context.Context) (schemas.TopicCut, error) {
+	a.asked++
+	return schemas.TopicCut{}, marker.ErrUnavailable
+}
+
+// A topic that cannot be described is asked about as rarely as one that can:
+// each question may take long, and flushes are due meanwhile.
+func TestRefreshWhileAway(t *testing.T) {
+	b := newBench(t, 2, 2)
+	b.opt.UntilEnd, b.opt.RefreshEvery = false, 10*time.Second
+	b.start(nil)
+	_, err := b.w.Step(b.Context())
+	b.must(err)
+	gone := &away{Source: b.w.source}
+	b.w.source = gone
+	begin := b.now.Add(b.opt.RefreshEvery)
+	b.now = begin
+	for range 200 {
+		_, err := b.w.Step(b.Context())
+		b.must(err)
+	}
+	if most := 1 + int(b.now.Sub(begin)/b.opt.RefreshEvery); gone.asked == 0 || gone.asked > most {
+		t.Errorf("asked %d times in %v, want 1 to %d", gone.asked, b.now.Sub(begin), most)
+	}
+}
+
 // O3: a state that the log clock has left behind is removed by its owner; never
 // one of a view with lifetime features, and none that a record still needs.
 func TestSweep(t *testing.T) {

@@ -471,3 +471,24 @@ func (u *unsorted) Open(context.Context) iter.Seq2[OpenRow, error] {
 	slices.Reverse(u.open)
 	return each(u.open)
 }
+
+// torn is an online store whose markers of one partition become unreadable once
+// a state was read.
+type torn struct{ *fakeOnline }
+
+func (o torn) Marks(ctx context.Context, p int32) ([]marker.Mark, error) {
+	if o.seen && p == 0 {
+		return nil, &transforms.CorruptError{Part: "marker", Reason: "it is torn"}
+	}
+	return o.fakeOnline.Marks(ctx, p)
+}
+
+// R3: a marker that becomes unreadable while the states are read is a difference
+// with a cause, as one that was so before; the comparison goes on.
+func TestMarkerTornMeanwhile(t *testing.T) {
+	w := newWorld(t, 1, nil)
+	on, off := w.sides(false)
+	if report := w.compare(torn{on}, off, nil); report.Causes[Corrupt] == 0 || report.Verdict != Differs {
+		t.Errorf("verdict %v, causes %v", report.Verdict, report.Causes)
+	}
+}

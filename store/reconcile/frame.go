@@ -213,6 +213,10 @@ func (r *run) settle(ctx context.Context, shard int) error {
 			continue
 		}
 		marks, err := r.online.Marks(ctx, p)
+		if _, corrupt := errors.AsType[*transforms.CorruptError](err); corrupt {
+			r.leaveOut(at, Corrupt, err.Error())
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -122,13 +122,13 @@ func (s *Sorter) write() {
 
 // reserve returns where in the file n bytes may be written.
 func (s *Sorter) reserve(n int64) (at int64, err error) {
-	if err := s.o.Disk.take(n); err != nil {
-		return 0, err
-	}
 	if s.file == nil {
 		if s.file, err = os.Create(s.o.Path); err != nil {
 			return 0, fmt.Errorf("spill: %w", err)
 		}
+	}
+	if err := s.o.Disk.take(n); err != nil {
+		return 0, err
 	}
 	at = s.size
 	s.size += n
