@@ -44,7 +44,10 @@ func dropCommand() *cobra.Command {
 					return err
 				}
 			}
-			keys, err := redis.Store(v).Drop(cmd.Context())
+			phase := newMeter(cmd.ErrOrStderr()).phaseOf("drop "+v.Name, "keys", 0)
+			err = redis.Store(v).Drop(cmd.Context(), phase.done)
+			phase.end()
+			keys := phase.done.Load()
 			var inUse *online.LiveError
 			if errors.As(err, &inUse) {
 				return fmt.Errorf("%w; add --live to remove what readers use", err)

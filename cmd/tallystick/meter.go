@@ -44,6 +44,7 @@ func newMeter(w io.Writer) *meter {
 type metered struct {
 	done  *atomic.Int64 // counts up to total
 	name  string
+	unit  string
 	total int64
 	begin time.Time
 	stop  chan struct{}
@@ -52,9 +53,12 @@ type metered struct {
 	shown bool
 }
 
-// phase begins a phase of about total steps. A nil meter shows nothing.
-func (m *meter) phase(name string, total int64) *metered {
-	p := &metered{done: new(atomic.Int64), name: name, total: total, begin: time.Now(), stop: make(chan struct{}), m: m}
+// phase begins a phase of about total records. A nil meter shows nothing.
+func (m *meter) phase(name string, total int64) *metered { return m.phaseOf(name, "records", total) }
+
+// phaseOf begins a phase of about total steps, 0 = not known.
+func (m *meter) phaseOf(name, unit string, total int64) *metered {
+	p := &metered{done: new(atomic.Int64), name: name, unit: unit, total: total, begin: time.Now(), stop: make(chan struct{}), m: m}
 	if m == nil {
 		return p
 	}
@@ -84,7 +88,7 @@ func (p *metered) show() {
 	}
 	p.shown = true
 	rate := float64(n) / took.Seconds()
-	line := fmt.Sprintf("%s: %d records, %.0f/s", p.name, n, rate)
+	line := fmt.Sprintf("%s: %d %s, %.0f/s", p.name, n, p.unit, rate)
 	if p.total > 0 && n > 0 {
 		left := time.Duration(float64(max(0, p.total-n)) / rate * float64(time.Second))
 		line += fmt.Sprintf(", %d %%, %s left", min(100, 100*n/p.total), left.Round(time.Second))

@@ -27,6 +27,7 @@ type reconcileFlags struct {
 	sample float64
 	list   int
 	html   string
+	meter  *meter // nil = no progress
 }
 
 func reconcileCommand() *cobra.Command {
@@ -42,6 +43,7 @@ from the log to tell which side is right.
 Exit codes: 0 equal, 3 the stores differ, 4 so many values diverge that the alert
 fires, 1 nothing could be compared or the comparison failed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			r.meter = newMeter(cmd.ErrOrStderr())
 			return r.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -191,8 +193,10 @@ func (r *reconcileFlags) one(ctx context.Context, redis *online.Client, client *
 		}
 		replayer = &replaySide{client: client, source: source, view: v, engine: engine, cut: published.Info.Cut}
 	}
+	phase := r.meter.phaseOf("reconcile "+v.Name, "states", 0)
+	defer phase.end()
 	return reconcile.Run(ctx, v, &onlineSide{redis, redis.Store(v), v.Name}, offlineSide{published}, replayer,
-		reconcile.Options{Sample: r.sample, List: r.list})
+		reconcile.Options{Sample: r.sample, List: r.list, Progress: phase.done})
 }
 
 func (o *reconcileOutput) print(w io.Writer) {

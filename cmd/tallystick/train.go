@@ -31,6 +31,7 @@ type trainFlags struct {
 	knowledge     string
 	cut, saveCut  string
 	read          offline.LabelOptions
+	meter         *meter // nil = no progress
 }
 
 // limits bound what a batch command takes.
@@ -136,6 +137,7 @@ func (t *trainFlags) ask(def *definition.Definition) (*asked, error) {
 }
 
 func (t *trainFlags) run(cmd *cobra.Command) error {
+	t.meter = newMeter(cmd.ErrOrStderr())
 	ctx := cmd.Context()
 	if err := t.checkFlags(); err != nil {
 		return err
@@ -203,7 +205,10 @@ func (t *trainFlags) answer(ctx context.Context, client *log.Client, cut *schema
 		}
 		job := &batch.Train{View: v, Source: source, Log: client, Knowledge: batch.Knowledge(t.knowledge), Cut: tc,
 			Parallel: t.parallel, Memory: int(t.memory), SpillDir: dir, ValidFrom: from}
+		phase := t.meter.phase("train "+v.Name, cutRecords(tc))
+		job.Progress = phase.done
 		answers, err := job.Run(ctx, a.labelsOf(i, l))
+		phase.end()
 		if err != nil {
 			return nil, fmt.Errorf("view %s: %w", v.Name, err)
 		}

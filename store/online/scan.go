@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -138,49 +139,48 @@ func (s *Store) states(ctx context.Context, rc *redis.Client, shard int, partiti
 
 // Drop removes everything of the store's view and fingerprint (O5). It refuses,
 // with a *LiveError, while readers use that fingerprint. A stream that still
-// writes it finds its markers gone.
-func (s *Store) Drop(ctx context.Context) (keys int64, err error) {
+// writes it finds its markers gone. keys counts what is gone.
+func (s *Store) Drop(ctx context.Context, keys *atomic.Int64) error {
 	live, err := s.c.Live(ctx, s.view)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if live == s.fingerprint {
-		return 0, &LiveError{s.view, s.fingerprint}
+		return &LiveError{s.view, s.fingerprint}
 	}
 	for shard := range s.shards {
-		n, err := s.dropShard(ctx, shard)
-		keys += n
-		if err != nil {
-			return keys, err
+		if err := s.dropShard(ctx, shard, keys); err != nil {
+			return err
 		}
 	}
-	return keys, nil
+	return nil
 }
 
 // dropShard walks until a walk finds nothing.
-func (s *Store) dropShard(ctx context.Context, shard int) (total int64, err error) {
+func (s *Store) dropShard(ctx context.Context, shard int, total *atomic.Int64) error {
 	rc, err := s.c.node(ctx, s.prefix(shard))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for found := true; found; {
 		found = false
 		for at := uint64(0); ; {
 			keys, next, err := rc.Scan(ctx, at, s.prefix(shard)+"*", s.count).Result()
 			if err != nil {
-				return total, unavailable("scan a shard", err)
+				return unavailable("scan a shard", err)
 			}
 			if len(keys) > 0 {
 				n, err := rc.Unlink(ctx, keys...).Result()
 				if err != nil {
-					return total, unavailable("drop keys", err)
+					return unavailable("drop keys", err)
 				}
-				total, found = total+n, true
+				total.Add(n)
+				found = true
 			}
 			if at = next; at == 0 {
 				break
 			}
 		}
 	}
-	return total, nil
+	return nil
 }

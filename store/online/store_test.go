@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2/server"
@@ -268,15 +269,16 @@ func TestLiveAndDrop(t *testing.T) {
 	if got, _ := r.redis.Get("{v}:live"); got != r.view.Fingerprint {
 		t.Errorf("live %q", got)
 	}
-	if _, err := r.s.Drop(r.ctx); err == nil {
+	var keys atomic.Int64
+	if err := r.s.Drop(r.ctx, &keys); err == nil {
 		t.Error("the live fingerprint was dropped")
 	} else if _, ok := errors.AsType[*LiveError](err); !ok {
 		t.Error(err)
 	}
 	_, err = r.c.SetLive(r.ctx, "v", "another", false)
 	r.must(err)
-	if n, err := r.s.Drop(r.ctx); n != 4 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	if err := r.s.Drop(r.ctx, &keys); keys.Load() != 4 || err != nil {
+		t.Errorf("%d, %v", keys.Load(), err)
 	}
 	if got := r.redis.Keys(); !slices.Equal(got, []string{"{v}:live"}) {
 		t.Errorf("keys %q", got)

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"encoding/json"
+	"sync/atomic"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
@@ -196,6 +197,8 @@ type Options struct {
 	Sample float64
 	// List is how many differences the report names: 100.
 	List int
+	// Progress counts the online states that were read; may be nil.
+	Progress *atomic.Int64
 }
 
 // OptionsError says that an option is out of range.

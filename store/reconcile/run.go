@@ -210,6 +210,9 @@ func (r *run) scan(ctx context.Context, shard int) ([]scanned, error) {
 			if err != nil {
 				return nil, err
 			}
+			if r.opt.Progress != nil {
+				r.opt.Progress.Add(1)
+			}
 			if !r.opt.sampled([]byte(s.Entity)) {
 				continue
 			}
