@@ -125,11 +125,6 @@ func (v *View) readHeld(s *State, h *held, in *Input) *Input {
 	return in
 }
 
-// overdue is how many hops a tile of an anonymous source may outstay its
-// retention in memory: dropping several at once is cheaper. Whatever looks at a
-// state's bytes drops them first, so that none are seen.
-const overdue = 8
-
 // drop removes the tiles of every level that end at or before clock - retention.
 func (v *View) drop(s *State, clock schemas.Micros) {
 	for li := range v.levels {
@@ -145,13 +140,14 @@ func (v *View) settleTiles(s *State) {
 	}
 }
 
-// dropLater is drop, put off while little is overdue or data is far from being
-// touched anyway. The state gets a new tile or keeps one, so that its emptiness
-// does not depend on it.
+// dropLater is drop, put off until a level needs the room: finding out what is
+// overdue costs a look at memory far away. Whatever looks at a state's bytes
+// drops first, so that nobody sees what is overdue. The state gets a new tile or
+// keeps one, so that its emptiness does not depend on it.
 func (v *View) dropLater(s *State, clock schemas.Micros) {
 	for li := range v.levels {
-		l, x := &v.levels[li], &s.levels[li]
-		if s.KeepEvicted || x.nearSpill() && l.start(x.first+overdue) <= clock.SubSat(l.retention) {
+		x := &s.levels[li]
+		if s.KeepEvicted || x.tight() {
 			v.dropLevel(s, li, clock)
 		}
 	}

@@ -207,16 +207,17 @@ func (l *level) dropBefore(x *tileList, end int64, dropped func(index int64, bod
 	if x.marks = uint8(min(int32(x.marks), n-int32(x.tailed))); x.marks > 0 && int(x.at[x.marks-1]) == start {
 		x.at[x.marks-1] = x.head
 	}
-	if x.head > 64 && int(x.head) > len(x.data)/2 {
+	if x.head > 64 && int(x.head) > len(x.data)/8 {
 		x.compact()
 	}
 }
 
-// nearSpill tells whether data is about to be touched, as the tail is nearly
-// full or not in use.
-func (x *tileList) nearSpill() bool {
-	return x.count > 0 && (x.tailed == 0 || x.tailEnd > tailRoom*3/4)
-}
+// nearSpill tells whether the next new tile goes to data: the tail is nearly full
+// or not in use.
+func (x *tileList) nearSpill() bool { return x.tailed == 0 || x.tailEnd > tailRoom*3/4 }
+
+// tight tells whether data is about to grow.
+func (x *tileList) tight() bool { return x.nearSpill() && len(x.data)+tailRoom > cap(x.data) }
 
 func (x *tileList) clear() { x.data, x.head, x.marks, x.hot, x.runs = x.data[:0], 0, 0, nil, nil }
 
