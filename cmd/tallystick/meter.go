@@ -3,12 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // serial is a writer that takes one write at a time.
@@ -36,8 +33,7 @@ func newMeter(w io.Writer) *meter {
 	if s, ok := w.(*serial); ok {
 		under = s.w
 	}
-	f, ok := under.(*os.File)
-	return &meter{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	return &meter{w: w, terminal: isTerminal(under)}
 }
 
 // metered is one phase under way.
