@@ -1,5 +1,5 @@
-# Every target but test-browser, up and down needs only Go.
-.PHONY: build test vet fmt lint race fuzz bench demo ci test-browser up down
+# Every target but test-browser, up, down and test-docker needs only Go.
+.PHONY: build test vet fmt lint race fuzz bench demo ci test-browser up down test-docker
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -60,5 +60,9 @@ up:
 down:
 	$(COMPOSE) down -v --remove-orphans
 	rm -rf tallystick-compose
+
+# make up, a verdict, a feature, make down: it needs a Docker engine.
+test-docker:
+	go test -tags docker ./cmd/tallystick -run TestDocker -count 1 -timeout 20m -v
 
 ci: fmt vet lint test race fuzz
