@@ -1,0 +1,223 @@
+package main
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"gopkg.in/yaml.v3"
+)
+
+// repository is where this package's tests find the repository.
+const repository = "../.."
+
+// composeFile is docker-compose.yml, as far as it is held.
+type composeFile struct {
+	Services map[string]composeService
+	Volumes  map[string]any
+}
+
+type composeService struct {
+	Image, Build, Restart string
+	WorkingDir            string `yaml:"working_dir"`
+	ReadOnly              bool   `yaml:"read_only"`
+	Command, Ports        []string
+	Volumes               []string
+	Environment           map[string]string
+	DependsOn             map[string]struct{ Condition string } `yaml:"depends_on"`
+}
+
+// ours is the image of this program.
+const ours = "tallystick:dev"
+
+func loadCompose(t *testing.T) composeFile {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(repository, "docker-compose.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f composeFile
+	if err := yaml.Unmarshal(b, &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// The services are the whole of the project, begin in the order in which they
+// need each other, and no port is reached from outside the machine.
+func TestCompose(t *testing.T) {
+	f := loadCompose(t)
+	for name, s := range f.Services {
+		for _, p := range s.Ports {
+			if !regexp.MustCompile(`^127\.0\.0\.1:\d+:\d+$`).MatchString(p) {
+				t.Errorf("%s: port %s is not published on 127.0.0.1 alone", name, p)
+			}
+		}
+		if want := map[bool]string{true: "no", false: "unless-stopped"}[name == "fill"]; s.Restart != want {
+			t.Errorf("%s: restart: %q, want %q", name, s.Restart, want)
+		}
+		for on, d := range s.DependsOn {
+			want := "service_healthy"
+			if on == "fill" {
+				want = "service_completed_successfully"
+			}
+			if _, ok := f.Services[on]; !ok || d.Condition != want {
+				t.Errorf("%s depends on %s: %s, want %s", name, on, d.Condition, want)
+			}
+		}
+	}
+	for name, needs := range map[string][]string{"kafka": nil, "redis": nil, "fill": {"kafka"}, "stream": {"fill", "redis"}, "replay": {"fill"}, "reconcile": {"fill", "redis"}} {
+		s, ok := f.Services[name]
+		if !ok || len(s.DependsOn) != len(needs) {
+			t.Errorf("%s: there %v, depends on %v, want %v", name, ok, s.DependsOn, needs)
+		}
+		if server := needs == nil; server != strings.HasPrefix(s.Image, "${"+strings.ToUpper(name)+"_IMAGE:-") || server == (s.Image == ours) {
+			t.Errorf("%s: image %s", name, s.Image)
+		}
+	}
+	if n := len(f.Services); n != 6 {
+		t.Errorf("%d services", n)
+	}
+	if f.Services["fill"].Build != "." {
+		t.Errorf("fill, which all wait for, does not build %s", ours)
+	}
+	redis := strings.Join(f.Services["redis"].Command, " ")
+	for _, want := range []string{"--maxmemory-policy noeviction", "--appendonly yes"} {
+		if !strings.Contains(redis, want) {
+			t.Errorf("redis: %q does not say %s", redis, want)
+		}
+	}
+}
+
+// Every command line of the services is one of ours, and what it names is
+// mounted: its input is in the repository, its output can be written and is what
+// make down removes.
+func TestComposeCommands(t *testing.T) {
+	f := loadCompose(t)
+	listeners := f.Services["kafka"].Environment["KAFKA_ADVERTISED_LISTENERS"] + ","
+	written := map[string]bool{"replay --out": true, "replay --spill-dir": true, "reconcile --html": true}
+	for name, s := range f.Services {
+		if s.Image != ours {
+			continue
+		}
+		if b := s.Environment["TALLYSTICK_BROKERS"]; b == "" || !strings.Contains(listeners, "://"+b+",") {
+			t.Errorf("%s: brokers %q, Kafka tells %s", name, b, listeners)
+		}
+		if r := s.Environment["TALLYSTICK_REDIS"]; r != "redis:6379" {
+			t.Errorf("%s: Redis %q", name, r)
+		}
+		cmd := parsed(t, s.Command)
+		if cmd.Name() != name {
+			t.Errorf("%s runs %s", name, cmd.Name())
+		}
+		check := func(fl *pflag.Flag) {
+			if !slices.Contains([]string{"file", "out", "html", "spill-dir"}, fl.Name) {
+				return
+			}
+			value, flag := fl.Value.String(), name+" --"+fl.Name
+			if !path.IsAbs(value) {
+				value = path.Join(s.WorkingDir, value)
+			}
+			host, writable := s.mounted(value)
+			if writable != written[flag] {
+				t.Errorf("%s %s: mounted from %q, writable %v", flag, value, host, writable)
+			}
+			delete(written, flag)
+			if fl.Name != "file" {
+				if !strings.HasPrefix(host, "./tallystick-compose/") {
+					t.Errorf("%s %s is mounted from %q, which make down does not remove", flag, value, host)
+				}
+			} else if _, err := os.Stat(filepath.Join(repository, host)); host == "" || err != nil {
+				t.Errorf("%s: the definition %s is not mounted: %v", name, value, err)
+			}
+		}
+		cmd.Flags().Visit(check) // those given
+		check(cmd.Flags().Lookup("file"))
+	}
+	if len(written) > 0 {
+		t.Errorf("not seen: %v", written)
+	}
+}
+
+// mounted returns where a path in the container lies in the repository, "" if
+// nowhere, and whether it can be written.
+func (s *composeService) mounted(name string) (host string, writable bool) {
+	for _, v := range s.Volumes {
+		f := strings.Split(v, ":")
+		rest, ok := strings.CutPrefix(name, f[1])
+		if ok && (rest == "" || rest[0] == '/') {
+			return f[0] + rest, len(f) == 2
+		}
+	}
+	return "", false
+}
+
+// parsed reads a command line as the program does and connects to nothing.
+func parsed(t *testing.T, args []string) *cobra.Command {
+	t.Helper()
+	cmd, rest, err := newRoot().Find(args)
+	if err == nil {
+		err = cmd.ParseFlags(rest)
+	}
+	if err == nil {
+		err = cmd.ValidateArgs(cmd.Flags().Args())
+	}
+	if err != nil {
+		t.Fatalf("tallystick %s: %v", strings.Join(args, " "), err)
+	}
+	return cmd
+}
+
+// What make up and docs/compose.md tell to type is a command of ours, and the
+// files that it names are there; make up makes the directories that are mounted
+// and the binary that is copied.
+func TestComposeWords(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(filepath.Join(repository, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	makefile := read("Makefile")
+	_, up, _ := strings.Cut(makefile, "\nup:\n")
+	up, _, _ = strings.Cut(up, "\n\n")
+	typed := regexp.MustCompile(`go run \./cmd/tallystick ([^'\n]+)`)
+	for name, text := range map[string]string{"make up": up, "docs/compose.md": read("docs/compose.md")} {
+		lines := typed.FindAllStringSubmatch(text, -1)
+		if len(lines) == 0 {
+			t.Errorf("%s tells no command", name)
+		}
+		for _, line := range lines {
+			cmd := parsed(t, strings.Fields(line[1]))
+			if _, err := os.Stat(filepath.Join(repository, cmd.Flag("file").Value.String())); err != nil {
+				t.Errorf("%s: %s: %v", name, line[0], err)
+			}
+		}
+	}
+	for name, s := range loadCompose(t).Services {
+		for _, v := range s.Volumes {
+			dir := strings.TrimPrefix(strings.Split(v, ":")[0], "./")
+			if strings.HasPrefix(dir, "tallystick-") && !slices.Contains(strings.Fields(up), dir) {
+				t.Errorf("%s: make up does not make %s", name, dir)
+			}
+		}
+	}
+	docker := read("Dockerfile")
+	for _, want := range []string{"FROM scratch\n", "COPY bin/linux/tallystick "} {
+		if !strings.Contains(docker, want) || strings.Count(docker, want[:5]) != 1 {
+			t.Errorf("the Dockerfile does not say %s once", want)
+		}
+	}
+	for name, want := range map[string]string{"Makefile": "-o bin/linux/tallystick ", ".dockerignore": "!bin/linux/tallystick\n", ".gitignore": "/tallystick-compose/\n"} {
+		if !strings.Contains(read(name), want) {
+			t.Errorf("%s does not say %s", name, want)
+		}
+	}
+}
