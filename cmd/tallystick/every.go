@@ -38,14 +38,17 @@ func (e *everyFlag) rounds(ctx context.Context, notices io.Writer, round func(co
 	var last error
 	for {
 		err := round(ctx)
-		if ctx.Err() != nil {
+		if errors.Is(err, context.Canceled) {
 			return last
 		}
 		var exit *exitError
 		if errors.As(err, &exit) && exit.code == exitUsage {
 			return err
 		}
-		if last = err; err != nil {
+		if last = err; ctx.Err() != nil {
+			return last
+		}
+		if err != nil {
 			fmt.Fprintf(notices, "%s: %s\n", time.Now().UTC().Format(time.RFC3339), printable(err.Error()))
 		}
 		select {

@@ -18,13 +18,14 @@ func TestRounds(t *testing.T) {
 	e := everyFlag{every: time.Millisecond}
 	away, differ := errors.New("away"), &exitError{exitDiffers, errors.New("differ")}
 	for name, c := range map[string]struct {
-		rounds  []error // the last one is interrupted
+		rounds  []error // the last one is interrupted, or ends just then
 		want    error
 		notices int
 	}{
 		"goes on":     {[]error{nil, away, nil, context.Canceled}, nil, 1},
 		"last fails":  {[]error{nil, away, differ, context.Canceled}, differ, 2},
 		"wrong input": {[]error{nil, usagef("bad"), nil}, usagef("bad"), 0},
+		"after it":    {[]error{away, nil}, nil, 1},
 		"at once":     {[]error{context.Canceled}, nil, 0},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
