@@ -65,6 +65,7 @@ type world struct {
 	compact  bool   // Replay says that the log is
 	extra    string // lines of the source: a load of old events, close_idle
 	idle     bool   // a cut says when the partitions were seen to end there
+	old      bool   // CreateTime: records that come after the cut may be older than it
 }
 
 func newWorld(t testing.TB, seed uint64, tune func(*world)) *world {
@@ -354,8 +355,8 @@ func (w *world) closed(at []int, idle *schemas.Micros) schemas.Micros {
 	return least.Floor(w.engine.Hops()[0])
 }
 
-// wall is the wall clock at a cut of all partitions: no later record has an
-// earlier timestamp. It is nil where nobody looked.
+// wall is the wall clock at a cut of all partitions: unless w.old, no later record
+// has an earlier timestamp. It is nil where nobody looked.
 func (w *world) wall(cut []int) *schemas.Micros {
 	if !w.idle {
 		return nil
@@ -365,6 +366,9 @@ func (w *world) wall(cut []int) *schemas.Micros {
 		for _, x := range w.logs[p][:end] {
 			now = max(now, x.at)
 		}
+	}
+	if w.old {
+		now = now.AddSat(schemas.Day)
 	}
 	return &now
 }
