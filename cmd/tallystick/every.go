@@ -28,33 +28,34 @@ func (e *everyFlag) check() error {
 
 // rounds runs round, once or again and again. A round that fails is told and the
 // next one tried, as a server may be away for a while; wrong input ends it. When
-// it is interrupted, the outcome is that of the last whole round.
+// it is interrupted, the outcome is that of the last whole round; where there was
+// none, nobody may take the end for one.
 func (e *everyFlag) rounds(ctx context.Context, notices io.Writer, round func(context.Context) error) error {
 	if e.every == 0 {
 		return round(ctx)
 	}
 	tick := time.NewTicker(e.every)
 	defer tick.Stop()
-	var last error
+	last := context.Canceled
 	for {
 		err := round(ctx)
-		if errors.Is(err, context.Canceled) {
-			return last
-		}
 		var exit *exitError
-		if errors.As(err, &exit) && exit.code == exitUsage {
+		verdict := err == nil || errors.As(err, &exit)
+		switch {
+		case exit != nil && exit.code == exitUsage:
 			return err
-		}
-		if last = err; ctx.Err() != nil {
+		case ctx.Err() != nil && !verdict: // cut short
 			return last
 		}
-		if err != nil {
+		if last = err; err != nil {
 			fmt.Fprintf(notices, "%s: %s\n", time.Now().UTC().Format(time.RFC3339), printable(err.Error()))
 		}
 		select {
 		case <-ctx.Done():
-			return last
 		case <-tick.C:
+		}
+		if ctx.Err() != nil {
+			return last
 		}
 	}
 }

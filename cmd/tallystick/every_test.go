@@ -13,20 +13,23 @@ import (
 )
 
 // A daemon goes on after a round that failed and tells it; interrupted, its
-// outcome is that of the last whole round; wrong input ends it.
+// outcome is that of the last whole round, of which a first one that was cut short
+// is none; wrong input ends it.
 func TestRounds(t *testing.T) {
 	e := everyFlag{every: time.Millisecond}
 	away, differ := errors.New("away"), &exitError{exitDiffers, errors.New("differ")}
 	for name, c := range map[string]struct {
-		rounds  []error // the last one is interrupted, or ends just then
+		rounds  []error // the last one is interrupted
 		want    error
 		notices int
 	}{
 		"goes on":     {[]error{nil, away, nil, context.Canceled}, nil, 1},
 		"last fails":  {[]error{nil, away, differ, context.Canceled}, differ, 2},
 		"wrong input": {[]error{nil, usagef("bad"), nil}, usagef("bad"), 0},
-		"after it":    {[]error{away, nil}, nil, 1},
-		"at once":     {[]error{context.Canceled}, nil, 0},
+		"at once":     {[]error{context.Canceled}, context.Canceled, 0},
+		"failed":      {[]error{away, context.Canceled}, away, 1},
+		"a verdict":   {[]error{nil, differ}, differ, 1},
+		"in time":     {[]error{differ, nil}, nil, 1},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		var notices strings.Builder

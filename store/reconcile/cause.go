@@ -171,6 +171,10 @@ func (r *run) decideState(f *finding, replays map[int32]*Replayed) {
 		f.Evidence.Text += fmt.Sprintf("; a replay up to the cut has %d", n)
 		return
 	}
+	if r.frame.belated(f.part, r.frame.b) {
+		f.late()
+		return
+	}
 	f.Cause, f.Side = Corrupt, other(f.Side)
 	f.Evidence.Text += "; a replay up to the cut has none either"
 }
@@ -194,8 +198,11 @@ func (r *run) decideTile(f *finding, replays map[int32]*Replayed) {
 		return
 	}
 	rep := replays[f.part.at.partition]
+	belated := r.frame.belated(f.part, f.start+f.hop)
 	if rep == nil {
-		if f.Cause == Logic {
+		if belated {
+			f.late()
+		} else if f.Cause == Logic {
 			f.Evidence.Text += noReplay
 		}
 		return
@@ -210,11 +217,21 @@ func (r *run) decideTile(f *finding, replays map[int32]*Replayed) {
 			}
 		}
 	}
+	if belated && truth == f.off {
+		f.late()
+		return
+	}
 	lacks := f.Side
 	r.judge(f, truth == f.on, truth == f.off)
 	if f.Cause == Corrupt && f.Side == lacks { // what it lacks is not wrong but gone
 		f.Cause = Missing
 	}
+}
+
+// late: what the tables have was true at the cut.
+func (f *finding) late() {
+	f.Cause, f.Side = Late, OnOffline
+	f.Evidence.Text += "; a record came after the cut with a timestamp older than what close_idle had closed: replay up to a later cut, or declare a longer close_idle"
 }
 
 // judge names the side that a replay does not agree with.
@@ -253,11 +270,16 @@ func (r *run) decideValue(f *finding, replays map[int32]*Replayed) {
 		f.Evidence.Text = fmt.Sprintf("the state in partition %d is not in the %s store", p.at.partition, f.Side)
 		return
 	}
+	belated := slices.ContainsFunc(f.parts, func(p *part) bool { return r.frame.belated(p, f.at) })
 	var states []*transforms.State
 	for _, p := range f.parts {
 		rep := replays[p.at.partition]
 		if rep == nil {
-			f.Evidence.Text += noReplay
+			if belated {
+				f.late()
+			} else {
+				f.Evidence.Text += noReplay
+			}
 			return
 		}
 		if s := rep.States[f.entity]; s != nil {
@@ -267,6 +289,10 @@ func (r *run) decideValue(f *finding, replays map[int32]*Replayed) {
 	}
 	f.Evidence.Replayed = true
 	truth := r.frame.engine.BoundaryValue(nil, f.at, states...)[f.feature]
+	if belated && same(truth, f.resultOff) {
+		f.late()
+		return
+	}
 	r.judge(f, same(truth, f.resultOn), same(truth, f.resultOff))
 }
 

@@ -55,6 +55,8 @@
 //     or last offset lies beyond its marker. Side says which side is wrong.
 //   - history: tiles differ, the two sides' folds began at different positions
 //     (K8), and the source has ids, which may have moved across the start.
+//   - late: a record came after the cut with a timestamp older than what close_idle
+//     had closed (K7), and what the tables have was true at the cut.
 //   - corrupt also: content that differs from the other side's, where a replay of
 //     the entity up to the cut gives exactly the other side's. What is closed has
 //     the same bytes at every later position, so one replay judges both sides.
@@ -63,6 +65,6 @@
 //     here.
 //
 // A value that differs follows from the first difference in a state of its entity
-// and has that one's cause. open and late explain differences between moments, as
-// in the waterfall of a served value (R4): closed windows have none.
+// and has that one's cause. open explains differences between moments, as in the
+// waterfall of a served value (R4): closed windows have none.
 package reconcile

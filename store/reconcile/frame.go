@@ -66,6 +66,15 @@ func (f *frame) closingOnline(at place) schemas.Micros {
 	return max(m.Clock, f.source.Closing(at.partition, f.cut.Partitions[at.partition], schemas.Never))
 }
 
+// belated tells whether the online state of a part may hold a record that came
+// after the cut and counts before t nevertheless: close_idle alone had closed that,
+// and the record's timestamp is older still (K7).
+func (f *frame) belated(p *part, t schemas.Micros) bool {
+	end := f.cut.Partitions[p.at.partition].End
+	closed := f.cutClock(p.at.partition).SubSat(f.engine.Spec().LatenessAt(p.at.partition, end))
+	return p.on != nil && p.on.LastOffset() >= end && t > closed
+}
+
 // started returns from when on a place is complete (K8), the
 // later of both sides' starts.
 func (f *frame) started(at place) schemas.Micros { return max(f.validFrom, f.after[at].ValidFrom) }

@@ -57,12 +57,15 @@ type world struct {
 	logs     [][]record
 	clocks   [][]schemas.Micros // by partition, before each offset
 	identity string
-	still    bool  // copies keep their event time
-	start    []int // where the online fold began, by partition (K8)
-	order    []int // partitions as the records came
-	cut      []int // ends
-	table    bool  // see newTableWorld
-	compact  bool  // Replay says that the log is
+	still    bool   // copies keep their event time
+	start    []int  // where the online fold began, by partition (K8)
+	order    []int  // partitions as the records came
+	cut      []int  // ends
+	table    bool   // see newTableWorld
+	compact  bool   // Replay says that the log is
+	extra    string // lines of the source: a load of old events, close_idle
+	idle     bool   // a cut says when the partitions were seen to end there
+	old      bool   // CreateTime: records that come after the cut may be older than it
 }
 
 func newWorld(t testing.TB, seed uint64, tune func(*world)) *world {
@@ -89,6 +92,7 @@ func (w *world) definition() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "sources:\n  ev:\n    schema: ev.avsc\n    writers: {files: {1: ev.avsc}}\n    event_time: et\n%s    lateness: %s\n    max_future: %s\n",
 		w.identity, pick(r, "1s", "30m", "30m", "2h", "1d"), pick(r, "1s", "5m"))
+	b.WriteString(w.extra)
 	if w.identity != "" && r.IntN(3) == 0 {
 		fmt.Fprintf(&b, "    max_open: %d\n", 1+r.IntN(3))
 	}
@@ -119,6 +123,9 @@ func (w *world) generate(n int) {
 		p := r.IntN(parts)
 		x := record{at: now, ent: fmt.Sprint("e", r.IntN(4)), id: fmt.Sprint(i), ver: int64(r.IntN(4)), amt: float64(r.IntN(11)) / 1.1, n: int64(r.IntN(5)), txt: pick(r, "a", "b", "é")}
 		x.et = now - pick(r, 0, 0, 1, unit, 2*unit, L, L+1) + pick(r, 0, 0, 0, 1, w.view.Spec.MaxFuture)
+		if h := w.view.Spec.HistoryLateness; h > 0 {
+			x.et -= pick(r, 0, 0, h/2, h)
+		}
 		switch k := r.IntN(20); {
 		case k == 0:
 			x.tick = true
@@ -139,11 +146,20 @@ func (w *world) generate(n int) {
 		w.order = append(w.order, p)
 	}
 	for p := range w.logs {
-		c := schemas.Never
-		w.clocks[p] = append(w.clocks[p], c)
-		for _, x := range w.logs[p] {
-			c = max(c, x.at)
-			w.clocks[p] = append(w.clocks[p], c)
+		src := w.view.Source
+		c := schemas.ClockAt(schemas.Never, src.History[int32(p)], src.MaxFuture)
+		w.clocks[p] = append(w.clocks[p], c.Now())
+		for off, x := range w.logs[p] {
+			if x.tick {
+				c.Tick(&schemas.Record{Offset: int64(off), Timestamp: x.at})
+			} else {
+				e := schemas.Event{Offset: int64(off), Timestamp: x.at, EventTime: x.et}
+				if x.bad {
+					e.Fault = &schemas.Fault{}
+				}
+				c.Stamp(&e)
+			}
+			w.clocks[p] = append(w.clocks[p], c.Now())
 		}
 	}
 }
@@ -296,7 +312,7 @@ func (w *world) stream(low []int, moving bool) *fakeOnline {
 	boot, b := make([]int, len(w.logs)), schemas.Never
 	if w.r.IntN(3) == 0 { // bootstrapped from an earlier cut (O5)
 		boot = w.positions(w.r.IntN(len(w.order) / 2))
-		b = w.closed(boot)
+		b = w.closed(boot, nil)
 	}
 	if b == schemas.Never {
 		boot = slices.Repeat([]int{-1}, len(w.logs))
@@ -327,15 +343,34 @@ func (w *world) stream(low []int, moving bool) *fakeOnline {
 }
 
 // closed is the boundary at which the tables' states are trimmed.
-func (w *world) closed(at []int) schemas.Micros {
+func (w *world) closed(at []int, idle *schemas.Micros) schemas.Micros {
 	least := schemas.Forever
 	for p, n := range at {
-		least = min(least, w.clocks[p][n])
+		c := w.view.Source.Closing(int32(p), schemas.PartitionCut{End: int64(n), Idle: idle}, w.clocks[p][n])
+		least = min(least, c.SubSat(w.view.Spec.LatenessAt(int32(p), int64(n))))
 	}
 	if least == schemas.Never || w.table {
 		return schemas.Never
 	}
-	return least.SubSat(w.view.Spec.Lateness).Floor(w.engine.Hops()[0])
+	return least.Floor(w.engine.Hops()[0])
+}
+
+// wall is the wall clock at a cut of all partitions: unless w.old, no later record
+// has an earlier timestamp. It is nil where nobody looked.
+func (w *world) wall(cut []int) *schemas.Micros {
+	if !w.idle {
+		return nil
+	}
+	now := schemas.Never
+	for p, end := range cut {
+		for _, x := range w.logs[p][:end] {
+			now = max(now, x.at)
+		}
+	}
+	if w.old {
+		now = now.AddSat(schemas.Day)
+	}
+	return &now
 }
 
 // expired: O3, a state's owner deletes it in time.
@@ -398,14 +433,14 @@ func (w *world) replay(cut []int) *fakeOffline {
 	o := &fakeOffline{rows: map[schemas.Micros][]FeatureRow{}, info: Publication{Fingerprint: w.view.Fingerprint, Boundary: schemas.Never, ValidFrom: schemas.Never,
 		Cut: schemas.TopicCut{TopicID: "t", Partitions: map[int32]schemas.PartitionCut{}}}}
 	for p, end := range cut {
-		pc := schemas.PartitionCut{End: int64(end)}
+		pc := schemas.PartitionCut{End: int64(end), Idle: w.wall(cut)}
 		c := w.clocks[p][end]
 		if c != schemas.Never {
 			pc.Clock = &c
 		}
 		o.info.Cut.Partitions[int32(p)] = pc
 	}
-	o.info.Boundary = w.closed(cut)
+	o.info.Boundary = w.closed(cut, w.wall(cut))
 	o.rowsAt = w.rowsAt
 	for p, end := range cut {
 		f := w.fold(p, 0, end)
@@ -429,7 +464,7 @@ func (w *world) rowsAt(t schemas.Micros) (rows []FeatureRow) {
 	for p := range w.cut {
 		// What counts before t has come once the clock is at t + lateness.
 		n := 0
-		for n < w.cut[p] && w.clocks[p][n] < t+w.view.Spec.Lateness {
+		for n < w.cut[p] && w.clocks[p][n] < t+w.view.Spec.MaxLateness() {
 			n++
 		}
 		for e, s := range w.fold(p, 0, n).states {
