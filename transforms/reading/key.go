@@ -59,7 +59,11 @@ func rawKey(kind string, b []byte) (schemas.Value, error) {
 	text := unsafe.String(unsafe.SliceData(b), len(b)) // of a record, which is never reused
 	switch kind {
 	case "int", "long":
-		switch size := map[string]int{"int": 4, "long": 8}[kind]; {
+		size := 4
+		if kind == "long" {
+			size = 8
+		}
+		switch {
 		case len(b) != size:
 			return schemas.Value{}, fmt.Errorf("the key has %d bytes, %s keys have %d", len(b), kind, size)
 		case size == 4:
