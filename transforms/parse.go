@@ -83,7 +83,7 @@ func (v *View) ParseServed(b []byte) (*State, error) {
 		if err := l.parse(r, x); err != nil {
 			return nil, err
 		}
-		if x.count > 0 && l.start(x.first+1) <= v.reach(s).SubSat(l.retention) {
+		if x.count > 0 && l.start(x.first+1) <= s.clock.SubSat(l.retention) {
 			return nil, corrupt("served", "a tile of the %d µs level beyond its retention", int64(l.hop))
 		}
 	}
@@ -99,15 +99,6 @@ func (v *View) ParseServed(b []byte) (*State, error) {
 		return nil, corrupt("served", "wrong length")
 	}
 	return s, nil
-}
-
-// reach returns the clock that says which tiles the state still holds: its own
-// or that of its last Trim.
-func (v *View) reach(s *State) schemas.Micros {
-	if s.trimmed == schemas.Never {
-		return s.clock
-	}
-	return max(s.clock, s.trimmed.AddSat(v.spec.Lateness))
 }
 
 func (l *level) parse(r *reader, x *tileList) error {

@@ -19,17 +19,22 @@ func (v *View) TakeClosed(s *State, b schemas.Micros) []Tile {
 	return tiles
 }
 
+// reach returns the clock that says which tiles the state held after its last
+// Trim: its own or that of the Trim, which close_idle may have put ahead (K7).
+func (v *View) reach(s *State) schemas.Micros {
+	if s.trimmed == schemas.Never {
+		return s.clock
+	}
+	return max(s.clock, s.trimmed.AddSat(v.spec.Lateness))
+}
+
 // Restore puts closed tiles of one level back, ascending by start; those that
 // have left retention at the state's clock, or at the last Trim's boundary plus
 // lateness, are passed over. They must end before every tile of the level.
 func (v *View) Restore(s *State, tiles []Tile) error {
 	for li := range v.levels {
 		l, x := &v.levels[li], &s.levels[li]
-		clock := s.clock
-		if s.trimmed != schemas.Never {
-			clock = max(clock, s.trimmed.AddSat(v.spec.Lateness))
-		}
-		limit := clock.SubSat(l.retention)
+		limit := v.reach(s).SubSat(l.retention)
 		var joined tileList
 		for _, t := range tiles {
 			index := l.index(t.Start)
