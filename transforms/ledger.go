@@ -70,7 +70,7 @@ type LoadError struct {
 
 func (e *LoadError) Error() string {
 	return fmt.Sprintf("partition %d: %d of the %d records of its history load are late, more than 5 %%: "+
-		"sort the load by event time before it is produced, or declare history_lateness", e.Partition, e.Late, e.Read)
+		"sort the load by event time before it is produced, or declare a history_lateness that covers them", e.Partition, e.Late, e.Read)
 }
 
 // minLoad is the least number of records of a load whose share of late ones

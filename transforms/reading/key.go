@@ -58,14 +58,16 @@ func keyFault(reason string) *schemas.Fault {
 func rawKey(kind string, b []byte) (schemas.Value, error) {
 	text := unsafe.String(unsafe.SliceData(b), len(b)) // of a record, which is never reused
 	switch kind {
-	case "int":
-		if len(b) != 4 {
-			return schemas.Value{}, fmt.Errorf("the key has %d bytes, int keys have 4", len(b))
+	case "int", "long":
+		size := 4
+		if kind == "long" {
+			size = 8
 		}
-		return schemas.IntValue(int64(int32(binary.BigEndian.Uint32(b)))), nil
-	case "long":
-		if len(b) != 8 {
-			return schemas.Value{}, fmt.Errorf("the key has %d bytes, long keys have 8", len(b))
+		switch {
+		case len(b) != size:
+			return schemas.Value{}, fmt.Errorf("the key has %d bytes, %s keys have %d", len(b), kind, size)
+		case size == 4:
+			return schemas.IntValue(int64(int32(binary.BigEndian.Uint32(b)))), nil
 		}
 		return schemas.IntValue(int64(binary.BigEndian.Uint64(b))), nil
 	case "bytes":
