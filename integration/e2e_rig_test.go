@@ -30,12 +30,32 @@ var (
 	e2eKeep  = flag.String("e2e-keep", "", "directory that keeps the projects; those that fail are kept anyway")
 )
 
+// TestMain takes the addresses out of the environment that the program is started
+// in: who has set them as the README says would have it work on those servers. The
+// program goes with the tests.
+func TestMain(m *testing.M) {
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "TALLYSTICK_") {
+			os.Unsetenv(name)
+		}
+	}
+	code := m.Run()
+	if e2eDir != "" {
+		os.RemoveAll(e2eDir)
+	}
+	os.Exit(code)
+}
+
+// e2eDir is where e2eBinary has put the program.
+var e2eDir string
+
 // e2eBinary builds the program once per run of the tests.
 var e2eBinary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "tallystick-e2e-")
 	if err != nil {
 		return "", err
 	}
+	e2eDir = dir
 	path := filepath.Join(dir, "tallystick")
 	cmd := exec.Command("go", "build", "-o", path, "./cmd/tallystick")
 	cmd.Dir = ".."

@@ -120,6 +120,12 @@ func nextPart(s string, afterSeconds bool) (layoutPart, int, error) {
 // civil holds the components of a wall-clock time.
 type civil [components]int
 
+// Reasons of scanTime, which who has named no layout does not understand.
+const (
+	offLayout     = "it does not have the form of the layout"
+	shortOfLayout = "it is shorter than the layout"
+)
+
 // scanTime reads text by layout and returns how far it came, or why it could not.
 func scanTime(text string, layout []layoutPart) (c civil, n int, reason string) {
 	c[partYear], c[partMonth], c[partDay] = 1, 1, 1
@@ -128,7 +134,7 @@ func scanTime(text string, layout []layoutPart) (c civil, n int, reason string) 
 		switch {
 		case part.literal != 0:
 			if n >= len(text) || text[n] != part.literal {
-				return c, n, "it does not have the form of the layout"
+				return c, n, offLayout
 			}
 			n++
 		case part.component == partFraction:
@@ -150,11 +156,11 @@ func scanTime(text string, layout []layoutPart) (c civil, n int, reason string) 
 		default:
 			end := n + int(part.digits)
 			if end > len(text) {
-				return c, n, "it is shorter than the layout"
+				return c, n, shortOfLayout
 			}
 			v, ok := digits(text[n:end])
 			if !ok {
-				return c, n, "it does not have the form of the layout"
+				return c, n, offLayout
 			}
 			c[part.component], n = v, end
 		}

@@ -179,8 +179,11 @@ func (p *LocalParser) refuse(wall Micros, text, reason string) error {
 // ±hh:mm. The error is a *TimeError.
 func ParseInstant(text string) (Micros, error) {
 	c, n, reason := scanTime(text, defaultLayout[:])
-	if reason == "" {
+	switch reason {
+	case "":
 		reason = c.fault()
+	case offLayout, shortOfLayout:
+		reason = "it is not a date, T, a time of day and Z or an offset"
 	}
 	if reason != "" {
 		return 0, timeError(text, reason)

@@ -92,8 +92,8 @@ func (l *loop) showBoth(v *definition.View, row *rows.Feature, now *online.Answe
 	fmt.Fprintf(l.w, "\n%s of %s\n  %-28s %-28s %s\n", v.Name, strings.Join(name, " "), "",
 		"Redis, at "+secondText(now.AsOf), "Parquet, at "+secondText(row.Boundary))
 	for i, f := range v.FeatureNames() {
-		if i == shownFeatures {
-			fmt.Fprintf(l.w, "  and %d more\n", len(v.FeatureNames())-i)
+		if i == shownFeatures && len(v.FeatureNames()) > i+1 { // the line that says so would hold the last one
+			fmt.Fprintf(l.w, "  and %d more: `tallystick get` and the tables have all\n", len(v.FeatureNames())-i)
 			break
 		}
 		fmt.Fprintf(l.w, "  %-28s %-28s %s\n", f, resultText(now.Results[i]), resultText(row.Results[i]))

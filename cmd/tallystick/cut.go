@@ -18,7 +18,7 @@ func cutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkFile("--output", out); err != nil {
+			if err := checkFile("--output", out, c.definition()); err != nil {
 				return err
 			}
 			if _, err := c.logOptions(); err != nil {

@@ -75,8 +75,8 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	fmt.Fprintf(d.w, `
 The Parquet tables (Delta) are in %[1]s. Read them, for example, with
-  duckdb -c "select dest, boundary, flights_7d, delay_7d from '%[1]s/dest_delays/features/*/*/*.parquet' order by boundary desc limit 5"
-  python3 -c "import pandas as pd; print(pd.read_parquet('%[1]s/dest_delays/features').tail())"
+  duckdb -c "select dest, boundary, flights_7d, delay_7d from delta_scan('%[1]s/dest_delays/features') order by boundary desc limit 5"
+  python3 -c "from deltalake import DeltaTable; print(DeltaTable('%[1]s/dest_delays/features').to_pandas().tail())"
 The definition is %[2]s. Done in %.0[3]f s.
 `, tables, d.file, time.Since(begin).Seconds())
 	return nil

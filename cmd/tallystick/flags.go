@@ -40,6 +40,22 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usagef("%w; %s", err, see)
 }
 
+// checkEmpty refuses a flag that was given without a text, as by a variable of a
+// script that is not set: to take it for one left out would write no tables, or
+// run for ever. An empty address hides the one in the environment.
+func checkEmpty(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "brokers", "redis", "redis-master", "redis-username", "registry":
+			return
+		}
+		if f.Value.Type() == "string" && f.Value.String() == "" && f.DefValue == "" && err == nil {
+			err = usagef("--%s: its value is empty: name one, or leave the flag out", f.Name)
+		}
+	})
+	return err
+}
+
 // notA says what a flag's value is not.
 func notA(e *pflag.InvalidValueError) string {
 	switch e.GetFlag().Value.Type() {
@@ -53,6 +69,8 @@ func notA(e *pflag.InvalidValueError) string {
 		return "is not a number"
 	case "bool":
 		return "is neither true nor false"
+	case "duration":
+		return "is not a duration such as 90s, 15m or 24h"
 	case "stringSlice":
 		return "is not a list of names such as a,b"
 	}

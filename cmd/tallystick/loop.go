@@ -17,6 +17,15 @@ import (
 	"github.com/tallystick/tallystick/transforms/definition"
 )
 
+// equalText says what was compared and is equal.
+func equalText(v *reconcile.Report) string {
+	if v.Cells != nil { // of a table, which has neither tiles nor ledgers to compare
+		return fmt.Sprintf("%d cells, %d values of %d entities", v.Cells.Compared, v.Values, v.Compared)
+	}
+	return fmt.Sprintf("%d tiles, %d values of %d entities, %d ledgers; %d tiles are still open",
+		v.Tiles, v.Values, v.Compared, v.Ledgers.Compared, v.OpenTiles)
+}
+
 // loop is the whole way of events through both stores: stream, replay and
 // reconcile over one cut of the log, within this process.
 type loop struct {
@@ -104,8 +113,7 @@ func (l *loop) judge(ctx context.Context) (*reconcileOutput, error) {
 		return out, out.outcome()
 	}
 	for _, v := range out.Views {
-		fmt.Fprintf(l.w, "%-12s equal, to the bit: %d tiles, %d values of %d entities, %d ledgers; %d tiles are still open\n",
-			v.View, v.Tiles, v.Values, v.Compared, v.Ledgers.Compared, v.OpenTiles)
+		fmt.Fprintf(l.w, "%-12s equal, to the bit: %s\n", v.View, equalText(v))
 	}
 	fmt.Fprintf(l.w, "verdict: EQUAL, TO THE BIT (%.1f s), in detail in %s\n", time.Since(begin).Seconds(), page)
 	return out, nil

@@ -13,16 +13,25 @@ import (
 // What is to be written is looked at before any work is done: a job of hours
 // must not end at a directory that does not exist.
 
-// checkFile refuses a file, named by a flag, that could not be written.
-func checkFile(flag, path string) error {
+// checkFile refuses a file, named by a flag, that could not be written, or that
+// is one of the inputs.
+func checkFile(flag, path string, inputs ...input) error {
 	if path == "" {
 		return nil
+	}
+	for _, in := range inputs {
+		if sameFile(path, in.path) {
+			return usagef("%s: %s is the %s, which would be overwritten: name another", flag, path, in.what)
+		}
 	}
 	if err := checkRegular(flag, path); err != nil {
 		return err
 	}
 	return checkDir(flag, filepath.Dir(path))
 }
+
+// input is a file that a command reads, "" = none.
+type input struct{ what, path string }
 
 // checkRegular refuses what stands at an output's path and is no file: a file is
 // written beside its path and moved there, which would put it in the place of a

@@ -27,8 +27,56 @@ func TestOutputsReplaceFilesOnly(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for _, in := range []input{{"definition", at("file")}, {"label file", filepath.Join(dir, ".", "dir", "..", "file")}} {
+		if err := checkFile("--output", at("file"), in); err == nil || !strings.Contains(err.Error(), "is the "+in.what+", which would be overwritten") {
+			t.Errorf("%v: %v", in, err)
+		}
+	}
 	out, errs := tally(t, exitUsage, "cut", "-f", "../../examples/flights/tallystick.yaml", "--brokers", "127.0.0.1:1", "-o", at("pipe"))
 	if st, err := os.Lstat(at("pipe")); out != "" || err != nil || st.Mode()&os.ModeNamedPipe == 0 {
 		t.Errorf("the pipe is now %v, %v; %s%s", st, err, out, errs)
+	}
+}
+
+// No command writes its output over the definition that it was given, and a flag
+// whose value is empty, as by a variable that is not set, is not taken for one
+// that was left out (B2).
+func TestOutputsSpareInputs(t *testing.T) {
+	dir := t.TempDir()
+	tally(t, exitOK, "init", filepath.Join(dir, "shop"))
+	file := filepath.Join(dir, "shop", "tallystick.yaml")
+	labels := filepath.Join(dir, "l.csv")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(labels, []byte("customer,ts\nc1,2026-01-20T00:00:00Z\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	train := []string{"train", "--labels", labels, "--view", "customers"}
+	for _, args := range [][]string{
+		{"cut", "-o", file},
+		{"reconcile", "--html", file, "--out", dir, "--redis", "127.0.0.1:1"},
+		{"replay", "--save-cut", file},
+		append(train, "-o", file),
+		append(train, "-o", filepath.Join(dir, "x.parquet"), "--save-cut", file),
+	} {
+		if out, errs := tally(t, exitUsage, append(args, "-f", file, "--brokers", "127.0.0.1:1")...); out != "" || !strings.Contains(errs, "is the definition, which would be overwritten: name another") {
+			t.Errorf("%v: %s%s", args, out, errs)
+		}
+	}
+	for _, args := range [][]string{
+		{"replay", "--out", ""},
+		{"replay", "--cut="},
+		{"run", "--out", ""},
+		{"stream", "--until", "", "--redis", "127.0.0.1:1"},
+		append(train, "-o", filepath.Join(dir, "x.parquet"), "--timezone", ""),
+	} {
+		if out, errs := tally(t, exitUsage, append(args, "-f", file, "--brokers", "127.0.0.1:1")...); out != "" || !strings.Contains(errs, "its value is empty: name one, or leave the flag out") {
+			t.Errorf("%v: %s%s", args, out, errs)
+		}
+	}
+	if after, err := os.ReadFile(file); err != nil || string(after) != string(before) {
+		t.Errorf("the definition is now %q, %v", after, err)
 	}
 }

@@ -110,7 +110,7 @@ func (r *reconcileFlags) check(vs []*definition.View) error {
 	if r.list < 0 {
 		return usagef("--list: %d is no number of differences: name 0 or more", r.list)
 	}
-	if err := checkFile("--html", r.html); err != nil {
+	if err := checkFile("--html", r.html, r.definition()); err != nil {
 		return err
 	}
 	if err := checkTables(r.out, vs); err != nil {

@@ -106,7 +106,7 @@ func (r *replayFlags) checkOutputs() error {
 	if r.every > 0 && r.cut != "" {
 		return usagef("--every: it goes without --cut: the tables up to one cut are written once")
 	}
-	if err := checkFile("--save-cut", r.saveCut); err != nil {
+	if err := checkFile("--save-cut", r.saveCut, r.definition()); err != nil {
 		return err
 	}
 	if err := checkTree("--out", r.out); err != nil {

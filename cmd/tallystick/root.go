@@ -96,6 +96,7 @@ func newRoot() *cobra.Command {
 		}
 		return unknownCommand(root, args[0])
 	}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkEmpty(cmd) }
 	root.SetHelpCommand(helpCommand(root))
 	return root
 }

@@ -52,6 +52,9 @@ func (c *common) load() (*definition.Definition, error) {
 	return def, usage(err)
 }
 
+// definition is the file that was loaded, as an input.
+func (c *common) definition() input { return input{"definition", c.file} }
+
 // logOptions says how Kafka is reached.
 func (c *common) logOptions() (log.Options, error) {
 	o := log.Options{}

@@ -31,13 +31,12 @@ func (t *trainFlags) checkFlags() error {
 	if err := t.startFlags.check(); err != nil {
 		return err
 	}
-	for _, o := range [][2]string{{"--output", t.output}, {"--save-cut", t.saveCut}} {
-		if sameFile(o[1], t.labels) {
-			return usagef("%s: %s is the label file, which would be overwritten: name another", o[0], o[1])
-		}
-		if err := checkFile(o[0], o[1]); err != nil {
-			return err
-		}
+	inputs := []input{t.definition(), {"label file", t.labels}}
+	if err := checkFile("--save-cut", t.saveCut, inputs...); err != nil {
+		return err
+	}
+	if err := checkFile("--output", t.output, append(inputs, input{"cut file", t.cut})...); err != nil {
+		return err
 	}
 	if sameFile(t.output, t.saveCut) {
 		return usagef("--save-cut: %s is the file that --output writes: name another", t.saveCut)

@@ -275,7 +275,11 @@ func missing(err error) bool {
 func (r *Registry) transient(id int, err error) error {
 	hint := ""
 	var resp *sr.ResponseError
-	if errors.As(err, &resp) {
+	var get *url.Error // says the address once more
+	switch {
+	case errors.As(err, &get):
+		err, hint = get.Err, "; is the registry there, and this its address?"
+	case errors.As(err, &resp):
 		switch resp.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			hint = "; give a user and password, or a token, that may read schemas"

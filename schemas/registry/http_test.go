@@ -140,6 +140,17 @@ func TestRegistryErrors(t *testing.T) {
 	}
 }
 
+// Of a registry that is not there the address is said once, and what to look at.
+func TestRegistryIsAway(t *testing.T) {
+	f := newFake(t, nil)
+	r := f.resolver(t, f.URL)
+	f.Close()
+	_, err := r.Writer(context.Background(), 1)
+	if err == nil || strings.Count(err.Error(), f.URL) != 1 || !strings.HasSuffix(err.Error(), "; is the registry there, and this its address?") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A name decides which rules apply: it is not made up when asking for it fails.
 func TestRegistryNameIsNotGuessed(t *testing.T) {
 	f := newFake(t, map[string][]answer{

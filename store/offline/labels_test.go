@@ -88,6 +88,8 @@ func TestLabelTimes(t *testing.T) {
 		{"2026-02-30T00:00:00Z", "", "", "!the month does not have that day"},
 		{"2026-07-01T12:00:00.1234567Z", "", "", "!more than 6 digits"},
 		{"2026-07-01", "", "Europe/Berlin", "!is no instant"},
+		{"2026-07-01", "", "", "!it is not a date, T, a time of day and Z or an offset"},
+		{"2026-07-01 12:00:00", "", "", `!"2026-07-01 12:00:00" is no instant`}, // as the file has it
 		{"1.78e9", "s", "", "!is no instant"},
 		{"", "s", "", "!it is empty"},
 	} {

@@ -72,7 +72,7 @@ func (t *timeReader) text(s string) (schemas.Micros, error) {
 			p = t.minute
 		}
 		m, err := p.Parse(s)
-		return m, timeHint(err, "write YYYY-MM-DDTHH:MM:SS")
+		return m, timeHint(s, err, "write YYYY-MM-DDTHH:MM:SS")
 	}
 	rfc := s
 	if space {
@@ -83,15 +83,16 @@ func (t *timeReader) text(s string) (schemas.Micros, error) {
 	if t.local == nil && !hasZone(s) {
 		hint += ", or name the time zone of the labels with --timezone"
 	}
-	return m, timeHint(err, hint)
+	return m, timeHint(s, err, hint)
 }
 
-func timeHint(err error, hint string) error {
+// timeHint quotes the text as the file has it, not as it was parsed.
+func timeHint(text string, err error, hint string) error {
 	var e *schemas.TimeError
 	if !errors.As(err, &e) {
 		return err
 	}
-	return &valueError{fmt.Sprintf("%q is no instant: %s", e.Text, e.Reason), hint}
+	return &valueError{fmt.Sprintf("%q is no instant: %s", text, e.Reason), hint}
 }
 
 // number reads a count of units since the Unix epoch.

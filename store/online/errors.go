@@ -21,7 +21,7 @@ type PolicyError struct {
 
 func (e *PolicyError) Error() string {
 	if e.Policy == "" {
-		return fmt.Sprintf("Redis at %s does not tell its maxmemory-policy, neither by INFO nor by CONFIG GET: grant one of them, or allow an unknown policy", e.Addr)
+		return fmt.Sprintf("Redis at %s does not tell its maxmemory-policy, neither by INFO nor by CONFIG GET: allow this user one of them (in an ACL +info or +config|get)", e.Addr)
 	}
 	return fmt.Sprintf("Redis at %s has maxmemory-policy %s and would throw features away when its memory is full; set it: CONFIG SET maxmemory-policy noeviction, and in redis.conf", e.Addr, e.Policy)
 }

@@ -116,7 +116,7 @@ func (rep *Report) printFeatures(w io.Writer) {
 		return int(min(1, max(-1, b.Different-a.Different)))
 	})
 	for i, f := range list {
-		if i == printFeatures {
+		if i == printFeatures && len(list) > i+1 { // the line that says so would hold the last one
 			fmt.Fprintf(w, "  … and %d features more\n", len(list)-i)
 			break
 		}
