@@ -164,8 +164,11 @@ func (d *Difference) line() string {
 		cause += " " + string(d.Side)
 	}
 	e := &d.Evidence
-	return fmt.Sprintf("%s: %s: online %s; offline %s; %s (offsets: online %d before %d, offline %d before %d)", cause, d.where(),
-		d.Online, d.Offline, e.Text, e.OnlineLast, e.MarkerNext, e.OfflineLast, e.CutEnd)
+	line := fmt.Sprintf("%s: %s: online %s; offline %s; %s", cause, d.where(), d.Online, d.Offline, e.Text)
+	if max(e.OnlineLast, e.MarkerNext, e.OfflineLast, e.CutEnd) < 0 {
+		return line // of a whole view, which has no offsets
+	}
+	return line + fmt.Sprintf(" (offsets: online %d before %d, offline %d before %d)", e.OnlineLast, e.MarkerNext, e.OfflineLast, e.CutEnd)
 }
 
 // AsOf says as of when a value is: of a table's newest records no instant is named.

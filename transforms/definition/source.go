@@ -127,7 +127,8 @@ func (p *parser) sourceScalars(s *Source, o object) {
 	if n := o.get("history"); n != nil {
 		p.history(s, n)
 	}
-	if n := o.get("history_lateness"); n != nil && s.HistoryLateness > 0 {
+	table := o.get("kind") // has no history_lateness at all, as p.kind says
+	if n := o.get("history_lateness"); n != nil && s.HistoryLateness > 0 && (table == nil || table.Value != "table") {
 		switch {
 		case len(s.History) == 0:
 			p.fail(n, "add `history: {PARTITION: OFFSET}`, or write lateness", "history_lateness goes with history")
