@@ -297,7 +297,7 @@ var tableDamage = []damage{
 func TestTableDamage(t *testing.T) {
 	for _, d := range tableDamage {
 		done := 0
-		for seed := range uint64(60) {
+		for seed := range uint64(100) {
 			w := newTableWorld(t, seed)
 			end := w.positions(60)
 			on := w.stream(end, false)
