@@ -200,6 +200,7 @@ func (p *partition) loaded(k marker.Key, st *marker.Stored) error {
 		}
 		e.size += entryGrowth * n
 	}
+	e.size += e.state.Decoded()
 	p.cache.add(e)
 	return nil
 }

@@ -74,7 +74,7 @@ func (c *cache) clean(e *entry, n int) {
 }
 
 func (c *cache) resize(e *entry, n int) {
-	size := entryOverhead + entryGrowth*n + len(e.entity)
+	size := entryOverhead + entryGrowth*n + e.state.Decoded() + len(e.entity)
 	c.bytes += size - e.size
 	e.size = size
 }
