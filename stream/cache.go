@@ -21,7 +21,7 @@ type entry struct {
 // What an entry takes beside its bytes, and by how much a state in memory
 // outgrows its encoding, about.
 const (
-	entryOverhead = 1024
+	entryOverhead = 512
 	entryGrowth   = 2
 )
 
