@@ -367,18 +367,25 @@ func (k *kept) Quarantine(q rows.Quarantined) error {
 func TestReplay(t *testing.T) {
 	for seed := range uint64(seeds) {
 		w := newWorld(t, seed)
-		k := newKept()
-		job := &Replay{View: w.view, Source: w.source, Log: w, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(), ValidFrom: schemas.Never, Tables: k, Quarantine: []Quarantine{k}}
-		rep, err := job.Run(background(t))
-		if err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
+		rep, k := w.replay(t, seed)
 		if len(k.twice) > 0 {
 			t.Fatalf("seed %d: written twice: %v", seed, k.twice)
 		}
 		w.checkFeatures(seed, k)
 		w.checkLedgers(seed, rep, k)
 	}
+}
+
+// replay replays the whole log and returns what came of it.
+func (w *world) replay(t *testing.T, seed uint64) (*Report, *kept) {
+	t.Helper()
+	k := newKept()
+	job := &Replay{View: w.view, Source: w.source, Log: w, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(), ValidFrom: schemas.Never, Tables: k, Quarantine: []Quarantine{k}}
+	rep, err := job.Run(background(t))
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	return rep, k
 }
 
 func (w *world) checkFeatures(seed uint64, k *kept) {

@@ -68,12 +68,7 @@ func (w *world) applied(entity string, at []int) (rs []*oracle.Record) {
 func TestTableReplay(t *testing.T) {
 	for seed := range uint64(seeds) {
 		w := newTableWorld(t, seed)
-		k := newKept()
-		job := &Replay{View: w.view, Source: w.source, Log: w, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(), ValidFrom: schemas.Never, Tables: k, Quarantine: []Quarantine{k}}
-		rep, err := job.Run(background(t))
-		if err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
+		rep, k := w.replay(t, seed)
 		if len(k.twice) > 0 || len(k.tiles) > 0 || rep.Boundary != schemas.Never {
 			t.Fatalf("seed %d: written twice: %v, tiles %v, boundary %v", seed, k.twice, k.tiles, rep.Boundary)
 		}
