@@ -186,7 +186,7 @@ func (s *Store) load(ctx context.Context, rc *redis.Client, l *loading, partitio
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return unavailable("load states", err)
+		return s.c.failed(ctx, "load states", err)
 	}
 	for n, i := range l.keys {
 		var open map[string]string
@@ -261,7 +261,10 @@ func (s *Store) Commit(ctx context.Context, shard int, partition int32, was, now
 			return nil
 		}))
 	}, key)
-	if err == nil || sent || errors.Is(err, marker.ErrMoved) {
+	if err == nil || errors.Is(err, marker.ErrMoved) {
+		return err
+	}
+	if s.c.relearn(ctx); sent {
 		return err
 	}
 	if _, final := errors.AsType[*KeyError](err); final || errors.Is(err, marker.ErrUnavailable) {
