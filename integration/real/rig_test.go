@@ -51,8 +51,7 @@ type setup struct {
 	redis      *servers.Redis // default: one of the test's own
 	partitions int32          // default 4
 	records    int            // about as many are produced: they span three days; default 8,000
-	lateness   string         // default 1h
-	hop        string         // default 5m
+	periods    periods        // default hours
 	topic      map[string]string
 }
 
@@ -86,7 +85,7 @@ func newRig(t *testing.T, s setup) *rig {
 	x.step = 72 * time.Hour / time.Duration(cmp.Or(s.records, 8_000)/int(parts))
 	x.addPartitions(0, parts)
 	x.must(x.log.EnsureTopic(ctx, x.topic, int32(len(x.gens)), s.topic))
-	x.views, err = writeProject(x.dir, x.topic, cmp.Or(s.lateness, "1h"), cmp.Or(s.hop, "5m"))
+	x.views, err = writeProject(x.dir, x.topic, cmp.Or(s.periods, hours))
 	x.must(err)
 	t.Cleanup(x.report)
 	return x
@@ -192,7 +191,8 @@ func (x *rig) ok(args ...string) string {
 	return r.out
 }
 
-// refused runs the program, which has to end with 1 and a message.
+// refused runs the program, which has to end with 1 and a message, of which the
+// first words may be missing here, such as which partition it met first.
 func (x *rig) refused(message string, args ...string) {
 	x.Helper()
 	r := x.run(args...)

@@ -29,6 +29,7 @@ type Kafka struct {
 	From    string // where it comes from: environment, docker or processes
 	Brokers []string
 	nodes   []*Process
+	dir     string // of the processes' files
 	close   []func()
 }
 
@@ -143,6 +144,16 @@ func (k *Kafka) Start(ctx context.Context, i int) error {
 	return k.usable(ctx)
 }
 
+// LoseLog removes what broker i, which must not run, holds of a partition: as a disk
+// that fails does. The broker begins an empty log in its place.
+func (k *Kafka) LoseLog(i int, topic string, partition int32) error {
+	dir := filepath.Join(k.dir, fmt.Sprintf("d%d", i+1), fmt.Sprintf("%s-%d", topic, partition))
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
 // jvm are the options that let a broker start fast and stay small.
 var jvm = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"}
 
@@ -156,7 +167,7 @@ func kafkaProcesses(ctx context.Context, n int) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kafka{From: "processes", close: []func(){func() { os.RemoveAll(dir) }}}
+	k := &Kafka{From: "processes", dir: dir, close: []func(){func() { os.RemoveAll(dir) }}}
 	ports, err := freePorts(2 * n)
 	if err != nil {
 		k.Close()
