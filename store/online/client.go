@@ -147,9 +147,10 @@ func (c *Client) node(ctx context.Context, key string) (*redis.Client, error) {
 	return rc, nil
 }
 
-// failed is unavailable for what a node was asked directly. A Cluster's client
-// follows no redirection there and would ask the same node again until it reads,
-// once a minute, which node serves what: it is told to do so now.
+// failed is unavailable for what a node did not do. A Cluster's client follows no
+// redirection where it asks a node directly, and would ask the same node, or one
+// that has died, until it reads, once a minute, which node serves what: it is told
+// to do so now.
 func (c *Client) failed(ctx context.Context, what string, err error) error {
 	c.relearn(ctx)
 	return unavailable(what, err)

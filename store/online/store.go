@@ -86,7 +86,7 @@ func (s *Store) Partitions(ctx context.Context) ([]int32, error) {
 	for shard := range s.shards {
 		members, err := s.c.rc.SMembers(ctx, s.partsKey(shard)).Result()
 		if err != nil {
-			return nil, unavailable("list partitions", err)
+			return nil, s.c.failed(ctx, "list partitions", err)
 		}
 		for _, m := range members {
 			p, err := parsePartition(s.partsKey(shard), m)
@@ -122,7 +122,7 @@ func (s *Store) Marks(ctx context.Context, partition int32) ([]marker.Mark, erro
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, unavailable("read markers", err)
+		return nil, s.c.failed(ctx, "read markers", err)
 	}
 	marks := make([]marker.Mark, s.shards)
 	for i, c := range cmds {
