@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tallystick/tallystick/integration/servers"
 )
 
@@ -48,12 +50,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// quiet keeps go-redis from telling what it does: what fails fails a test.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
 func runSuite(m *testing.M) (int, error) {
 	dir, err := os.MkdirTemp("", "tallystick-real-")
 	if err != nil {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
+	redis.SetLogger(quiet{})
 	s := &suite{dir: dir}
 	s.binary = sync.OnceValues(s.build)
 	s.kafka = sync.OnceValues(func() (*servers.Kafka, error) {
