@@ -24,6 +24,7 @@ import (
 type streamFlags struct {
 	common
 	redisFlags
+	groupFlags
 	views      []string
 	until      string
 	quarantine string
@@ -71,10 +72,11 @@ func streamCommand() *cobra.Command {
 	}
 	s.readFlags(cmd)
 	s.redisFlags.add(cmd)
+	s.groupFlags.add(cmd)
 	s.cache = 256_000_000
 	f := cmd.Flags()
 	viewFlag(cmd, &s.views, "only the view")
-	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now, with the word end, or at the end of a cut `FILE`")
+	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now, with the word end, or at the end of a cut `FILE`; it reads all partitions by itself then")
 	f.StringVar(&s.quarantine, "quarantine-topic", "", "`TOPIC` for records that are not counted (default: the source's topic and .quarantine)")
 	f.BoolVar(&s.rebuild, "rebuild", false, "fold shards whose marker is missing anew from the log's start")
 	f.Var(&s.cache, "cache", "`SIZE` of the states held in memory, for each view")
@@ -122,6 +124,9 @@ func (s *streamFlags) check(vs []*definition.View) (*schemas.Cut, error) {
 		return nil, err
 	}
 	if err := s.redisFlags.check(); err != nil {
+		return nil, err
+	}
+	if err := s.groupFlags.check(s.until); err != nil {
 		return nil, err
 	}
 	for _, t := range topics(vs) {
@@ -242,6 +247,11 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 		tc := cut.Topics[v.Source.Topic]
 		o.Until = &tc
 	}
+	member, err := s.join(ctx, client, v, &o)
+	if err != nil {
+		return err
+	}
+	defer leave(ctx, member, v, s.notices)
 	var sink stream.Sink = redis.Store(v)
 	if s.sink != nil {
 		sink = s.sink(redis.Store(v))
@@ -258,7 +268,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.watch(watched, v.Name, worker, phase)
-	lag := &lagGauge{client: client, view: v, worker: worker, notices: s.notices}
+	lag := &lagGauge{client: client, member: member, view: v, worker: worker, notices: s.notices}
 	go lag.run(watched)
 	err = worker.Run(ctx)
 	stop()
@@ -288,6 +298,7 @@ func (c *claiming) Commit(ctx context.Context, shard int, partition int32, was, 
 // Kafka's own tools show its lag. The truth is in the markers (K4).
 type lagGauge struct {
 	client  *log.Client
+	member  *log.Member // nil = in no group
 	view    *definition.View
 	worker  *stream.Worker
 	notices io.Writer
@@ -324,7 +335,7 @@ func (g *lagGauge) commit(ctx context.Context) error {
 	if len(next) == 0 {
 		return nil
 	}
-	return g.client.CommitOffsets(ctx, "tallystick."+g.view.Name+"."+g.view.Fingerprint[:8], g.view.Source.Topic, next)
+	return commitLag(ctx, g.client, g.member, g.view, next)
 }
 
 func noticeText(n stream.Notice) string {
