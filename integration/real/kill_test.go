@@ -24,7 +24,7 @@ func TestWorkerKilled(t *testing.T) {
 	x := newRig(t, setup{kafka: k, records: kills * rate / 2})
 	p := x.proxy()
 	events := x.live(rate)
-	c := chaos{rig: x, proxy: p, flags: []string{"--redis", p.Addr}, r: rand.New(rand.NewPCG(1, 2))}
+	c := chaos{rig: x, proxy: p, flags: []string{"--redis", p.Addr, "--session-timeout", "1s"}, r: rand.New(rand.NewPCG(1, 2))}
 	for i := range kills {
 		c.life(i % 3)
 	}

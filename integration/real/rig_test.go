@@ -63,7 +63,7 @@ func newRig(t *testing.T, s setup) *rig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	t.Cleanup(cancel)
-	x := &rig{T: t, ctx: ctx, dir: t.TempDir(), topic: "ev." + strings.ToLower(t.Name()), kafka: s.kafka, redis: s.redis,
+	x := &rig{T: t, ctx: ctx, dir: t.TempDir(), topic: "ev." + strings.ToLower(strings.ReplaceAll(t.Name(), "/", ".")), kafka: s.kafka, redis: s.redis,
 		gens: map[int32]*generator{}, seed: 1, begun: time.Now(), result: result{Test: t.Name()}}
 	var err error
 	if x.kafka == nil {

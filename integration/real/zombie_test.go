@@ -10,13 +10,14 @@ import (
 	"github.com/tallystick/tallystick/integration/servers"
 )
 
-// O1: a worker that is stopped within a flush, its EXEC on the way, while another
-// takes its partitions over, and that wakes up later: its write is refused.
+// O1: a worker that is stopped within a flush, its EXEC on the way, past its session
+// timeout, while another takes its partitions over, and that wakes up later: its
+// write is refused.
 func TestOwnerStopped(t *testing.T) {
 	x := newRig(t, setup{})
 	x.produce(4_000)
 	p := x.proxy()
-	owner := x.start("--redis", p.Addr)
+	owner := x.start("--redis", p.Addr, "--session-timeout", "3s")
 	events := x.live(500)
 	x.following()
 	held, release := make(chan struct{}), make(chan struct{})
@@ -34,9 +35,9 @@ func TestOwnerStopped(t *testing.T) {
 		t.Fatal("the owner wrote nothing")
 	}
 	stopped := time.Now()
-	other := x.start()
+	other := x.start("--session-timeout", "3s")
 	before := x.folded()
-	x.until("another worker to go on", func() bool { return time.Since(stopped) > sessionTimeout() && x.folded() > before+4_000 })
+	x.until("another worker to go on", func() bool { return time.Since(stopped) > asleep() && x.folded() > before+4_000 })
 	x.figure("seconds stopped", int64(time.Since(stopped).Seconds()))
 	close(release) // what was on its way arrives
 	x.until("Redis to refuse it", func() bool { return p.Refused.Load() > 0 })
@@ -50,10 +51,10 @@ func TestOwnerStopped(t *testing.T) {
 	x.verdict()
 }
 
-// sessionTimeout is how long the owner is stopped at least.
-func sessionTimeout() time.Duration {
+// asleep is how long the owner is stopped at least: longer than its session.
+func asleep() time.Duration {
 	if testing.Short() {
-		return 5 * time.Second
+		return 4 * time.Second
 	}
-	return 50 * time.Second
+	return 15 * time.Second
 }

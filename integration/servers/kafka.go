@@ -233,6 +233,8 @@ func properties(dir string, i int, ports []int) string {
 		"inter.broker.listener.name=BROKER", "controller.listener.names=CONTROLLER",
 		"log.dirs=" + filepath.Join(dir, fmt.Sprintf("d%d", i+1)),
 		"auto.create.topics.enable=false", "log.retention.ms=-1", "group.initial.rebalance.delay.ms=0",
+		"group.min.session.timeout.ms=1000", "group.consumer.min.session.timeout.ms=1000", "group.consumer.session.timeout.ms=3000",
+		"group.consumer.min.heartbeat.interval.ms=100", "group.consumer.heartbeat.interval.ms=500",
 		"log.cleaner.dedupe.buffer.size=16777216", // the default of 128 MB does not fit into the heap
 		fmt.Sprintf("default.replication.factor=%d", n), fmt.Sprintf("min.insync.replicas=%d", (n+1)/2),
 		"offsets.topic.num.partitions=4", "transaction.state.log.num.partitions=4", "share.coordinator.state.topic.num.partitions=4",
