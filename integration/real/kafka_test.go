@@ -13,7 +13,7 @@ import (
 
 // K1: a Kafka that is out of reach for half a minute is waited for.
 func TestKafkaUnreachable(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "a broker paused (SIGSTOP)"})
 	x.produce(4_000)
 	w := x.start()
 	events := x.live(500)
@@ -49,7 +49,7 @@ func TestBrokerKilled(t *testing.T) {
 	k, err := servers.StartKafka(t.Context(), servers.KafkaOptions{Nodes: 3})
 	servers.Check(t, err)
 	t.Cleanup(k.Close)
-	x := newRig(t, setup{kafka: k, records: rate * rounds * 15})
+	x := newRig(t, setup{fault: "one broker of three after the other killed -9 while it led, under load", kafka: k, records: rate * rounds * 15})
 	x.produce(1_000)
 	w := x.start()
 	events := x.live(rate)

@@ -21,7 +21,7 @@ func TestWorkerKilled(t *testing.T) {
 	k, err := servers.StartKafka(t.Context(), servers.KafkaOptions{Nodes: 3})
 	servers.Check(t, err)
 	t.Cleanup(k.Close)
-	x := newRig(t, setup{kafka: k, records: kills * rate / 2})
+	x := newRig(t, setup{fault: "a worker killed -9 over and over, at any moment and within flushes; events produced live on three brokers", kafka: k, records: kills * rate / 2})
 	p := x.proxy()
 	events := x.live(rate)
 	c := chaos{rig: x, proxy: p, flags: []string{"--redis", p.Addr, "--session-timeout", "1s"}, r: rand.New(rand.NewPCG(1, 2))}

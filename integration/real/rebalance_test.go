@@ -4,6 +4,7 @@ package real
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func rebalance(t *testing.T, protocol string) {
 	if testing.Short() {
 		rate = 500
 	}
-	x := newRig(t, setup{partitions: 8, records: rate * 20})
+	x := newRig(t, setup{fault: fmt.Sprintf("1, 4 and then 2 workers by the group protocol %s, one of them killed -9, under load", protocol), partitions: 8, records: rate * 20})
 	x.produce(1_000)
 	flags := []string{"--group-protocol", protocol}
 	if protocol == "classic" { // else the brokers say

@@ -46,7 +46,7 @@ func (x *rig) info(c *redis.Client, section, key string) int64 {
 // O2: a Redis that comes back empty is filled from the log again, by the worker that
 // runs, without anybody asking; readers find their view as before.
 func TestRedisRestartedEmpty(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "Redis killed -9 and started again empty"})
 	x.produce(4_000)
 	w := x.start()
 	events := x.live(200)
@@ -77,7 +77,7 @@ func TestRedisRestartedEmpty(t *testing.T) {
 // O3: where memory is full, nothing is written and nothing lost: the worker waits
 // until there is more.
 func TestRedisFull(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "Redis at its maxmemory, then given more"})
 	x.produce(4_000)
 	w := x.start()
 	x.last()
@@ -101,7 +101,7 @@ func TestRedisFull(t *testing.T) {
 // O1: a Redis that is out of reach for half a minute, with its connections open and
 // silent, is waited for; what was on its way counts once.
 func TestRedisUnreachable(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "Redis paused (SIGSTOP)"})
 	x.produce(4_000)
 	w := x.start()
 	events := x.live(500)

@@ -47,6 +47,7 @@ type rig struct {
 
 // setup says what a test needs; zero values mean the defaults.
 type setup struct {
+	fault      string         // what happens, in words
 	kafka      *servers.Kafka // default: the shared one
 	redis      *servers.Redis // default: one of the test's own
 	partitions int32          // default 4
@@ -64,7 +65,7 @@ func newRig(t *testing.T, s setup) *rig {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	t.Cleanup(cancel)
 	x := &rig{T: t, ctx: ctx, dir: t.TempDir(), topic: "ev." + strings.ToLower(strings.ReplaceAll(t.Name(), "/", ".")), kafka: s.kafka, redis: s.redis,
-		gens: map[int32]*generator{}, seed: 1, begun: time.Now(), result: result{Test: t.Name()}}
+		gens: map[int32]*generator{}, seed: 1, begun: time.Now(), result: result{test: t.Name(), fault: s.fault}}
 	var err error
 	if x.kafka == nil {
 		x.kafka, err = shared.kafka()
@@ -87,6 +88,7 @@ func newRig(t *testing.T, s setup) *rig {
 	x.must(x.log.EnsureTopic(ctx, x.topic, int32(len(x.gens)), s.topic))
 	x.views, err = writeProject(x.dir, x.topic, cmp.Or(s.periods, hours))
 	x.must(err)
+	x.result.redis = x.redisVersion()
 	t.Cleanup(x.report)
 	return x
 }
@@ -104,6 +106,20 @@ func (x *rig) connect() {
 	x.producer, err = x.kafka.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond))
 	x.must(err)
 	x.Cleanup(x.producer.Close)
+}
+
+func (x *rig) redisVersion() string {
+	x.Helper()
+	c := servers.Client(x.redis.Addrs[0])
+	defer c.Close()
+	text, err := c.Info(x.ctx, "server").Result()
+	x.must(err)
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(line, "redis_version:"); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return "?"
 }
 
 // addPartitions adds generators for partitions [from, to).

@@ -17,7 +17,7 @@ func TestSentinelFailover(t *testing.T) {
 	r, err := servers.StartSentinel(t.Context())
 	servers.Check(t, err)
 	t.Cleanup(r.Close)
-	x := newRig(t, setup{redis: r})
+	x := newRig(t, setup{fault: "a primary killed -9 with writes that its replica lacks; Sentinel fails over", redis: r})
 	x.produce(4_000)
 	w := x.start()
 	x.last()

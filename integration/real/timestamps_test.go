@@ -13,7 +13,7 @@ import (
 // Timestamps of producers that go back and forth move the log clock forward only:
 // stream and replay agree on what is late (§3, V1).
 func TestCreateTimeOutOfOrder(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "timestamps of producers (CreateTime) up to 4 minutes out of order"})
 	for _, g := range x.gens {
 		g.jitter = 4 * time.Minute
 	}
@@ -33,7 +33,7 @@ func TestCreateTimeOutOfOrder(t *testing.T) {
 // With LogAppendTime the brokers' stamps count, and the producers' do not. Windows
 // of seconds close while the test looks on.
 func TestLogAppendTime(t *testing.T) {
-	x := newRig(t, setup{periods: seconds, topic: map[string]string{"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}})
+	x := newRig(t, setup{fault: "timestamps by the broker (LogAppendTime), those of producers 20 years off", periods: seconds, topic: map[string]string{"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}})
 	for _, g := range x.gens {
 		g.wall = true
 	}

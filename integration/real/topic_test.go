@@ -30,7 +30,7 @@ func (x *rig) newProducer() {
 
 // K3: partitions that are added while a worker runs are adopted from offset 0.
 func TestMorePartitions(t *testing.T) {
-	x := newRig(t, setup{records: 12_000})
+	x := newRig(t, setup{fault: "a topic grown from 4 to 8 partitions while a worker runs", records: 12_000})
 	x.produce(4_000)
 	w := x.start()
 	x.last()
@@ -96,7 +96,7 @@ func (x *rig) unchanged(f func()) {
 // K3: another topic under the old name is refused, by a worker that runs and by one
 // that starts; dropping the states heals it.
 func TestTopicRecreated(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "a topic deleted and created again: refused, then dropped and folded anew"})
 	x.produce(4_000)
 	w := x.start("--view", "plain")
 	x.until("the worker to follow", func() bool { return w.said("bootstrapped") == 4 })
@@ -134,7 +134,7 @@ func TestTopicRecreated(t *testing.T) {
 // K3, K8: records deleted before they were read are not passed over in silence. As
 // the states cannot be continued, they are dropped, and the topic begins anew.
 func TestLogTruncated(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "records deleted before they were read: refused, then begun anew"})
 	x.produce(4_000)
 	x.ok(x.stream("--until", "end")...)
 	mark := x.end(0)
@@ -169,7 +169,7 @@ func (x *rig) end(p int32) int64 {
 // K3: a log that lost its end, as after an unclean election or with a disk, is not
 // taken for one that goes on. Dropping the states heals it.
 func TestLogShrunk(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "a broker that lost the records of a partition: refused, then dropped and folded anew"})
 	x.produce(8_000)
 	x.ok(x.stream("--until", "end")...)
 	mark := x.end(0)

@@ -14,7 +14,7 @@ import (
 // K1, K2: aborted records count nowhere. A transaction that hangs holds up what
 // comes after it, in stream and replay alike, until it is aborted.
 func TestTransactions(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "30 % of all transactions aborted, and one that hangs until an operator aborts it"})
 	txn := x.transactional("batches")
 	ghosts := x.ghosts()
 	w := x.start()

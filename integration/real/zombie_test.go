@@ -14,7 +14,7 @@ import (
 // timeout, while another takes its partitions over, and that wakes up later: its
 // write is refused.
 func TestOwnerStopped(t *testing.T) {
-	x := newRig(t, setup{})
+	x := newRig(t, setup{fault: "an owner stopped (SIGSTOP) within a flush and past its session; another takes over; then SIGCONT"})
 	x.produce(4_000)
 	p := x.proxy()
 	owner := x.start("--redis", p.Addr, "--session-timeout", "3s")

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 )
 
-// slots of a Redis Cluster.
-const slots = 16384
+// slotCount is how many slots a Cluster has.
+const slotCount = 16384
 
 // StartCluster returns a Cluster of three masters and three replicas.
 func StartCluster(ctx context.Context) (*Redis, error) {
@@ -74,7 +77,7 @@ func (b *builder) meet(ctx context.Context, i int, n *RedisNode, ports []int) er
 	c := Client(n.Addr)
 	defer c.Close()
 	if i < masters {
-		if err := c.ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err(); err != nil {
+		if err := c.ClusterAddSlotsRange(ctx, i*slotCount/masters, (i+1)*slotCount/masters-1).Err(); err != nil {
 			return err
 		}
 	}
@@ -120,16 +123,16 @@ func joined(ctx context.Context, n *RedisNode) error {
 func (r *Redis) Owner(ctx context.Context, slot int) (*RedisNode, error) {
 	c := Client(r.nodes[0].Addr)
 	defer c.Close()
-	ranges, err := c.ClusterSlots(ctx).Result()
+	shards, err := c.ClusterShards(ctx).Result()
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range ranges {
-		if s.Start > slot || s.End < slot {
+	for _, shard := range shards {
+		if !slices.ContainsFunc(shard.Slots, func(s redis.SlotRange) bool { return int(s.Start) <= slot && slot <= int(s.End) }) {
 			continue
 		}
 		for _, n := range r.nodes {
-			if n.Addr == s.Nodes[0].Addr {
+			if slices.ContainsFunc(shard.Nodes, func(x redis.Node) bool { return x.Role == "master" && local(int(x.Port)) == n.Addr }) {
 				return n, nil
 			}
 		}

@@ -25,7 +25,7 @@ func kafkaInDocker(ctx context.Context) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	image := cmp.Or(os.Getenv("KAFKA_IMAGE"), "apache/kafka:"+kafkaVersion())
+	image := cmp.Or(os.Getenv("KAFKA_IMAGE"), "apache/kafka:"+KafkaVersion())
 	stop, err := runContainer(ctx, "Kafka", image, 9092, ports[0], testcontainers.WithEnv(map[string]string{
 		"KAFKA_NODE_ID":                                          "1",
 		"KAFKA_PROCESS_ROLES":                                    "broker,controller",
