@@ -27,6 +27,7 @@ type suite struct {
 	binary  func() (string, error)
 	kafka   func() (*servers.Kafka, error)
 	started *servers.Kafka // nil until it is asked for
+	commit  string         // that the tests run
 	figures results
 }
 
@@ -62,7 +63,11 @@ func runSuite(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	redis.SetLogger(quiet{})
-	s := &suite{dir: dir}
+	commit, err := commitOf()
+	if err != nil && *write {
+		return 1, err
+	}
+	s := &suite{dir: dir, commit: commit}
 	s.binary = sync.OnceValues(s.build)
 	s.kafka = sync.OnceValues(func() (*servers.Kafka, error) {
 		k, err := servers.StartKafka(context.Background(), servers.KafkaOptions{Control: true})
@@ -75,7 +80,7 @@ func runSuite(m *testing.M) (int, error) {
 		s.started.Close()
 	}
 	if code == 0 && *write {
-		return code, s.figures.write("../../docs/reliability.md")
+		return code, s.figures.write("../../docs/reliability.md", s.commit)
 	}
 	return code, nil
 }
