@@ -27,6 +27,7 @@ func (p *partition) bootstrap(ctx context.Context, marks []Mark, topicID string,
 			return nil, &MissingMarkerError{i, p.id, start}
 		}
 	}
+	p.cleared = nil
 	taken := make([]*bootstrapping, 0, len(marks))
 	for i, m := range marks {
 		if m.Phase == marker.Live {
@@ -44,6 +45,7 @@ func (p *partition) bootstrap(ctx context.Context, marks []Mark, topicID string,
 			return nil, p.bootstrapFailed(ctx, err)
 		}
 		marks[b.shard] = b.mark
+		p.cleared = append(p.cleared, b.shard)
 	}
 	if len(taken) > 0 {
 		p.w.notice(p.id, -1, nil, "bootstrapped %d shards, from offset %d", len(taken), taken[0].mark.Next)

@@ -32,6 +32,17 @@ func (p *partition) flushDue(ctx context.Context) error {
 	return nil
 }
 
+// haste is by how much more than usual a flush may hold while catching up: an
+// entity that is written more rarely is encoded and sent more rarely.
+func (p *partition) haste() int {
+	if p.stable-p.pos > p.w.o.CatchUpLag {
+		return catchUpScale
+	}
+	return 1
+}
+
+const catchUpScale = 8
+
 // due returns when the shard is to be written, zero for not at all.
 func (p *partition) due(s *shard) time.Time {
 	switch next, _ := p.position(s); {
@@ -180,7 +191,7 @@ func (p *partition) reload(ctx context.Context, s *shard) error {
 		p.w.notice(p.id, s.id, nil, "the store went back from offset %d to %d: reading the log again from there", s.mark.Next, m.Next)
 	}
 	s.reset(m)
-	s.lost, s.marked = false, p.w.o.Now()
+	s.lost, s.whole, s.marked = false, false, p.w.o.Now()
 	if p.end >= 0 && m.Next > p.end {
 		return &PastCutError{s.id, p.id, m.Next, p.end}
 	}

@@ -18,7 +18,8 @@ type Options struct {
 	FlushEvery, CatchUpEvery time.Duration
 	CatchUpLag               int64
 	// MaxDirty changed entities (512), or MaxBytes of changed fields (1 MiB,
-	// estimated), of a (shard, partition) make it write early.
+	// estimated), of a (shard, partition) make it write early; while catching up,
+	// eight times as much.
 	MaxDirty, MaxBytes int
 	// IdleEvery is how often a shard without changes writes its marker: 10 s.
 	IdleEvery time.Duration

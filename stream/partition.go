@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -46,6 +47,7 @@ type partition struct {
 	seek, assigned bool
 
 	shards   []*shard
+	cleared  []int // the shards that a bootstrap has just emptied
 	cache    *cache
 	reader   *reading.Reader
 	event    *schemas.Event
@@ -64,12 +66,14 @@ type shard struct {
 	// since mark:
 	ledger     transforms.Ledger
 	newest     schemas.Micros
-	dirty      map[string]*entry
+	dirty      []*entry
 	remove     map[string]struct{}
 	bytes      int
 	since      time.Time // of the first change; zero = none
 	quarantine []Quarantined
 
+	// whole: an entity that is not in memory has no state in the store.
+	whole bool
 	// lost: what is in memory is void until the marker has been read again.
 	lost   bool
 	losses int // to another's writes, in a row
@@ -101,7 +105,7 @@ func (p *partition) forget(wake time.Time) {
 // reset makes m the marker of the shard, with nothing changed since.
 func (s *shard) reset(m Mark) {
 	s.mark, s.ledger, s.newest = m, m.Ledger, m.Newest
-	s.dirty, s.remove = map[string]*entry{}, map[string]struct{}{}
+	s.dirty, s.remove = nil, map[string]struct{}{}
 	s.bytes, s.since, s.quarantine = 0, time.Time{}, nil
 }
 
@@ -159,10 +163,12 @@ func (p *partition) start(marks []Mark) error {
 		s := p.shards[i]
 		s.reset(m)
 		s.at, s.clock, s.lost, s.marked = m.Next, m.Clock, false, now
+		s.whole = m.Next == 0 && slices.Contains(p.cleared, i)
 		if m.Next < least.Next {
 			least = m
 		}
 	}
+	p.cleared = nil
 	p.pos, p.now, p.ahead = least.Next, least.Clock, true
 	p.phase, p.seek = active, true
 	return p.moveTo(p.pos, p.now)

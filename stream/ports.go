@@ -20,8 +20,8 @@ type (
 // Batch is what one poll brought of one partition.
 type Batch struct {
 	Partition int32
-	// Records are data records and ticks in offset order. Their bytes are
-	// immutable and may be kept.
+	// Records are data records and ticks in offset order, valid until the next
+	// Poll. Their bytes are immutable and may be kept.
 	Records []schemas.Record
 	// Next is the position after the batch; it moves over gaps too.
 	Next int64
