@@ -83,7 +83,13 @@ func (p *partition) flush(ctx context.Context, s *shard) error {
 	next, clock := p.position(s)
 	now := s.mark
 	now.Phase, now.Next, now.Clock, now.Newest, now.Ledger, now.Token = marker.Live, next, clock, s.newest, s.ledger, p.w.o.Token()
-	writes := p.writes(s)
+	buf, ok := p.w.encoded.Get().(*[]byte)
+	if !ok {
+		buf = new([]byte)
+	}
+	defer p.w.encoded.Put(buf)
+	var writes []Write
+	writes, *buf = p.writes(s, (*buf)[:0])
 	s.sent(now.Token)
 	err := p.w.sink.Commit(ctx, s.id, p.id, s.mark, now, writes)
 	switch {
@@ -96,14 +102,16 @@ func (p *partition) flush(ctx context.Context, s *shard) error {
 	return p.later(ctx, fmt.Sprintf("shard %d cannot be written", s.id), err)
 }
 
-// writes encodes what changed, in the order of entities.
-func (p *partition) writes(s *shard) []Write {
+// writes encodes what changed, in the order of entities, into b.
+func (p *partition) writes(s *shard, b []byte) ([]Write, []byte) {
 	ws := make([]Write, 0, len(s.dirty)+len(s.remove))
 	for entity := range s.remove {
 		ws = append(ws, Write{Entity: entity, Remove: true})
 	}
 	for _, e := range s.dirty {
-		w := Write{Entity: e.entity, Served: p.w.engine.AppendServed(nil, e.state)}
+		from := len(b)
+		b = p.w.engine.AppendServed(b, e.state) // where b grows, what was written before stays in its old place
+		w := Write{Entity: e.entity, Served: b[from:len(b):len(b)]}
 		for _, h := range e.changedHours() {
 			o := p.w.engine.AppendOpen(nil, e.state, h)
 			w.Open = append(w.Open, transforms.Open{Hour: h, Data: o})
@@ -111,7 +119,7 @@ func (p *partition) writes(s *shard) []Write {
 		ws = append(ws, w)
 	}
 	slices.SortFunc(ws, func(a, b Write) int { return strings.Compare(a.Entity, b.Entity) })
-	return ws
+	return ws, b
 }
 
 // changedHours returns the hours of the open part that no acknowledged write

@@ -29,6 +29,8 @@ type Worker struct {
 	o          Options
 	retention  schemas.Micros // the longest of the view's levels
 
+	encoded sync.Pool // *[]byte: working memory of flushes
+
 	parts     map[int32]*partition
 	order     []int32 // of parts, ascending
 	until     *schemas.TopicCut
