@@ -1,5 +1,5 @@
-# Every target but test-browser, up, down and test-docker needs only Go.
-.PHONY: build test vet fmt lint race fuzz bench demo ci test-browser up down test-docker
+# Every target but test-real, test-browser, up, down and test-docker needs only Go.
+.PHONY: build test test-real vet fmt lint race fuzz bench demo ci test-browser up down test-docker
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -7,15 +7,22 @@ build:
 test:
 	go test ./...
 
+# The program on real servers, with their faults: integration/servers says where
+# they come from. REAL='-run TestSentinel -short' for less, REAL=-write to put the
+# figures into docs/reliability.md.
+REAL ?=
+test-real:
+	go test -tags real ./integration/servers ./integration/real -count 1 -timeout 60m -v $(REAL)
+
 vet:
-	go vet ./...
+	go vet -tags real ./...
 
 fmt:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 lint:
-	go run $(STATICCHECK) ./...
+	go run $(STATICCHECK) -tags real ./...
 
 # The packages that run goroutines. What the demo runs, the other tests of cmd run.
 race:
