@@ -108,12 +108,8 @@ func (c *Client) check(ctx context.Context, allowUnknown bool) error {
 		errs = append(errs, err)
 		return nil
 	}
-	if cc, ok := c.rc.(*redis.ClusterClient); ok {
-		if err := cc.ForEachMaster(ctx, one); err != nil {
-			return fmt.Errorf("cannot reach the Redis Cluster: %w; check --redis", err)
-		}
-	} else if rc, ok := c.rc.(*redis.Client); ok {
-		_ = one(ctx, rc)
+	if err := c.eachMaster(ctx, one); err != nil {
+		return fmt.Errorf("cannot reach the Redis Cluster: %w; check --redis", err)
 	}
 	return errors.Join(errs...)
 }
