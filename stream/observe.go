@@ -14,12 +14,15 @@ type PartitionStatus struct {
 	Phase     string // opening, reading, waiting or done
 	// Why says what an opening or waiting partition waits for, "" = nothing.
 	Why     string
-	Read    int64          // the offset up to which the log was read
-	Written int64          // the least position of its markers; -1 = not known yet
-	Clock   schemas.Micros // the log clock at Read
-	Newest  schemas.Micros // the newest event time in its markers; Never = none
-	Stable  int64          // last stable offset as last heard of
-	Bytes   int            // of states in memory, about
+	Read    int64 // the offset up to which the log was read
+	Written int64 // the least position of its markers; -1 = not known yet
+	// Stored is the offset below which every change is in the store; -1 = not known
+	// yet. A shard without changes writes its marker later.
+	Stored int64
+	Clock  schemas.Micros // the log clock at Read
+	Newest schemas.Micros // the newest event time in its markers; Never = none
+	Stable int64          // last stable offset as last heard of
+	Bytes  int            // of states in memory, about
 	// Ledger is that of its markers: it tells what is written, and is right after
 	// a restart or a rewind.
 	Ledger transforms.Ledger
@@ -83,7 +86,7 @@ func (w *Worker) report() {
 
 func (p *partition) statusNow() PartitionStatus {
 	st := PartitionStatus{Partition: p.id, Phase: [...]string{"opening", "reading", "waiting", "done"}[p.phase],
-		Read: p.pos, Written: -1, Clock: p.now, Newest: schemas.Never, Stable: p.stable, Bytes: p.cache.bytes}
+		Read: p.pos, Written: -1, Stored: -1, Clock: p.now, Newest: schemas.Never, Stable: p.stable, Bytes: p.cache.bytes}
 	if p.phase == opening || p.phase == waiting {
 		st.Why = p.why
 	}
@@ -92,7 +95,21 @@ func (p *partition) statusNow() PartitionStatus {
 		st.Newest = max(st.Newest, s.mark.Newest)
 	}
 	if len(p.shards) > 0 {
-		st.Written = p.written()
+		st.Written, st.Stored = p.written(), p.stored()
 	}
 	return st
+}
+
+func (p *partition) stored() int64 {
+	least := p.pos
+	for i, s := range p.shards {
+		at := s.mark.Next
+		if s.since.IsZero() && !s.lost {
+			at, _ = p.position(s)
+		}
+		if i == 0 || at < least {
+			least = at
+		}
+	}
+	return least
 }

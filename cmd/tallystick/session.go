@@ -23,6 +23,7 @@ type common struct {
 
 	kafka     kafkaSecurity
 	schemaReg registrySecurity
+	buffer    int64 // bytes that one reader may have fetched; 0 = the default
 }
 
 func (c *common) definitionFlag(cmd *cobra.Command) {
@@ -63,7 +64,7 @@ func (c *common) definition() input { return input{"definition", c.file} }
 
 // logOptions says how Kafka is reached.
 func (c *common) logOptions() (log.Options, error) {
-	o := log.Options{}
+	o := log.Options{BufferBytes: c.buffer}
 	if c.brokers == "" {
 		return o, usagef("--brokers: no Kafka address: set it, or TALLYSTICK_BROKERS, to host:port")
 	}
