@@ -9,23 +9,32 @@ type memoryFlag struct {
 	memory bytesFlag // 0 = unbounded
 }
 
-// leastMemory is what the program takes with next to nothing in its caches.
-const leastMemory = 64_000_000
+// leastMemory is what the program takes with next to nothing in its caches, and
+// programPages what of it are pages of the program's file, which the Go runtime
+// does not count.
+const (
+	leastMemory  = 100_000_000
+	programPages = 32_000_000
+)
 
 func (m *memoryFlag) check() error {
 	if m.memory != 0 && m.memory < leastMemory {
-		return usagef("--memory: %v is too little for the program itself: name 64MB or more", &m.memory)
+		return usagef("--memory: %v is too little for the program itself: name 100MB or more", &m.memory)
 	}
 	return nil
 }
 
+// heap is what the Go runtime may take: less than is left beside the program's
+// pages, as it passes its limit for a moment before it gives memory back.
+func (m *memoryFlag) heap() int64 { return (int64(m.memory) - programPages) / 10 * 9 }
+
 // bound makes the Go runtime keep below the limit, until the returned function is
-// called. The rest is for what it does not count: the program's own pages.
+// called.
 func (m *memoryFlag) bound() (restore func()) {
 	if m.memory == 0 {
 		return func() {}
 	}
-	was := debug.SetMemoryLimit(int64(m.memory) - max(int64(m.memory)/10, 24_000_000))
+	was := debug.SetMemoryLimit(m.heap())
 	return func() { debug.SetMemoryLimit(was) }
 }
 
@@ -43,6 +52,6 @@ func (m *memoryFlag) budget(views int) budget {
 	if m.memory == 0 {
 		return budget{}
 	}
-	share := int64(m.memory) / int64(max(1, views))
+	share := m.heap() / int64(max(1, views))
 	return budget{int(share * 2 / 5), share / 64}
 }
