@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/tallystick/tallystick/store/online"
-	"github.com/tallystick/tallystick/stream"
-	"github.com/tallystick/tallystick/transforms/marker"
 )
 
 // A signal ends the program within stopTime, as what runs it kills it after 10 s:
@@ -39,20 +35,4 @@ func within(ctx context.Context, grace time.Duration, fn func() error) error {
 	case <-t.C:
 		return errGivenUp
 	}
-}
-
-// prepare refuses what the stream cannot go on from, before ensure creates what
-// it needs: nothing is written then. A store that is away now is waited for.
-func (s *streamFlags) prepare(ctx context.Context, worker *stream.Worker, store *online.Store, ensure func() error) error {
-	if err := worker.Check(ctx); err != nil && !errors.Is(err, marker.ErrUnavailable) {
-		return err
-	}
-	parts, err := store.Partitions(ctx)
-	if err == nil && len(parts) == 0 {
-		err = store.CheckPrefix(ctx)
-	}
-	if err != nil && !errors.Is(err, marker.ErrUnavailable) {
-		return err
-	}
-	return ensure()
 }

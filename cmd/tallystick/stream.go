@@ -262,7 +262,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if err != nil {
 		return err
 	}
-	if err := s.prepare(ctx, worker, redis.Store(v), func() error { return client.EnsureTopic(ctx, quarantine, 1, nil) }); err != nil {
+	if err := prepare(ctx, v, client, redis, worker, quarantine); err != nil {
 		return err
 	}
 	// Readers of a view that nobody reads yet use this fingerprint.

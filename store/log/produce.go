@@ -121,6 +121,9 @@ func (c *Client) EnsureTopic(ctx context.Context, topic string, partitions int32
 		if resp.ErrMessage != "" {
 			err = fmt.Errorf("%w (%s)", err, resp.ErrMessage)
 		}
+		if isAuth(err) {
+			return topicErr(topic, "Create", err)
+		}
 		return fmt.Errorf("create %w", topicErr(topic, "Create", err))
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.o.RetryFor)
