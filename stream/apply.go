@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -254,6 +255,7 @@ func (p *partition) step(ctx context.Context, it *item) error {
 	if v.Quarantined() {
 		s.bytes += len(it.rec.Key) + len(it.rec.Value)
 		s.quarantine = append(s.quarantine, p.quarantined(it, &v))
+		s.held += entryOverhead + len(it.rec.Key) + len(it.rec.Value)
 	}
 	if !it.out {
 		s.newest = max(s.newest, it.in.EventTime)
@@ -304,7 +306,8 @@ func (p *partition) changed(s *shard, e *entry, n int) {
 func (p *partition) quarantined(it *item, v *transforms.Verdict) Quarantined {
 	in, rec := it.in, it.rec
 	q := Quarantined{At: schemas.Position{TopicID: it.shard.mark.TopicID, Partition: p.id, Offset: rec.Offset},
-		Timestamp: rec.Timestamp, Clock: in.Clock, EventTime: in.EventTime, Outcome: v.Outcome, Reason: v.Reason, Key: rec.Key, Value: rec.Value}
+		Timestamp: rec.Timestamp, Clock: in.Clock, EventTime: in.EventTime, Outcome: v.Outcome, Reason: v.Reason,
+		Key: bytes.Clone(rec.Key), Value: bytes.Clone(rec.Value)} // as they stand they would hold all that was fetched with them
 	if in.Fault != nil {
 		q.Stage, q.Reason = in.Fault.Stage, in.Fault.Reason
 		switch in.Fault.Stage {
@@ -315,15 +318,19 @@ func (p *partition) quarantined(it *item, v *transforms.Verdict) Quarantined {
 	return q
 }
 
-// shrink holds the cache to its size; where changed states alone exceed it,
-// they are written first.
+// shrink holds the cache and what is to be quarantined to their size; where
+// changed states alone exceed it, they are written first.
 func (p *partition) shrink(ctx context.Context) error {
 	limit := p.w.o.CacheBytes / max(1, len(p.w.order))
-	if p.evict(limit) {
+	held := 0
+	for _, s := range p.shards {
+		held += s.held
+	}
+	if p.evict(limit - held) {
 		return nil
 	}
 	for _, s := range p.shards {
-		if len(s.dirty) > 0 {
+		if len(s.dirty)+len(s.quarantine) > 0 {
 			if err := p.flush(ctx, s); err != nil {
 				return err
 			}

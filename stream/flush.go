@@ -78,7 +78,7 @@ func (p *partition) flush(ctx context.Context, s *shard) error {
 		if err := p.w.quarantine.Put(ctx, s.quarantine); err != nil {
 			return p.later(ctx, "the quarantine did not take records", fmt.Errorf("%w: %w", marker.ErrUnavailable, err))
 		}
-		s.quarantine = nil
+		s.quarantine, s.held = nil, 0
 	}
 	next, clock := p.position(s)
 	now := s.mark
@@ -91,7 +91,10 @@ func (p *partition) flush(ctx context.Context, s *shard) error {
 	var writes []Write
 	writes, *buf = p.writes(s, (*buf)[:0])
 	s.sent(now.Token)
+	begun := p.w.o.Now()
 	err := p.w.sink.Commit(ctx, s.id, p.id, s.mark, now, writes)
+	p.w.o.Flushed(Flushed{Partition: p.id, Shard: s.id, States: len(writes), Took: p.w.o.Now().Sub(begun), Err: err})
+	p.w.beat()
 	switch {
 	case err == nil:
 		p.committed(s, now, writes)
@@ -159,6 +162,7 @@ func (p *partition) committed(s *shard, now Mark, writes []Write) {
 			p.cache.clean(e, len(w.Served)+e.openBytes())
 		}
 	}
+	p.w.gone.Add(int64(len(s.remove)))
 	s.reset(now)
 	s.marked, s.losses = p.w.o.Now(), 0
 	p.backoff, p.standBys = 0, 0
@@ -167,6 +171,7 @@ func (p *partition) committed(s *shard, now Mark, writes []Write) {
 // lose gives up what a shard holds in memory, after a write that was not
 // acknowledged, and goes on from the marker that is stored now (O1, O2).
 func (p *partition) lose(ctx context.Context, s *shard, cause error) error {
+	p.w.lost.Add(1)
 	p.w.notice(p.id, s.id, cause, "dropping what is in memory and reading the marker again")
 	p.cache.dropShard(s.id)
 	s.reset(s.mark)
@@ -196,6 +201,7 @@ func (p *partition) reload(ctx context.Context, s *shard) error {
 		}
 	}
 	if m.Next < s.mark.Next {
+		p.w.regressions.Add(1)
 		p.w.notice(p.id, s.id, nil, "the store went back from offset %d to %d: reading the log again from there", s.mark.Next, m.Next)
 	}
 	s.reset(m)

@@ -23,7 +23,8 @@ type Options struct {
 	MaxDirty, MaxBytes int
 	// IdleEvery is how often a shard without changes writes its marker: 10 s.
 	IdleEvery time.Duration
-	// CacheBytes bound the states held in memory, about: 256 MiB.
+	// CacheBytes bound the states held in memory and what is to be quarantined,
+	// about: 256 MiB.
 	CacheBytes int
 	// Chunk is how many records are decoded before their states are loaded: 256.
 	Chunk int
@@ -44,7 +45,8 @@ type Options struct {
 	// SweepEvery is the distance of the pages of the slow walk that removes
 	// expired states (O3): 1 s. Negative = never.
 	SweepEvery time.Duration
-	// DrainTimeout bounds the last flush when Run ends: 10 s.
+	// DrainTimeout bounds the last flush when Run ends, from the end of its context
+	// on: 10 s.
 	DrainTimeout time.Duration
 
 	// Partitions are those to be worked on; nil = all that the topic has or gets.
@@ -61,6 +63,8 @@ type Options struct {
 
 	// Notice is told what an operator should know; one call at a time.
 	Notice func(Notice)
+	// Flushed is told of every write, from the goroutines that make them.
+	Flushed func(Flushed)
 	// Now, Sleep and Token are the worker's only ways to time and chance.
 	Now   func() time.Time
 	Sleep func(ctx context.Context, d time.Duration)
@@ -70,7 +74,8 @@ type Options struct {
 // Notice is something that an operator should know.
 type Notice struct {
 	Partition int32
-	Shard     int // -1 = all
+	Shard     int   // -1 = all
+	Offset    int64 // up to which the partition was read; -1 = none
 	Text      string
 	Err       error // may be nil
 }
@@ -104,6 +109,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Notice == nil {
 		o.Notice = func(Notice) {}
+	}
+	if o.Flushed == nil {
+		o.Flushed = func(Flushed) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -32,8 +32,9 @@ type partition struct {
 	id    int32
 	phase phase
 	wake  time.Time
-	// backoff is the next wait after a failure; 0 = the least.
+	// backoff is the next wait after a failure; 0 = the least. why is what failed.
 	backoff time.Duration
+	why     string
 
 	// pos is the offset up to which the log was read, now the log clock there.
 	pos    int64
@@ -71,6 +72,7 @@ type shard struct {
 	bytes      int
 	since      time.Time // of the first change; zero = none
 	quarantine []Quarantined
+	held       int // bytes of quarantine
 
 	// whole: an entity that is not in memory has no state in the store.
 	whole bool
@@ -106,7 +108,7 @@ func (p *partition) forget(wake time.Time) {
 func (s *shard) reset(m Mark) {
 	s.mark, s.ledger, s.newest = m, m.Ledger, m.Newest
 	s.dirty, s.remove = nil, map[string]struct{}{}
-	s.bytes, s.since, s.quarantine = 0, time.Time{}, nil
+	s.bytes, s.since, s.quarantine, s.held = 0, time.Time{}, nil, 0
 }
 
 // open reads the markers, bootstraps what has none and sets the partition to be
@@ -130,6 +132,7 @@ func (p *partition) open(ctx context.Context) error {
 	if err := p.check(marks, cut.TopicID, bounds); err != nil {
 		return err
 	}
+	p.stable = max(p.stable, bounds.End)
 	return p.start(marks)
 }
 
@@ -253,6 +256,8 @@ func (p *partition) later(ctx context.Context, what string, err error) error {
 	if p.phase == active {
 		p.phase = waiting
 	}
+	p.why = what + ": " + err.Error()
+	p.w.retries.Add(1)
 	p.w.notice(p.id, -1, err, "%s; trying again in %v", what, p.backoff)
 	return errAside
 }
@@ -282,6 +287,8 @@ func (p *partition) standBy() error {
 	if limit := p.w.o.MaxStandBys; limit > 0 && p.standBys > limit {
 		return &StandByError{p.id, p.standBys}
 	}
+	p.w.standBys.Add(1)
+	p.why = "another worker writes it"
 	p.w.notice(p.id, -1, nil, "two writes in a row were lost to another worker's: standing by for %v", p.w.o.StandBy)
 	for _, s := range p.shards {
 		s.losses = 0

@@ -64,6 +64,9 @@ func (c *Client) Tail(ctx context.Context, t Ref, stamps string, extra ...kgo.Op
 		kgo.FetchMaxPartitionBytes(c.o.FetchBytes),
 		kgo.WithPools(new(recordPool)),
 	)
+	if c.o.BufferBytes > 0 {
+		opts = append(opts, kgo.FetchMaxBytes(c.fetchMax()))
+	}
 	kc, err := kgo.NewClient(append(opts, extra...)...)
 	if err != nil {
 		return nil, fmt.Errorf("topic %s: consumer: %w", t.Name, err)
@@ -73,6 +76,17 @@ func (c *Client) Tail(ctx context.Context, t Ref, stamps string, extra ...kgo.Op
 		pos: map[int32]int64{}, still: map[int32]int64{}, failed: map[int32]error{}, settled: time.Now(),
 	}, nil
 }
+
+// fetchMax divides Options.BufferBytes over the brokers: of each the consumer
+// holds one fetch that was not polled yet, and asks for no more meanwhile. It may
+// hold as much again while that is being decompressed.
+func (c *Client) fetchMax() int32 {
+	brokers := int64(max(1, len(c.kc.DiscoveredBrokers())))
+	return int32(min(max(c.o.BufferBytes/brokers, minFetch), 50<<20))
+}
+
+// minFetch is the least that is asked of a broker at once.
+const minFetch = 64 << 10
 
 // Close ends the Tailer. Polling a closed Tailer returns an error.
 func (t *Tailer) Close() { t.kc.Close() }
