@@ -267,7 +267,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.watch(watched, v.Name, worker, phase)
-	lag := &lagGauge{client: client, member: member, view: v, worker: worker, notices: s.notices}
+	lag := &lagGauge{client: client, group: &s.groupFlags, member: member, view: v, worker: worker, notices: s.notices}
 	go lag.run(watched)
 	err = worker.Run(ctx)
 	stop()
@@ -279,6 +279,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 // Kafka's own tools show its lag. The truth is in the markers (K4).
 type lagGauge struct {
 	client  *log.Client
+	group   *groupFlags
 	member  *log.Member // nil = in no group
 	view    *definition.View
 	worker  *stream.Worker
@@ -316,7 +317,7 @@ func (g *lagGauge) commit(ctx context.Context) error {
 	if len(next) == 0 {
 		return nil
 	}
-	return commitLag(ctx, g.client, g.member, g.view, next)
+	return g.group.commitLag(ctx, g.client, g.member, g.view, next)
 }
 
 func noticeText(n stream.Notice) string {
