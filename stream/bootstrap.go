@@ -40,7 +40,10 @@ func (p *partition) bootstrap(ctx context.Context, marks []Mark, topicID string,
 		marks[b.shard] = b.mark
 		p.cleared = append(p.cleared, b.shard)
 	}
-	if len(taken) > 0 {
+	switch {
+	case p.added && len(taken) == len(marks) && taken[0].mark.Next == 0:
+		p.w.notice(p.id, -1, nil, "a new partition is adopted from offset 0") // K3
+	case len(taken) > 0:
 		p.w.notice(p.id, -1, nil, "bootstrapped %d shards, from offset %d", len(taken), taken[0].mark.Next)
 	}
 	return marks, nil

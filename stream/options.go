@@ -49,6 +49,9 @@ type Options struct {
 	// on: 10 s.
 	DrainTimeout time.Duration
 
+	// Membership decides which partitions are worked on; nil = there is no group.
+	// It excludes the three that follow.
+	Membership Membership
 	// Partitions are those to be worked on; nil = all that the topic has or gets.
 	Partitions []int32
 	// Until ends Run when every partition stands at the cut.
@@ -142,6 +145,9 @@ func (o Options) Validate() error {
 	}
 	if o.Until != nil && o.UntilEnd {
 		errs = append(errs, errors.New("stream: Until and UntilEnd exclude each other"))
+	}
+	if o.Membership != nil && (o.Partitions != nil || o.Until != nil || o.UntilEnd) {
+		errs = append(errs, errors.New("stream: a Membership excludes Partitions, Until and UntilEnd"))
 	}
 	return errors.Join(errs...)
 }

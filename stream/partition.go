@@ -44,6 +44,8 @@ type partition struct {
 	stable int64
 	// loadSeen: the load of old events lies behind, and was looked at.
 	loadSeen bool
+	// added: the topic did not have the partition when the worker began.
+	added bool
 	// seek asks for the source to be moved to pos; assigned tells that it reads.
 	seek, assigned bool
 
@@ -91,6 +93,9 @@ func (w *Worker) newPartition(id int32) *partition {
 	if w.until != nil {
 		p.end = w.until.Partitions[id].End
 	}
+	if _, known := w.known[id]; !known && w.known != nil {
+		p.added = true
+	}
 	return p
 }
 
@@ -124,7 +129,7 @@ func (p *partition) open(ctx context.Context) error {
 	}
 	bounds, ok := cut.Partitions[p.id]
 	if !ok {
-		return &MissingPartitionError{p.id, len(cut.Partitions)}
+		return p.missing(ctx, len(cut.Partitions))
 	}
 	if marks, err = p.bootstrap(ctx, marks, cut.TopicID, bounds.Start); err != nil {
 		return err
@@ -134,6 +139,16 @@ func (p *partition) open(ctx context.Context) error {
 	}
 	p.stable = max(p.stable, bounds.End)
 	return p.start(marks)
+}
+
+// missing: the topic lacks the partition. Where a group assigned it, a broker
+// that is asked may not have heard of it yet; refresh tells what is worse.
+func (p *partition) missing(ctx context.Context, have int) error {
+	err := error(&MissingPartitionError{p.id, have})
+	if p.w.o.Membership != nil {
+		return p.later(ctx, "it is not there yet", fmt.Errorf("%w: %w", marker.ErrUnavailable, err))
+	}
+	return err
 }
 
 // check holds the markers against the log (K3) and the cut to stop at.

@@ -45,6 +45,27 @@ type Source interface {
 	Poll(ctx context.Context, wait time.Duration) ([]Batch, error)
 }
 
+// Membership is the worker's place in a group of workers that share the
+// partitions of a view. Changes is called by one goroutine; it does not wait.
+type Membership interface {
+	// Changes returns what the group has decided since the last call, the oldest
+	// first. Errors are final, unless they wrap marker.ErrUnavailable.
+	Changes() ([]Change, error)
+}
+
+// Change is a decision of the group.
+type Change struct {
+	// Assigned partitions are this worker's from now on.
+	Assigned []int32
+	// Revoked ones are to be written and given up: the group waits for Done, for a
+	// bounded time, before another worker gets them.
+	Revoked []int32
+	// Lost ones may be another's already: nothing of them is to be written.
+	Lost []int32
+	// Done is called when the change has been taken up; nil = nobody waits.
+	Done func()
+}
+
 // Sink is the online store of one view and fingerprint. Its methods are called
 // for different partitions at once. Errors that wrap none of package marker's
 // are final.

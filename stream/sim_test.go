@@ -71,7 +71,8 @@ func TestSimulator(t *testing.T) {
 type owner struct {
 	id     int
 	worker *Worker
-	parts  []int32
+	parts  []int32  // its own, as the group sees it
+	queue  []Change // what the group has decided and the worker not yet asked for
 	dead   bool
 	busy   bool
 	pos    map[int32]int64 // its reader's
@@ -133,6 +134,8 @@ func (s *sim) interlude(o *owner) {
 		s.foreign()
 	case x < 26:
 		s.land()
+	case x < 30:
+		s.rebalance(s.owners[s.r.IntN(2)])
 	case x < 60:
 		other := s.owners[1-o.id]
 		if !other.busy {
@@ -222,7 +225,7 @@ func (s *sim) options(o *owner) Options {
 	pick := func(xs ...int) int { return xs[s.r.IntN(len(xs))] }
 	return Options{FlushEvery: 500 * time.Millisecond, CatchUpLag: int64(pick(2, 1000)), MaxDirty: pick(1, 2, 3, 512), MaxBytes: pick(300, 1<<20),
 		IdleEvery: 2 * time.Second, CacheBytes: pick(1, 4000, 1<<20), Chunk: pick(1, 2, 7), Parallel: 1, StandBy: 3 * time.Second,
-		SweepEvery: time.Duration(pick(-1, int(300*time.Millisecond))), Partitions: slices.Clone(o.parts), Rebuild: true,
+		SweepEvery: time.Duration(pick(-1, int(300*time.Millisecond))), Membership: o, Rebuild: true,
 		Now: func() time.Time { return s.now }, Sleep: func(_ context.Context, d time.Duration) { s.now = s.now.Add(d) },
 		Token: s.newToken}
 }
@@ -241,6 +244,7 @@ func (s *sim) start(o *owner, opt Options) {
 	if s.chance() < 200 {
 		records = s.flaky()
 	}
+	o.rejoin()
 	o.dead, o.pos = false, map[int32]int64{}
 	var err error
 	if o.worker, err = New(s.view, records, &reader{s, o}, port{s, o}, port{s, o}, opt); err != nil {
@@ -252,7 +256,7 @@ func (s *sim) step(o *owner) {
 	if o.worker == nil || o.dead {
 		s.start(o, s.options(o))
 	}
-	if s.failure != nil || len(o.parts) == 0 {
+	if s.failure != nil || len(o.parts)+len(o.queue)+len(o.worker.parts) == 0 {
 		return
 	}
 	o.busy = true
@@ -361,27 +365,6 @@ func (s *sim) repair(shard, p int, entity string, st *refState) {
 	s.verify(shard, p)
 }
 
-// rebalance gives a partition to a worker: taken from the other in good order,
-// or behind its back (a zombie).
-func (s *sim) rebalance(o *owner) {
-	p := int32(s.r.IntN(len(s.logs)))
-	other := s.owners[1-o.id]
-	if slices.Contains(o.parts, p) || other.busy || o.busy {
-		return
-	}
-	if i := slices.Index(other.parts, p); i >= 0 && s.r.IntN(3) > 0 {
-		if other.parts = slices.Delete(other.parts, i, i+1); other.worker != nil && !other.dead {
-			other.busy = true
-			s.outcome(other, other.worker.Revoke(context.Background(), p))
-			other.busy = false
-		}
-	}
-	o.parts = append(o.parts, p)
-	if o.worker != nil && !o.dead {
-		o.worker.Assign(p)
-	}
-}
-
 // finish lets one last worker catch up in peace: everything must be there.
 func (s *sim) finish() {
 	s.calm = true
@@ -395,7 +378,7 @@ func (s *sim) finish() {
 	}
 	o := s.owners[0]
 	opt := s.options(o)
-	opt.Partitions, opt.UntilEnd = nil, true
+	opt.Membership, opt.UntilEnd = nil, true
 	s.start(o, opt)
 	finished := false
 	for i := 0; !finished && s.failure == nil; i++ {

@@ -32,7 +32,8 @@ type Worker struct {
 	encoded sync.Pool // *[]byte: working memory of flushes
 
 	parts     map[int32]*partition
-	order     []int32 // of parts, ascending
+	order     []int32            // of parts, ascending
+	known     map[int32]struct{} // partitions that the topic had at the start
 	until     *schemas.TopicCut
 	started   bool
 	refreshed time.Time
@@ -93,6 +94,9 @@ func (w *Worker) Step(ctx context.Context) (finished bool, err error) {
 	if err := w.refresh(ctx); err != nil {
 		return false, err
 	}
+	if err := w.follow(ctx); err != nil {
+		return false, err
+	}
 	now := w.o.Now()
 	err = w.each(w.which(func(p *partition) bool {
 		return (p.phase == opening || p.phase == waiting) && !p.wake.After(now)
@@ -125,10 +129,9 @@ func (w *Worker) Step(ctx context.Context) (finished bool, err error) {
 }
 
 // Drain writes what is not written yet. It gives up a partition at its first
-// failure: what is not written is folded again later.
+// failure: what is not written is noted, and folded again later.
 func (w *Worker) Drain(ctx context.Context) error {
-	err := w.each(w.which(func(p *partition) bool { return p.phase == active || p.phase == waiting }),
-		func(p *partition) error { return p.flushAll(ctx) })
+	err := w.write(ctx, w.order)
 	w.report()
 	if ctx.Err() != nil {
 		return fmt.Errorf("the last flush was cut short, so the next start reads again what it lacks: %w", ctx.Err())
@@ -145,20 +148,6 @@ func (w *Worker) Assign(ids ...int32) {
 			slices.Sort(w.order)
 		}
 	}
-}
-
-// Revoke writes what partitions have not written yet and gives them up.
-func (w *Worker) Revoke(ctx context.Context, ids ...int32) error {
-	err := w.each(w.which(func(p *partition) bool {
-		return slices.Contains(ids, p.id) && (p.phase == active || p.phase == waiting)
-	}),
-		func(p *partition) error { return p.flushAll(ctx) })
-	for _, id := range ids {
-		delete(w.parts, id)
-	}
-	w.order = slices.DeleteFunc(w.order, func(id int32) bool { return slices.Contains(ids, id) })
-	w.source.Remove(ids...)
-	return err
 }
 
 // refresh looks for partitions: at the start, and for new ones from time to time.
@@ -182,11 +171,8 @@ func (w *Worker) refresh(ctx context.Context) error {
 		w.started = true
 		return nil
 	}
-	for _, id := range cut.PartitionIDs() {
-		if w.parts[id] == nil {
-			w.notice(id, -1, nil, "a new partition is adopted from offset 0") // K3
-			w.Assign(id)
-		}
+	if w.o.Membership == nil {
+		w.Assign(cut.PartitionIDs()...)
 	}
 	return nil
 }
@@ -205,13 +191,19 @@ func (w *Worker) begin(ctx context.Context, cut schemas.TopicCut) error {
 		}
 		w.until = w.o.Until
 	}
-	ids := w.o.Partitions
-	if ids == nil && w.until != nil {
-		ids = w.until.PartitionIDs()
-	} else if ids == nil {
-		ids = cut.PartitionIDs()
+	w.known = map[int32]struct{}{}
+	for id := range cut.Partitions {
+		w.known[id] = struct{}{}
 	}
-	w.Assign(ids...)
+	switch {
+	case w.o.Membership != nil: // it assigns
+	case w.o.Partitions != nil:
+		w.Assign(w.o.Partitions...)
+	case w.until != nil:
+		w.Assign(w.until.PartitionIDs()...)
+	default:
+		w.Assign(cut.PartitionIDs()...)
+	}
 	return nil
 }
 

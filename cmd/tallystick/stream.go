@@ -28,6 +28,7 @@ type streamFlags struct {
 	memoryFlag
 	listenFlag
 	logFlag
+	groupFlags
 	views      []string
 	until      string
 	quarantine string
@@ -79,9 +80,10 @@ func streamCommand() *cobra.Command {
 	s.listenFlag.add(cmd, "")
 	s.logFlag.add(cmd)
 	s.memory = 1_000_000_000
+	s.groupFlags.add(cmd)
 	f := cmd.Flags()
 	viewFlag(cmd, &s.views, "only the view")
-	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now, with the word end, or at the end of a cut `FILE`")
+	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now, with the word end, or at the end of a cut `FILE`; it reads all partitions by itself then")
 	f.StringVar(&s.quarantine, "quarantine-topic", "", "`TOPIC` for records that are not counted (default: the source's topic and .quarantine)")
 	f.BoolVar(&s.rebuild, "rebuild", false, "fold shards whose marker is missing anew from the log's start")
 	f.Var(&s.memory, "memory", "`SIZE` that the process stays below: states and fetches of all views")
@@ -137,6 +139,9 @@ func (s *streamFlags) check(vs []*definition.View) (*schemas.Cut, error) {
 		return nil, err
 	}
 	if err := cmp.Or(s.redisFlags.check(), s.listenFlag.check(), s.logFlag.check(), s.memoryFlag.check()); err != nil {
+		return nil, err
+	}
+	if err := s.groupFlags.check(s.until); err != nil {
 		return nil, err
 	}
 	for _, t := range topics(vs) {
@@ -254,6 +259,11 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 		tc := cut.Topics[v.Source.Topic]
 		o.Until = &tc
 	}
+	member, err := s.join(ctx, client, v, &o)
+	if err != nil {
+		return err
+	}
+	defer leave(ctx, member, v, s.notices)
 	var sink stream.Sink = redis.Store(v)
 	if s.sink != nil {
 		sink = s.sink(redis.Store(v))
@@ -273,7 +283,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.watch(watched, v.Name, worker, phase)
-	lag := &lagGauge{client: client, view: v, worker: worker, notices: s.notices}
+	lag := &lagGauge{client: client, group: &s.groupFlags, member: member, view: v, worker: worker, notices: s.notices}
 	go lag.run(watched)
 	err = worker.Run(ctx)
 	stop()
@@ -285,6 +295,8 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 // Kafka's own tools show its lag. The truth is in the markers (K4).
 type lagGauge struct {
 	client  *log.Client
+	group   *groupFlags
+	member  *log.Member // nil = in no group
 	view    *definition.View
 	worker  *stream.Worker
 	notices io.Writer
@@ -321,7 +333,7 @@ func (g *lagGauge) commit(ctx context.Context) error {
 	if len(next) == 0 {
 		return nil
 	}
-	return g.client.CommitOffsets(ctx, "tallystick."+g.view.Name+"."+g.view.Fingerprint[:8], g.view.Source.Topic, next)
+	return g.group.commitLag(ctx, g.client, g.member, g.view, next)
 }
 
 func noticeText(n stream.Notice) string {

@@ -47,9 +47,14 @@ func (s *Source) Cut(ctx context.Context) (schemas.TopicCut, error) {
 	return tc, nil
 }
 
-// Assign reads partitions from the given offsets.
+// Assign reads partitions from the given offsets. One that Cut has told of may be
+// missing for a moment, where another broker answers.
 func (s *Source) Assign(ctx context.Context, at map[int32]int64) error {
-	return passing(s.Tailer.Assign(ctx, at))
+	err := s.Tailer.Assign(ctx, at)
+	if _, ok := errors.AsType[*log.MissingPartitionError](err); ok {
+		return fmt.Errorf("%w: %w", marker.ErrUnavailable, err)
+	}
+	return passing(err)
 }
 
 // Remove gives up partitions.

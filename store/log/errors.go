@@ -149,6 +149,19 @@ func (e *FewerPartitionsError) Error() string {
 		e.Topic, e.Have, e.Missing, adoptHint)
 }
 
+// GroupError says why a consumer group cannot be joined. Waiting does not help.
+type GroupError struct {
+	Group  string
+	Reason string
+	Err    error
+}
+
+func (e *GroupError) Error() string {
+	return fmt.Sprintf("consumer group %s cannot be joined: %s", e.Group, e.Reason)
+}
+
+func (e *GroupError) Unwrap() error { return e.Err }
+
 // TimestampTypeError says that the kind of timestamp changed within the log,
 // so that the log clock would mean two things.
 type TimestampTypeError struct {
