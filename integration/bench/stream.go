@@ -120,7 +120,7 @@ func (b *bench) catchUp(ctx context.Context, rc *redis.Client, view string) (c c
 
 // worker is the command that streams a view.
 func (b *bench) worker(ctx context.Context, view string, args ...string) *exec.Cmd {
-	args = append([]string{"stream", "-f", project, "--view", view, "--brokers", b.broker, "--cache", "600MB"}, args...)
+	args = append([]string{"stream", "-f", project, "--view", view, "--brokers", b.broker, "--memory", b.memory}, args...)
 	return exec.CommandContext(ctx, b.binary, append(args, b.redis...)...)
 }
 
