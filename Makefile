@@ -13,7 +13,8 @@ test:
 # figures into docs/reliability.md.
 REAL ?=
 test-real:
-	go test -tags real ./integration/servers ./integration/real -count 1 -timeout 60m -v $(REAL)
+	go test -tags real ./integration/servers -count 1
+	go test -tags real ./integration/real -count 1 -timeout 60m -v $(REAL)
 
 vet:
 	go vet -tags real,mutants ./...

@@ -268,6 +268,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if s.sink != nil {
 		sink = s.sink(redis.Store(v))
 	}
+	sink = &claiming{sink, redis, v}
 	worker, err := stream.New(v, records, source, sink, &wire.Quarantine{Client: client, Topic: quarantine, View: v.Name}, o)
 	if err != nil {
 		return err
@@ -289,6 +290,24 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	stop()
 	lag.last(ctx)
 	return err
+}
+
+// claiming is a sink whose view is read by its fingerprint wherever readers use
+// none: a store that lost its markers, as one restarted empty, has lost that too.
+type claiming struct {
+	stream.Sink
+	redis *online.Client
+	view  *definition.View
+}
+
+// Commit implements stream.Sink.
+func (c *claiming) Commit(ctx context.Context, shard int, partition int32, was, now marker.Mark, writes []marker.Write) error {
+	if was.Phase == marker.Missing {
+		if _, err := c.redis.SetLive(ctx, c.view.Name, c.view.Fingerprint, true); err != nil {
+			return err
+		}
+	}
+	return c.Sink.Commit(ctx, shard, partition, was, now, writes)
 }
 
 // lagGauge commits where a view's markers stand to a consumer group, so that

@@ -53,6 +53,9 @@ type generator struct {
 	now       time.Time     // the timestamp of the next record
 	step      time.Duration // from one record to the next, on average
 	jitter    time.Duration // by how much a timestamp may lie behind
+	wall      bool          // now is the machine's time, and timestamps are nonsense
+	back      int64         // timestamps behind an earlier one
+	newest    time.Time
 	serial    int
 	recent    []recent
 }
@@ -71,13 +74,18 @@ func newGenerator(topic string, partition int32, seed uint64, step time.Duration
 		partition: partition, now: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), step: step}
 }
 
+// nonsense is the timestamp that brokers are to overrule.
+var nonsense = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // lateness is that of the sources in definition.
 const lateness = time.Hour
 
 // next draws a record: new events, copies, corrections, older versions, late and
 // future ones, garbage and ticks.
 func (g *generator) next() *kgo.Record {
-	g.now = g.now.Add(time.Duration(g.r.Int64N(int64(2*g.step) + 1)))
+	if g.now = g.now.Add(time.Duration(g.r.Int64N(int64(2*g.step) + 1))); g.wall {
+		g.now = time.Now()
+	}
 	x := g.r.IntN(100)
 	if x == 0 {
 		g.ticks++
@@ -142,7 +150,10 @@ func (g *generator) fresh() testbed.Event {
 
 // onTime is an event time that no clock of the partition makes late or future.
 func (g *generator) onTime() int64 {
-	if g.r.IntN(20) == 0 {
+	if g.wall {
+		return g.now.Add(-time.Duration(g.r.Int64N(int64(3 * time.Second)))).UnixMicro()
+	}
+	if g.jitter == 0 && g.r.IntN(20) == 0 {
 		return g.now.Add(time.Duration(g.r.Int64N(int64(4 * time.Minute)))).UnixMicro()
 	}
 	return g.now.Add(-time.Duration(g.r.Int64N(int64(20 * time.Minute)))).UnixMicro()
@@ -152,6 +163,14 @@ func (g *generator) record(value []byte) *kgo.Record {
 	at := g.now
 	if g.jitter > 0 {
 		at = at.Add(-time.Duration(g.r.Int64N(int64(g.jitter))))
+	}
+	if g.wall {
+		at = nonsense
+	}
+	if at.Before(g.newest) {
+		g.back++
+	} else {
+		g.newest = at
 	}
 	return &kgo.Record{Topic: g.topic, Partition: g.partition, Timestamp: at, Value: value}
 }

@@ -5,6 +5,7 @@ package real
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tallystick/tallystick/integration/servers"
@@ -21,10 +22,10 @@ func TestWorkerKilled(t *testing.T) {
 	k, err := servers.StartKafka(t.Context(), servers.KafkaOptions{Nodes: 3})
 	servers.Check(t, err)
 	t.Cleanup(k.Close)
-	x := newRig(t, setup{kafka: k, records: kills * rate / 2})
+	x := newRig(t, setup{fault: "a worker killed -9 over and over, at any moment and within flushes; events produced live on three brokers", kafka: k, records: kills * rate / 2})
 	p := x.proxy()
 	events := x.live(rate)
-	c := chaos{rig: x, proxy: p, flags: []string{"--redis", p.Addr}, r: rand.New(rand.NewPCG(1, 2))}
+	c := chaos{rig: x, proxy: p, flags: []string{"--redis", p.Addr, "--session-timeout", "1s"}, r: rand.New(rand.NewPCG(1, 2))}
 	for i := range kills {
 		c.life(i % 3)
 	}
@@ -36,7 +37,8 @@ func TestWorkerKilled(t *testing.T) {
 	x.evidence("kills -9", c.kills)
 	x.evidence("before the EXEC of a flush", c.before)
 	x.evidence("after the EXEC, before its reply", c.after)
-	x.evidence("replies lost to a living worker", c.lost)
+	x.evidence("EXECs of a living worker lost on their way", c.dropped.Load())
+	x.evidence("replies lost to a living worker", c.lost.Load())
 	x.verdict()
 }
 
@@ -56,21 +58,26 @@ type chaos struct {
 	flags []string
 	r     *rand.Rand
 
-	kills, before, after, lost int64
+	kills, before, after int64
+	lost, dropped        atomic.Int64
 }
 
 // life starts a worker and kills it: before an EXEC of its (0), after one (1), or
-// at no special moment (2). It loses the reply to another EXEC first.
+// at no special moment (2). Before that it loses two more: the reply to one, and one
+// on its way to Redis.
 func (c *chaos) life(how int) {
 	c.Helper()
 	w := c.start(c.flags...)
 	at := int64(4 + c.r.IntN(24))
-	loseAt := 1 + c.r.Int64N(at-2)
+	loseAt, dropAt := 1+c.r.Int64N(at-3), at-1
 	reached := make(chan struct{})
 	c.proxy.At(func(point servers.Point, n int64) bool {
 		switch {
 		case point == servers.Done && n == loseAt:
-			c.lost++
+			c.lost.Add(1)
+			return true
+		case point == servers.Sent && n == dropAt:
+			c.dropped.Add(1)
 			return true
 		case n != at:
 			return false

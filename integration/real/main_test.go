@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tallystick/tallystick/integration/servers"
 )
 
@@ -25,6 +27,7 @@ type suite struct {
 	binary  func() (string, error)
 	kafka   func() (*servers.Kafka, error)
 	started *servers.Kafka // nil until it is asked for
+	commit  string         // that the tests run
 	figures results
 }
 
@@ -48,13 +51,23 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// quiet keeps go-redis from telling what it does: what fails fails a test.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
 func runSuite(m *testing.M) (int, error) {
 	dir, err := os.MkdirTemp("", "tallystick-real-")
 	if err != nil {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	s := &suite{dir: dir}
+	redis.SetLogger(quiet{})
+	commit, err := commitOf()
+	if err != nil && *write {
+		return 1, err
+	}
+	s := &suite{dir: dir, commit: commit}
 	s.binary = sync.OnceValues(s.build)
 	s.kafka = sync.OnceValues(func() (*servers.Kafka, error) {
 		k, err := servers.StartKafka(context.Background(), servers.KafkaOptions{Control: true})
@@ -67,7 +80,7 @@ func runSuite(m *testing.M) (int, error) {
 		s.started.Close()
 	}
 	if code == 0 && *write {
-		return code, s.figures.write("../../docs/reliability.md")
+		return code, s.figures.write("../../docs/reliability.md", s.commit)
 	}
 	return code, nil
 }

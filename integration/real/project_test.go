@@ -35,23 +35,34 @@ views:
     where: amt < 9.0
     shards: 4
     features:
-      n: {count: "*", over: [{window: 30m, hop: HOP}, {window: 24h, hop: 1h}]}
-      s: {sum: amt, over: {window: 24h, hop: 1h}}
-      l: {last: amt, over: lifetime}
+      n: {count: "*", over: [{window: 30m, hop: HOP}, LONG]}
+      s: {sum: amt, over: LONG}
+      l: {last: amt, over: LIFE}
   plain:
     source: raw
     entity: {ent: string}
     shards: 4
     features:
-      n: {count: "*", over: [{window: 30m, hop: HOP}, {window: 24h, hop: 1h}]}
-      top: {max: amt, over: {window: 24h, hop: 1h}}
-      d: {count_distinct: id, over: {window: 24h, hop: 1h}}
-      all: {count: "*", over: lifetime}
+      n: {count: "*", over: [{window: 30m, hop: HOP}, LONG]}
+      top: {max: amt, over: LONG}
+      d: {count_distinct: id, over: LONG}
+      all: {count: "*", over: LIFE}
 `
 
+// periods are the windows of a project.
+type periods struct {
+	lateness, hop, long, life string
+}
+
+// hours suit timestamps that span days, seconds those of a test's own duration.
+var (
+	hours   = periods{"1h", "5m", "{window: 24h, hop: 1h}", "lifetime"}
+	seconds = periods{"10s", "1s", "{window: 1h, hop: 1s}", "{window: 2h, hop: 1s}"}
+)
+
 // writeProject writes the definition of a topic into a directory and loads it.
-func writeProject(dir, topic, lateness, hop string) ([]*definition.View, error) {
-	text := strings.NewReplacer("TOPIC", topic, "LATENESS", lateness, "HOP", hop).Replace(project)
+func writeProject(dir, topic string, p periods) ([]*definition.View, error) {
+	text := strings.NewReplacer("TOPIC", topic, "LATENESS", p.lateness, "HOP", p.hop, "LONG", p.long, "LIFE", p.life).Replace(project)
 	path := filepath.Join(dir, "tallystick.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return nil, err

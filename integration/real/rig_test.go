@@ -47,12 +47,12 @@ type rig struct {
 
 // setup says what a test needs; zero values mean the defaults.
 type setup struct {
+	fault      string         // what happens, in words
 	kafka      *servers.Kafka // default: the shared one
 	redis      *servers.Redis // default: one of the test's own
 	partitions int32          // default 4
 	records    int            // about as many are produced: they span three days; default 8,000
-	lateness   string         // default 1h
-	hop        string         // default 5m
+	periods    periods        // default hours
 	topic      map[string]string
 }
 
@@ -64,8 +64,8 @@ func newRig(t *testing.T, s setup) *rig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	t.Cleanup(cancel)
-	x := &rig{T: t, ctx: ctx, dir: t.TempDir(), topic: "ev." + strings.ToLower(t.Name()), kafka: s.kafka, redis: s.redis,
-		gens: map[int32]*generator{}, seed: 1, begun: time.Now(), result: result{Test: t.Name()}}
+	x := &rig{T: t, ctx: ctx, dir: t.TempDir(), topic: "ev." + strings.ToLower(strings.ReplaceAll(t.Name(), "/", ".")), kafka: s.kafka, redis: s.redis,
+		gens: map[int32]*generator{}, seed: 1, begun: time.Now(), result: result{test: t.Name(), fault: s.fault}}
 	var err error
 	if x.kafka == nil {
 		x.kafka, err = shared.kafka()
@@ -86,8 +86,9 @@ func newRig(t *testing.T, s setup) *rig {
 	x.step = 72 * time.Hour / time.Duration(cmp.Or(s.records, 8_000)/int(parts))
 	x.addPartitions(0, parts)
 	x.must(x.log.EnsureTopic(ctx, x.topic, int32(len(x.gens)), s.topic))
-	x.views, err = writeProject(x.dir, x.topic, cmp.Or(s.lateness, "1h"), cmp.Or(s.hop, "5m"))
+	x.views, err = writeProject(x.dir, x.topic, cmp.Or(s.periods, hours))
 	x.must(err)
+	x.result.redis = x.redisVersion()
 	t.Cleanup(x.report)
 	return x
 }
@@ -105,6 +106,20 @@ func (x *rig) connect() {
 	x.producer, err = x.kafka.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond))
 	x.must(err)
 	x.Cleanup(x.producer.Close)
+}
+
+func (x *rig) redisVersion() string {
+	x.Helper()
+	c := servers.Client(x.redis.Addrs[0])
+	defer c.Close()
+	text, err := c.Info(x.ctx, "server").Result()
+	x.must(err)
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(line, "redis_version:"); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return "?"
 }
 
 // addPartitions adds generators for partitions [from, to).
@@ -192,7 +207,8 @@ func (x *rig) ok(args ...string) string {
 	return r.out
 }
 
-// refused runs the program, which has to end with 1 and a message.
+// refused runs the program, which has to end with 1 and a message, of which the
+// first words may be missing here, such as which partition it met first.
 func (x *rig) refused(message string, args ...string) {
 	x.Helper()
 	r := x.run(args...)

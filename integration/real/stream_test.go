@@ -17,7 +17,7 @@ func TestStream(t *testing.T) {
 	r, err := servers.StartRedis(t.Context(), false)
 	servers.Check(t, err)
 	t.Cleanup(r.Close)
-	x := newRig(t, setup{kafka: k, redis: r})
+	x := newRig(t, setup{fault: "nothing", kafka: k, redis: r})
 	x.Logf("Kafka from %s, Redis from %s", k.From, r.From)
 	x.produce(4_000)
 	w := x.start()

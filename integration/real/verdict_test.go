@@ -48,6 +48,8 @@ func (x *rig) verdictBut(void bool) {
 		f := x.foldView(v, c.Topics[x.topic])
 		if !void {
 			f.holds(&sum)
+		} else if f.total.Read() != sum.records || f.ticks != sum.ticks {
+			x.Errorf("view %s: ledger %v and %d ticks; produced were %+v", v.Name, &f.total, f.ticks, sum)
 		}
 		states += f.compared
 		records = f.total.Read()

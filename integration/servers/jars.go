@@ -16,8 +16,8 @@ import (
 //go:embed kafka/pom.xml
 var kafkaPOM string
 
-// kafkaVersion is the version that the pom names.
-func kafkaVersion() string {
+// KafkaVersion is the version that the pom names.
+func KafkaVersion() string {
 	_, rest, _ := strings.Cut(kafkaPOM, "<kafka.version>")
 	version, _, _ := strings.Cut(rest, "</kafka.version>")
 	return version
@@ -32,7 +32,7 @@ func kafkaJars(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "tallystick-test", "kafka-"+kafkaVersion())
+	dir := filepath.Join(cache, "tallystick-test", "kafka-"+KafkaVersion())
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -60,7 +60,7 @@ func fetchJars(ctx context.Context, dir string) error {
 	libs := filepath.Join(tmp, "libs")
 	cmd := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+libs)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("fetch Kafka %s: mvn: %w: %s", kafkaVersion(), err, out)
+		return fmt.Errorf("fetch Kafka %s: mvn: %w: %s", KafkaVersion(), err, out)
 	}
 	if err := os.Rename(libs, dir); err != nil && !errors.Is(err, os.ErrExist) {
 		if _, there := os.Stat(dir); there != nil { // else another test run was first

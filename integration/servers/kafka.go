@@ -29,6 +29,7 @@ type Kafka struct {
 	From    string // where it comes from: environment, docker or processes
 	Brokers []string
 	nodes   []*Process
+	dir     string // of the processes' files
 	close   []func()
 }
 
@@ -143,6 +144,16 @@ func (k *Kafka) Start(ctx context.Context, i int) error {
 	return k.usable(ctx)
 }
 
+// LoseLog removes what broker i, which must not run, holds of a partition: as a disk
+// that fails does. The broker begins an empty log in its place.
+func (k *Kafka) LoseLog(i int, topic string, partition int32) error {
+	dir := filepath.Join(k.dir, fmt.Sprintf("d%d", i+1), fmt.Sprintf("%s-%d", topic, partition))
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
 // jvm are the options that let a broker start fast and stay small.
 var jvm = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"}
 
@@ -156,7 +167,7 @@ func kafkaProcesses(ctx context.Context, n int) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kafka{From: "processes", close: []func(){func() { os.RemoveAll(dir) }}}
+	k := &Kafka{From: "processes", dir: dir, close: []func(){func() { os.RemoveAll(dir) }}}
 	ports, err := freePorts(2 * n)
 	if err != nil {
 		k.Close()
@@ -222,6 +233,8 @@ func properties(dir string, i int, ports []int) string {
 		"inter.broker.listener.name=BROKER", "controller.listener.names=CONTROLLER",
 		"log.dirs=" + filepath.Join(dir, fmt.Sprintf("d%d", i+1)),
 		"auto.create.topics.enable=false", "log.retention.ms=-1", "group.initial.rebalance.delay.ms=0",
+		"group.min.session.timeout.ms=1000", "group.consumer.min.session.timeout.ms=1000", "group.consumer.session.timeout.ms=3000",
+		"group.consumer.min.heartbeat.interval.ms=100", "group.consumer.heartbeat.interval.ms=500",
 		"log.cleaner.dedupe.buffer.size=16777216", // the default of 128 MB does not fit into the heap
 		fmt.Sprintf("default.replication.factor=%d", n), fmt.Sprintf("min.insync.replicas=%d", (n+1)/2),
 		"offsets.topic.num.partitions=4", "transaction.state.log.num.partitions=4", "share.coordinator.state.topic.num.partitions=4",

@@ -154,6 +154,22 @@ func (c *Client) node(ctx context.Context, key string) (*redis.Client, error) {
 	return rc, nil
 }
 
+// failed is unavailable for what a node did not do. A Cluster's client follows no
+// redirection where it asks a node directly, and would ask the same node, or one
+// that has died, until it reads, once a minute, which node serves what: it is told
+// to do so now.
+func (c *Client) failed(ctx context.Context, what string, err error) error {
+	c.relearn(ctx)
+	return unavailable(what, err)
+}
+
+// relearn has a Cluster's client read, in the background, which node serves what.
+func (c *Client) relearn(ctx context.Context) {
+	if cc, ok := c.rc.(*redis.ClusterClient); ok {
+		cc.ReloadState(ctx)
+	}
+}
+
 func liveKey(view string) string { return "{" + view + "}:live" }
 
 // Live returns the fingerprint that readers of a view use, "" for none (O5).
