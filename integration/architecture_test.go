@@ -103,6 +103,25 @@ func TestImportsFollowTheData(t *testing.T) {
 	}
 }
 
+// Metrics are an adapter: who does the work tells plain structs, and the command
+// line exports them.
+func TestPrometheusStaysInCmd(t *testing.T) {
+	users := 0
+	for _, p := range goList(t, "./...") {
+		for _, i := range p.Imports {
+			if !strings.HasPrefix(i, "github.com/prometheus/") {
+				continue
+			}
+			if users++; p.ImportPath != modulePath+"/cmd/tallystick" {
+				t.Errorf("%s imports %s", p.ImportPath, i)
+			}
+		}
+	}
+	if users == 0 {
+		t.Error("the test looks at nothing")
+	}
+}
+
 const testbedPath = modulePath + "/integration/testbed"
 
 // §11, §12: production code imports no test helper: integration/testbed is for
