@@ -57,7 +57,8 @@ func TestSecuredServers(t *testing.T) {
 	for _, mechanism := range []string{"plain", "scram-sha-256", "scram-sha-512"} {
 		s := newSecured(t, mechanism)
 		tally(t, exitOK, append([]string{"fill", "--events", "300"}, s.kafka...)...)
-		out, _ := tally(t, exitOK, slices.Concat([]string{"stream", "--until", "end", "--json"}, s.kafka, s.redis)...)
+		out, errs := tally(t, exitOK, slices.Concat([]string{"stream", "--until", "end", "--json", "--log", "json"}, s.kafka, s.redis)...)
+		checkSecrets(t, mechanism, out+errs)
 		if !strings.Contains(out, `"applied": `) || strings.Contains(out, `"read": 0,`) {
 			t.Errorf("%s: %s", mechanism, out)
 		}
