@@ -103,6 +103,25 @@ func TestImportsFollowTheData(t *testing.T) {
 	}
 }
 
+// Metrics are an adapter: who does the work tells plain structs, and the command
+// line exports them.
+func TestPrometheusStaysInCmd(t *testing.T) {
+	users := 0
+	for _, p := range goList(t, "./...") {
+		for _, i := range p.Imports {
+			if !strings.HasPrefix(i, "github.com/prometheus/") {
+				continue
+			}
+			if users++; p.ImportPath != modulePath+"/cmd/tallystick" {
+				t.Errorf("%s imports %s", p.ImportPath, i)
+			}
+		}
+	}
+	if users == 0 {
+		t.Error("the test looks at nothing")
+	}
+}
+
 // helpers are the packages that only tests may import, with how many packages do,
 // at least.
 var helpers = map[string]int{"/integration/testbed": 8, "/integration/servers": 1}
