@@ -1,5 +1,6 @@
-# Every target but test-real, test-browser, up, down and test-docker needs only Go.
-.PHONY: build test test-real vet fmt lint race fuzz bench demo ci test-browser up down test-docker
+# Every target but test-real, bench-stream, test-browser, up, down and test-docker needs
+# only Go.
+.PHONY: build test test-real vet fmt lint race fuzz sim mutants bench bench-stream demo ci test-browser up down test-docker
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -16,14 +17,14 @@ test-real:
 	go test -tags real ./integration/real -count 1 -timeout 60m -v $(REAL)
 
 vet:
-	go vet -tags real ./...
+	go vet -tags real,mutants ./...
 
 fmt:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 lint:
-	go run $(STATICCHECK) -tags real ./...
+	go run $(STATICCHECK) -tags real,mutants ./...
 
 # The packages that run goroutines. What the demo runs, the other tests of cmd run.
 race:
@@ -43,16 +44,32 @@ fuzz:
 test-browser:
 	go test -tags browser ./store/reconcile -run Browser -count 1
 
+# The stream worker in simulated worlds (stream/sim_test.go): 100,000 of them take
+# a quarter of an hour on two cores.
+SEEDS ?= 100000
+sim:
+	go test ./stream -run 'TestSimulator|TestTokenIsNoCounter' -sim.seeds=$(SEEDS) -count 1 -timeout 0 -v
+
+# What exactly-once rests on is broken piece by piece; each time a test must fail.
+mutants:
+	go test -tags mutants ./integration/mutants -count 1 -timeout 30m -v
+
 # What docs/performance.md states.
 bench:
 	@git rev-parse --short HEAD
 	go test ./transforms ./schemas/avro -run '^$$' -bench . -benchtime 2000000x
+
+# CPU time of catching up against the least that a consumer takes, and the delay
+# when live, on real servers. The last line is the ratio.
+bench-stream:
+	@go run -tags real ./integration/bench stream
 
 demo:
 	go run ./cmd/tallystick demo
 
 # The services of docker-compose.yml: docs/compose.md. An older Compose is COMPOSE=docker-compose.
 # What the containers write belongs to COMPOSE_USER; with a rootless engine that is 0:0.
+# MONITORING=1 starts Prometheus and Grafana too: docs/operations.md.
 COMPOSE ?= docker compose
 COMPOSE_USER ?= $(shell id -u):$(shell id -g)
 COMPOSE_PROJECT_NAME ?= tallystick
@@ -61,13 +78,13 @@ up:
 	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags="-s -w" -o bin/linux/tallystick ./cmd/tallystick
 	chmod 755 bin/linux/tallystick
 	mkdir -p tallystick-compose/tables tallystick-compose/spill tallystick-compose/report
-	$(COMPOSE) up -d --build
+	$(COMPOSE) $(if $(MONITORING),--profile monitoring) up -d --build
 	@echo 'Within two minutes the verdict stands in tallystick-compose/report/report.html. To read a feature:'
 	@echo '  go run ./cmd/tallystick get -f examples/flights/tallystick.yaml --redis 127.0.0.1:6379 --at 2014-01-01T00:00:00Z dest_delays dest=SFO'
 	@echo 'make down stops it and removes what it wrote.'
 
 down:
-	$(COMPOSE) down -v --remove-orphans
+	$(COMPOSE) --profile monitoring down -v --remove-orphans
 	rm -rf tallystick-compose
 
 # make up, a verdict, a feature, make down: it needs a Docker engine.

@@ -15,7 +15,7 @@ func (w *Worker) follow(ctx context.Context) error {
 	}
 	changes, err := w.o.Membership.Changes()
 	if errors.Is(err, marker.ErrUnavailable) {
-		w.notice(-1, -1, err, "the consumer group does not answer; trying again")
+		w.notice(-1, -1, err, "the consumer group cannot be joined for now; trying again")
 		err = nil
 	}
 	for _, c := range changes {

@@ -241,7 +241,7 @@ func TestMembershipErrors(t *testing.T) {
 	m.o.say(Change{Assigned: []int32{0}})
 	m.runs(time.Second)
 	m.has(0)
-	if !slices.ContainsFunc(b.notices, func(n Notice) bool { return strings.Contains(n.Text, "does not answer") }) {
+	if !slices.ContainsFunc(b.notices, func(n Notice) bool { return strings.Contains(n.Text, "for now") }) {
 		t.Errorf("not noted: %v", b.notices)
 	}
 	final := errors.New("not allowed")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 // groupFlags say how the streams of a view share its partitions.
 type groupFlags struct {
+	prefix   string
 	protocol string
 	session  time.Duration
 }
@@ -26,6 +28,7 @@ const leaveTime = 1500 * time.Millisecond
 
 func (g *groupFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
+	f.StringVar(&g.prefix, "group-prefix", "", "`PREFIX` of the consumer groups' names, PREFIX.VIEW. and a fingerprint: streams that keep one view in two Redis need two (default: tallystick)")
 	f.StringVar(&g.protocol, "group-protocol", "", "`PROTOCOL` by which the streams of a view share its partitions: classic, or consumer with brokers from Kafka 4.0 on; the same for all of them (default: classic)")
 	f.DurationVar(&g.session, "session-timeout", 0, "`DURATION` after which the partitions of a stream that is not heard of go to the others (default: 45s); with the protocol consumer the brokers say")
 }
@@ -47,8 +50,10 @@ func (g *groupFlags) check(until string) error {
 	return nil
 }
 
-// groupOf is the name of a view's consumer group: each definition has its own.
-func groupOf(v *definition.View) string { return "tallystick." + v.Name + "." + v.Fingerprint[:8] }
+// of is the name of a view's consumer group: each definition has its own.
+func (g *groupFlags) of(v *definition.View) string {
+	return cmp.Or(g.prefix, "tallystick") + "." + v.Name + "." + v.Fingerprint[:8]
+}
 
 // join makes a worker that runs until it is told to end a member of its view's
 // group, nil for any other: a bounded run wants all partitions.
@@ -56,7 +61,7 @@ func (g *groupFlags) join(ctx context.Context, client *log.Client, v *definition
 	if o.Until != nil || o.UntilEnd {
 		return nil, nil
 	}
-	m, err := client.Join(ctx, log.GroupOptions{Group: groupOf(v), Topic: v.Source.Topic, Protocol: g.protocol, SessionTimeout: g.session})
+	m, err := client.Join(ctx, log.GroupOptions{Group: g.of(v), Topic: v.Source.Topic, Protocol: g.protocol, SessionTimeout: g.session})
 	if err != nil {
 		return nil, err
 	}
@@ -78,11 +83,11 @@ func leave(ctx context.Context, m *log.Member, v *definition.View, notices io.Wr
 
 // commitLag commits where the markers of partitions stand. A stream outside of a
 // group that has members leaves it to them.
-func commitLag(ctx context.Context, client *log.Client, m *log.Member, v *definition.View, next map[int32]int64) error {
+func (g *groupFlags) commitLag(ctx context.Context, client *log.Client, m *log.Member, v *definition.View, next map[int32]int64) error {
 	if m != nil {
 		return m.Commit(ctx, next)
 	}
-	err := client.CommitOffsets(ctx, groupOf(v), v.Source.Topic, next)
+	err := client.CommitOffsets(ctx, g.of(v), v.Source.Topic, next)
 	if errors.Is(err, log.ErrGroupHasMembers) {
 		return nil
 	}

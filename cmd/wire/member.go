@@ -2,7 +2,6 @@ package wire
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/stream"
@@ -33,5 +32,13 @@ func outside(err error) error {
 	if err == nil || errors.As(err, &group) || errors.As(err, &auth) || errors.As(err, &topic) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", marker.ErrUnavailable, err)
+	return away{err}
 }
+
+// away is an error that may pass.
+type away struct{ error }
+
+// Is implements the interface that errors.Is looks for.
+func (a away) Is(target error) bool { return target == marker.ErrUnavailable }
+
+func (a away) Unwrap() error { return a.error }

@@ -256,11 +256,20 @@ func (m *Member) fault(err error) error {
 			return &GroupError{Group: m.o.Group, Reason: reason, Err: ke}
 		}
 	}
+	for _, lost := range outdated { // Changes tells of it
+		if errors.Is(err, lost) {
+			return nil
+		}
+	}
 	if _, ok := errors.AsType[*kgo.ErrGroupSession](err); ok {
 		return fmt.Errorf("group %s: %w", m.o.Group, err)
 	}
 	return nil
 }
+
+// outdated are errors of a member that the group has moved on without. It joins
+// again by itself.
+var outdated = []error{kerr.RebalanceInProgress, kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.StaleMemberEpoch, kerr.FencedMemberEpoch}
 
 // groupReasons are errors that waiting does not heal.
 var groupReasons = map[error]string{
@@ -284,7 +293,7 @@ func (m *Member) Commit(ctx context.Context, next map[int32]int64) error {
 			fail = commitErr(resp)
 		}
 	})
-	for _, passing := range []error{kerr.RebalanceInProgress, kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.StaleMemberEpoch, kerr.FencedMemberEpoch} {
+	for _, passing := range outdated {
 		if errors.Is(fail, passing) {
 			return nil
 		}

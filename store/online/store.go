@@ -27,6 +27,7 @@ type Store struct {
 	shards      int
 	ids         bool // states have an open part
 	count       int64
+	prefixes    []string // of the keys, by shard
 }
 
 // scanCount is how many keys the server looks at for one page.
@@ -34,13 +35,15 @@ const scanCount = 512
 
 // Store returns the store of a view.
 func (c *Client) Store(view *definition.View) *Store {
-	return &Store{c: c, view: view.Name, fingerprint: view.Fingerprint, shards: view.Spec.Shards,
+	s := &Store{c: c, view: view.Name, fingerprint: view.Fingerprint, shards: view.Spec.Shards,
 		ids: view.Spec.Identity != transforms.Anonymous, count: scanCount}
+	for shard := range s.shards {
+		s.prefixes = append(s.prefixes, "{"+s.view+":"+s.fingerprint+":"+strconv.Itoa(shard)+"}:")
+	}
+	return s
 }
 
-func (s *Store) prefix(shard int) string {
-	return "{" + s.view + ":" + s.fingerprint + ":" + strconv.Itoa(shard) + "}:"
-}
+func (s *Store) prefix(shard int) string { return s.prefixes[shard] }
 
 func (s *Store) markKey(shard int, partition int32) string {
 	return s.prefix(shard) + "m:" + strconv.Itoa(int(partition))
