@@ -40,6 +40,8 @@ func (g *groupFlags) check(until string) error {
 		return usagef("--group-protocol: a stream with --until reads all partitions by itself and joins no group: leave it out")
 	case until != "" && g.session != 0:
 		return usagef("--session-timeout: a stream with --until reads all partitions by itself and joins no group: leave it out")
+	case g.prefix != "" && !definition.TopicName(g.prefix):
+		return usagef("--group-prefix: %q cannot begin a group's name: use letters, digits, . _ and -", g.prefix)
 	case g.protocol != "" && g.protocol != log.ClassicProtocol && g.protocol != log.ConsumerProtocol:
 		return usagef("--group-protocol: %q is neither classic nor consumer", g.protocol)
 	case g.session != 0 && g.protocol == log.ConsumerProtocol:
