@@ -1,5 +1,6 @@
-# Every target but test-browser, up, down and test-docker needs only Go.
-.PHONY: build test vet fmt lint race fuzz bench demo ci test-browser up down test-docker
+# Every target but test-real, bench-stream, test-browser, up, down and test-docker needs
+# only Go.
+.PHONY: build test test-real vet fmt lint race fuzz sim mutants bench bench-stream demo ci test-browser up down test-docker
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -7,15 +8,23 @@ build:
 test:
 	go test ./...
 
+# The program on real servers, with their faults: integration/servers says where
+# they come from. REAL='-run TestSentinel -short' for less, REAL=-write to put the
+# figures into docs/reliability.md.
+REAL ?=
+test-real:
+	go test -tags real ./integration/servers -count 1
+	go test -tags real ./integration/real -count 1 -timeout 60m -v $(REAL)
+
 vet:
-	go vet ./...
+	go vet -tags real,mutants ./...
 
 fmt:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 lint:
-	go run $(STATICCHECK) ./...
+	go run $(STATICCHECK) -tags real,mutants ./...
 
 # The packages that run goroutines. What the demo runs, the other tests of cmd run.
 race:
@@ -35,10 +44,25 @@ fuzz:
 test-browser:
 	go test -tags browser ./store/reconcile -run Browser -count 1
 
+# The stream worker in simulated worlds (stream/sim_test.go): 100,000 of them take
+# a quarter of an hour on two cores.
+SEEDS ?= 100000
+sim:
+	go test ./stream -run 'TestSimulator|TestTokenIsNoCounter' -sim.seeds=$(SEEDS) -count 1 -timeout 0 -v
+
+# What exactly-once rests on is broken piece by piece; each time a test must fail.
+mutants:
+	go test -tags mutants ./integration/mutants -count 1 -timeout 30m -v
+
 # What docs/performance.md states.
 bench:
 	@git rev-parse --short HEAD
 	go test ./transforms ./schemas/avro -run '^$$' -bench . -benchtime 2000000x
+
+# CPU time of catching up against the least that a consumer takes, and the delay
+# when live, on real servers. The last line is the ratio.
+bench-stream:
+	@go run -tags real ./integration/bench stream
 
 demo:
 	go run ./cmd/tallystick demo

@@ -31,7 +31,7 @@ type goPackage struct {
 
 func goList(t *testing.T, args ...string) []goPackage {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-tags=real", "-json"}, args...)...)
 	cmd.Dir = ".."
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -103,22 +103,27 @@ func TestImportsFollowTheData(t *testing.T) {
 	}
 }
 
-const testbedPath = modulePath + "/integration/testbed"
+// helpers are the packages that only tests may import, with how many packages do,
+// at least.
+var helpers = map[string]int{"/integration/testbed": 8, "/integration/servers": 1}
 
-// §11, §12: production code imports no test helper: integration/testbed is for
-// _test.go files alone.
-func TestOnlyTestsImportTheTestbed(t *testing.T) {
-	users := 0
-	for _, p := range goList(t, "./...") {
-		if slices.Contains(p.Imports, testbedPath) {
-			t.Errorf("%s imports %s outside its tests", p.ImportPath, testbedPath)
+// §11, §12: production code imports no test helper: they are for _test.go files
+// alone.
+func TestOnlyTestsImportTestHelpers(t *testing.T) {
+	list := goList(t, "./...")
+	for helper, least := range helpers {
+		path, users := modulePath+helper, 0
+		for _, p := range list {
+			if slices.Contains(p.Imports, path) {
+				t.Errorf("%s imports %s outside its tests", p.ImportPath, path)
+			}
+			if slices.Contains(p.TestImports, path) || slices.Contains(p.XTestImports, path) {
+				users++
+			}
 		}
-		if slices.Contains(p.TestImports, testbedPath) || slices.Contains(p.XTestImports, testbedPath) {
-			users++
+		if users < least {
+			t.Errorf("only %d packages test with %s: the test looks at nothing", users, path)
 		}
-	}
-	if users < 8 {
-		t.Errorf("only %d packages test with %s: the test looks at nothing", users, testbedPath)
 	}
 }
 

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -126,6 +127,11 @@ func (p *partition) load(ctx context.Context, items []item) error {
 		if it.state = p.cache.get(it.in.Entity); it.state != nil {
 			continue
 		}
+		if it.shard.whole {
+			it.state = p.fresh(it.shard.id, string(it.in.Entity))
+			p.admit(it.state)
+			continue
+		}
 		if _, twice := asked[string(it.in.Entity)]; !twice {
 			entity := string(it.in.Entity)
 			if asked == nil {
@@ -183,7 +189,7 @@ func (p *partition) needs(it *item) bool {
 
 // loaded takes a state from the store, which belongs to the shard's marker.
 func (p *partition) loaded(k marker.Key, st *marker.Stored) error {
-	e := &entry{entity: k.Entity, shard: k.Shard, size: entryOverhead + len(k.Entity), state: p.w.engine.NewState(p.id)}
+	e := p.fresh(k.Shard, k.Entity)
 	if st.Served != nil || len(st.Open) > 0 {
 		state, err := p.w.engine.Parse(st.Served, st.Open)
 		if m := &p.shards[k.Shard].mark; err == nil && (state.LastOffset() >= m.Next || state.Clock() > m.Clock) {
@@ -200,9 +206,19 @@ func (p *partition) loaded(k marker.Key, st *marker.Stored) error {
 		}
 		e.size += entryGrowth * n
 	}
+	p.admit(e)
+	return nil
+}
+
+// fresh returns an entity without a past.
+func (p *partition) fresh(shard int, entity string) *entry {
+	return &entry{entity: entity, shard: shard, size: entryOverhead + len(entity), state: p.w.engine.NewState(p.id)}
+}
+
+// admit takes an entry into memory.
+func (p *partition) admit(e *entry) {
 	e.size += e.state.Decoded()
 	p.cache.add(e)
-	return nil
 }
 
 func (e *entry) setOpen(o transforms.Open) {
@@ -239,6 +255,7 @@ func (p *partition) step(ctx context.Context, it *item) error {
 	if v.Quarantined() {
 		s.bytes += len(it.rec.Key) + len(it.rec.Value)
 		s.quarantine = append(s.quarantine, p.quarantined(it, &v))
+		s.held += entryOverhead + len(it.rec.Key) + len(it.rec.Value)
 	}
 	if !it.out {
 		s.newest = max(s.newest, it.in.EventTime)
@@ -249,7 +266,7 @@ func (p *partition) step(ctx context.Context, it *item) error {
 	if err := p.moveTo(o+1, it.clock); err != nil {
 		return err
 	}
-	if len(s.dirty) >= p.w.o.MaxDirty || s.bytes >= p.w.o.MaxBytes || len(s.quarantine) >= p.w.o.MaxDirty {
+	if scale := p.haste(); len(s.dirty) >= scale*p.w.o.MaxDirty || s.bytes >= scale*p.w.o.MaxBytes || len(s.quarantine) >= p.w.o.MaxDirty {
 		return p.flush(ctx, s)
 	}
 	return nil
@@ -280,7 +297,7 @@ func (p *partition) checkLoad(o int64) error {
 func (p *partition) changed(s *shard, e *entry, n int) {
 	if !e.dirty {
 		s.bytes += e.size / entryGrowth
-		s.dirty[e.entity] = e
+		s.dirty = append(s.dirty, e)
 	}
 	s.bytes += n
 	p.cache.touch(e, n)
@@ -289,7 +306,8 @@ func (p *partition) changed(s *shard, e *entry, n int) {
 func (p *partition) quarantined(it *item, v *transforms.Verdict) Quarantined {
 	in, rec := it.in, it.rec
 	q := Quarantined{At: schemas.Position{TopicID: it.shard.mark.TopicID, Partition: p.id, Offset: rec.Offset},
-		Timestamp: rec.Timestamp, Clock: in.Clock, EventTime: in.EventTime, Outcome: v.Outcome, Reason: v.Reason, Key: rec.Key, Value: rec.Value}
+		Timestamp: rec.Timestamp, Clock: in.Clock, EventTime: in.EventTime, Outcome: v.Outcome, Reason: v.Reason,
+		Key: bytes.Clone(rec.Key), Value: bytes.Clone(rec.Value)} // as they stand they would hold all that was fetched with them
 	if in.Fault != nil {
 		q.Stage, q.Reason = in.Fault.Stage, in.Fault.Reason
 		switch in.Fault.Stage {
@@ -300,20 +318,38 @@ func (p *partition) quarantined(it *item, v *transforms.Verdict) Quarantined {
 	return q
 }
 
-// shrink holds the cache to its size; where changed states alone exceed it,
-// they are written first.
+// shrink holds the cache and what is to be quarantined to their size; where
+// changed states alone exceed it, they are written first.
 func (p *partition) shrink(ctx context.Context) error {
 	limit := p.w.o.CacheBytes / max(1, len(p.w.order))
-	if p.cache.evict(limit) {
+	held := 0
+	for _, s := range p.shards {
+		held += s.held
+	}
+	if p.evict(limit - held) {
 		return nil
 	}
 	for _, s := range p.shards {
-		if len(s.dirty) > 0 {
+		if len(s.dirty)+len(s.quarantine) > 0 {
 			if err := p.flush(ctx, s); err != nil {
 				return err
 			}
 		}
 	}
-	p.cache.evict(limit)
+	p.evict(limit)
 	return nil
+}
+
+// evict drops the least recently used clean states until at most limit bytes
+// are held, and tells whether that was reached.
+func (p *partition) evict(limit int) bool {
+	for p.cache.bytes > limit {
+		e := p.cache.oldest()
+		if e == nil {
+			return false
+		}
+		p.shards[e.shard].whole = false
+		p.cache.drop(e)
+	}
+	return true
 }

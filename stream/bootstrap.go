@@ -17,16 +17,10 @@ import (
 // Each step is one write on condition of the marker before, with a new token, so
 // that another worker's, or the store's loss of one, makes the next fail.
 func (p *partition) bootstrap(ctx context.Context, marks []Mark, topicID string, start int64) ([]Mark, error) {
-	live := slices.ContainsFunc(marks, func(m Mark) bool { return m.Phase == marker.Live })
-	for i, m := range marks {
-		if m.Phase == marker.Live {
-			continue
-		}
-		_, fromLog := p.w.o.Origin.(LogStart)
-		if fromLog && start > 0 || live && m.Phase == marker.Missing && !p.w.o.Rebuild {
-			return nil, &MissingMarkerError{i, p.id, start}
-		}
+	if err := p.mayBootstrap(marks, start); err != nil {
+		return nil, err
 	}
+	p.cleared = nil
 	taken := make([]*bootstrapping, 0, len(marks))
 	for i, m := range marks {
 		if m.Phase == marker.Live {
@@ -44,6 +38,7 @@ func (p *partition) bootstrap(ctx context.Context, marks []Mark, topicID string,
 			return nil, p.bootstrapFailed(ctx, err)
 		}
 		marks[b.shard] = b.mark
+		p.cleared = append(p.cleared, b.shard)
 	}
 	switch {
 	case p.added && len(taken) == len(marks) && taken[0].mark.Next == 0:
@@ -52,6 +47,21 @@ func (p *partition) bootstrap(ctx context.Context, marks []Mark, topicID string,
 		p.w.notice(p.id, -1, nil, "bootstrapped %d shards, from offset %d", len(taken), taken[0].mark.Next)
 	}
 	return marks, nil
+}
+
+// mayBootstrap refuses to fold anew what nothing allows to be.
+func (p *partition) mayBootstrap(marks []Mark, start int64) error {
+	live := slices.ContainsFunc(marks, func(m Mark) bool { return m.Phase == marker.Live })
+	for i, m := range marks {
+		if m.Phase == marker.Live {
+			continue
+		}
+		_, fromLog := p.w.o.Origin.(LogStart)
+		if fromLog && start > 0 || live && m.Phase == marker.Missing && !p.w.o.Rebuild {
+			return &MissingMarkerError{i, p.id, start}
+		}
+	}
+	return nil
 }
 
 // bootstrapFailed leaves the partition to be opened again: whatever the cause,

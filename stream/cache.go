@@ -96,13 +96,12 @@ func (c *cache) dropShard(shard int) {
 	}
 }
 
-// evict drops the least recently used clean entries until at most limit bytes
-// are held, and tells whether that was reached.
-func (c *cache) evict(limit int) bool {
-	for c.bytes > limit && c.root.prev != &c.root {
-		c.drop(c.root.prev)
+// oldest returns the least recently used clean entry, nil when there is none.
+func (c *cache) oldest() *entry {
+	if c.root.prev == &c.root {
+		return nil
 	}
-	return c.bytes <= limit
+	return c.root.prev
 }
 
 func (c *cache) link(e *entry) {

@@ -32,6 +32,17 @@ func (p *partition) flushDue(ctx context.Context) error {
 	return nil
 }
 
+// haste is by how much more than usual a flush may hold while catching up: an
+// entity that is written more rarely is encoded and sent more rarely.
+func (p *partition) haste() int {
+	if p.stable-p.pos > p.w.o.CatchUpLag {
+		return catchUpScale
+	}
+	return 1
+}
+
+const catchUpScale = 8
+
 // due returns when the shard is to be written, zero for not at all.
 func (p *partition) due(s *shard) time.Time {
 	switch next, _ := p.position(s); {
@@ -67,14 +78,23 @@ func (p *partition) flush(ctx context.Context, s *shard) error {
 		if err := p.w.quarantine.Put(ctx, s.quarantine); err != nil {
 			return p.later(ctx, "the quarantine did not take records", fmt.Errorf("%w: %w", marker.ErrUnavailable, err))
 		}
-		s.quarantine = nil
+		s.quarantine, s.held = nil, 0
 	}
 	next, clock := p.position(s)
 	now := s.mark
 	now.Phase, now.Next, now.Clock, now.Newest, now.Ledger, now.Token = marker.Live, next, clock, s.newest, s.ledger, p.w.o.Token()
-	writes := p.writes(s)
+	buf, ok := p.w.encoded.Get().(*[]byte)
+	if !ok {
+		buf = new([]byte)
+	}
+	defer p.w.encoded.Put(buf)
+	var writes []Write
+	writes, *buf = p.writes(s, (*buf)[:0])
 	s.sent(now.Token)
+	begun := p.w.o.Now()
 	err := p.w.sink.Commit(ctx, s.id, p.id, s.mark, now, writes)
+	p.w.o.Flushed(Flushed{Partition: p.id, Shard: s.id, States: len(writes), Took: p.w.o.Now().Sub(begun), Err: err})
+	p.w.beat()
 	switch {
 	case err == nil:
 		p.committed(s, now, writes)
@@ -85,14 +105,16 @@ func (p *partition) flush(ctx context.Context, s *shard) error {
 	return p.later(ctx, fmt.Sprintf("shard %d cannot be written", s.id), err)
 }
 
-// writes encodes what changed, in the order of entities.
-func (p *partition) writes(s *shard) []Write {
+// writes encodes what changed, in the order of entities, into b.
+func (p *partition) writes(s *shard, b []byte) ([]Write, []byte) {
 	ws := make([]Write, 0, len(s.dirty)+len(s.remove))
 	for entity := range s.remove {
 		ws = append(ws, Write{Entity: entity, Remove: true})
 	}
 	for _, e := range s.dirty {
-		w := Write{Entity: e.entity, Served: p.w.engine.AppendServed(nil, e.state)}
+		from := len(b)
+		b = p.w.engine.AppendServed(b, e.state) // where b grows, what was written before stays in its old place
+		w := Write{Entity: e.entity, Served: b[from:len(b):len(b)]}
 		for _, h := range e.changedHours() {
 			o := p.w.engine.AppendOpen(nil, e.state, h)
 			w.Open = append(w.Open, transforms.Open{Hour: h, Data: o})
@@ -100,7 +122,7 @@ func (p *partition) writes(s *shard) []Write {
 		ws = append(ws, w)
 	}
 	slices.SortFunc(ws, func(a, b Write) int { return strings.Compare(a.Entity, b.Entity) })
-	return ws
+	return ws, b
 }
 
 // changedHours returns the hours of the open part that no acknowledged write
@@ -140,6 +162,7 @@ func (p *partition) committed(s *shard, now Mark, writes []Write) {
 			p.cache.clean(e, len(w.Served)+e.openBytes())
 		}
 	}
+	p.w.gone.Add(int64(len(s.remove)))
 	s.reset(now)
 	s.marked, s.losses = p.w.o.Now(), 0
 	p.backoff, p.standBys = 0, 0
@@ -148,6 +171,7 @@ func (p *partition) committed(s *shard, now Mark, writes []Write) {
 // lose gives up what a shard holds in memory, after a write that was not
 // acknowledged, and goes on from the marker that is stored now (O1, O2).
 func (p *partition) lose(ctx context.Context, s *shard, cause error) error {
+	p.w.lost.Add(1)
 	p.w.notice(p.id, s.id, cause, "dropping what is in memory and reading the marker again")
 	p.cache.dropShard(s.id)
 	s.reset(s.mark)
@@ -177,10 +201,11 @@ func (p *partition) reload(ctx context.Context, s *shard) error {
 		}
 	}
 	if m.Next < s.mark.Next {
+		p.w.regressions.Add(1)
 		p.w.notice(p.id, s.id, nil, "the store went back from offset %d to %d: reading the log again from there", s.mark.Next, m.Next)
 	}
 	s.reset(m)
-	s.lost, s.marked = false, p.w.o.Now()
+	s.lost, s.whole, s.marked = false, false, p.w.o.Now()
 	if p.end >= 0 && m.Next > p.end {
 		return &PastCutError{s.id, p.id, m.Next, p.end}
 	}

@@ -18,11 +18,13 @@ type Options struct {
 	FlushEvery, CatchUpEvery time.Duration
 	CatchUpLag               int64
 	// MaxDirty changed entities (512), or MaxBytes of changed fields (1 MiB,
-	// estimated), of a (shard, partition) make it write early.
+	// estimated), of a (shard, partition) make it write early; while catching up,
+	// eight times as much.
 	MaxDirty, MaxBytes int
 	// IdleEvery is how often a shard without changes writes its marker: 10 s.
 	IdleEvery time.Duration
-	// CacheBytes bound the states held in memory, about: 256 MiB.
+	// CacheBytes bound the states held in memory and what is to be quarantined,
+	// about: 256 MiB.
 	CacheBytes int
 	// Chunk is how many records are decoded before their states are loaded: 256.
 	Chunk int
@@ -43,7 +45,8 @@ type Options struct {
 	// SweepEvery is the distance of the pages of the slow walk that removes
 	// expired states (O3): 1 s. Negative = never.
 	SweepEvery time.Duration
-	// DrainTimeout bounds the last flush when Run ends: 10 s.
+	// DrainTimeout bounds the last flush when Run ends, from the end of its context
+	// on: 10 s.
 	DrainTimeout time.Duration
 
 	// Membership decides which partitions are worked on; nil = there is no group.
@@ -63,6 +66,8 @@ type Options struct {
 
 	// Notice is told what an operator should know; one call at a time.
 	Notice func(Notice)
+	// Flushed is told of every write, from the goroutines that make them.
+	Flushed func(Flushed)
 	// Now, Sleep and Token are the worker's only ways to time and chance.
 	Now   func() time.Time
 	Sleep func(ctx context.Context, d time.Duration)
@@ -72,7 +77,8 @@ type Options struct {
 // Notice is something that an operator should know.
 type Notice struct {
 	Partition int32
-	Shard     int // -1 = all
+	Shard     int   // -1 = all
+	Offset    int64 // up to which the partition was read; -1 = none
 	Text      string
 	Err       error // may be nil
 }
@@ -106,6 +112,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Notice == nil {
 		o.Notice = func(Notice) {}
+	}
+	if o.Flushed == nil {
+		o.Flushed = func(Flushed) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -31,8 +32,9 @@ type partition struct {
 	id    int32
 	phase phase
 	wake  time.Time
-	// backoff is the next wait after a failure; 0 = the least.
+	// backoff is the next wait after a failure; 0 = the least. why is what failed.
 	backoff time.Duration
+	why     string
 
 	// pos is the offset up to which the log was read, now the log clock there.
 	pos    int64
@@ -48,6 +50,7 @@ type partition struct {
 	seek, assigned bool
 
 	shards   []*shard
+	cleared  []int // the shards that a bootstrap has just emptied
 	cache    *cache
 	reader   *reading.Reader
 	event    *schemas.Event
@@ -66,12 +69,15 @@ type shard struct {
 	// since mark:
 	ledger     transforms.Ledger
 	newest     schemas.Micros
-	dirty      map[string]*entry
+	dirty      []*entry
 	remove     map[string]struct{}
 	bytes      int
 	since      time.Time // of the first change; zero = none
 	quarantine []Quarantined
+	held       int // bytes of quarantine
 
+	// whole: an entity that is not in memory has no state in the store.
+	whole bool
 	// lost: what is in memory is void until the marker has been read again.
 	lost   bool
 	losses int // to another's writes, in a row
@@ -106,8 +112,8 @@ func (p *partition) forget(wake time.Time) {
 // reset makes m the marker of the shard, with nothing changed since.
 func (s *shard) reset(m Mark) {
 	s.mark, s.ledger, s.newest = m, m.Ledger, m.Newest
-	s.dirty, s.remove = map[string]*entry{}, map[string]struct{}{}
-	s.bytes, s.since, s.quarantine = 0, time.Time{}, nil
+	s.dirty, s.remove = nil, map[string]struct{}{}
+	s.bytes, s.since, s.quarantine, s.held = 0, time.Time{}, nil, 0
 }
 
 // open reads the markers, bootstraps what has none and sets the partition to be
@@ -131,6 +137,7 @@ func (p *partition) open(ctx context.Context) error {
 	if err := p.check(marks, cut.TopicID, bounds); err != nil {
 		return err
 	}
+	p.stable = max(p.stable, bounds.End)
 	return p.start(marks)
 }
 
@@ -174,10 +181,12 @@ func (p *partition) start(marks []Mark) error {
 		s := p.shards[i]
 		s.reset(m)
 		s.at, s.clock, s.lost, s.marked = m.Next, m.Clock, false, now
+		s.whole = m.Next == 0 && slices.Contains(p.cleared, i)
 		if m.Next < least.Next {
 			least = m
 		}
 	}
+	p.cleared = nil
 	p.pos, p.now, p.ahead = least.Next, least.Clock, true
 	p.phase, p.seek = active, true
 	return p.moveTo(p.pos, p.now)
@@ -262,6 +271,8 @@ func (p *partition) later(ctx context.Context, what string, err error) error {
 	if p.phase == active {
 		p.phase = waiting
 	}
+	p.why = what + ": " + err.Error()
+	p.w.retries.Add(1)
 	p.w.notice(p.id, -1, err, "%s; trying again in %v", what, p.backoff)
 	return errAside
 }
@@ -291,6 +302,8 @@ func (p *partition) standBy() error {
 	if limit := p.w.o.MaxStandBys; limit > 0 && p.standBys > limit {
 		return &StandByError{p.id, p.standBys}
 	}
+	p.w.standBys.Add(1)
+	p.why = "another worker writes it"
 	p.w.notice(p.id, -1, nil, "two writes in a row were lost to another worker's: standing by for %v", p.w.o.StandBy)
 	for _, s := range p.shards {
 		s.losses = 0

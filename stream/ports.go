@@ -20,8 +20,8 @@ type (
 // Batch is what one poll brought of one partition.
 type Batch struct {
 	Partition int32
-	// Records are data records and ticks in offset order. Their bytes are
-	// immutable and may be kept.
+	// Records are data records and ticks in offset order, valid until the next
+	// Poll. Their bytes are immutable and may be kept.
 	Records []schemas.Record
 	// Next is the position after the batch; it moves over gaps too.
 	Next int64
@@ -79,6 +79,7 @@ type Sink interface {
 	Load(ctx context.Context, partition int32, keys []marker.Key) ([]marker.Stored, map[int]Mark, error)
 	// Commit writes states and the marker now in one atomic unit, if the stored
 	// marker is was: else marker.ErrMoved. A was of phase Missing expects none.
+	// The writes' bytes may be used until it returns.
 	Commit(ctx context.Context, shard int, partition int32, was, now Mark, writes []Write) error
 	// Walk lists the states of a (shard, partition) a page at a time, in no order:
 	// all that are there throughout, some perhaps twice, none for sure across a

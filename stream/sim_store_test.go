@@ -16,7 +16,7 @@ import (
 type cell struct {
 	mark   Mark
 	states map[string]*refState
-	bad    string // the entity that was corrupted, until it is repaired
+	bad    map[string]bool // the entities that were corrupted, until they are repaired
 }
 
 // store is the online store: cells by shard and partition, and what they were.

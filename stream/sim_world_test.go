@@ -244,6 +244,7 @@ type world struct {
 	records *reading.Source
 	logs    [][]event
 	memo    map[position]*reference
+	judge   *judge // nil = the fold is not held against the oracle
 }
 
 type position struct {
@@ -390,6 +391,9 @@ func (w *world) at(p int, next int64) (*reference, error) {
 		return ref, nil
 	}
 	ref, err := w.fold(p, next, -1)
+	if err == nil && w.judge != nil {
+		err = w.judge.check(p, next, ref)
+	}
 	w.memo[k] = ref
 	return ref, err
 }

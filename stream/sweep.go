@@ -55,11 +55,12 @@ func (p *partition) sweepPage(ctx context.Context) error {
 // expired tells whether nothing of a state can matter any more. What is in
 // memory counts more than what was read.
 func (p *partition) expired(s *shard, entity string, served []byte) bool {
-	if _, dirty := s.dirty[entity]; dirty || s.mark.Clock == schemas.Never {
+	e := p.cache.byEntity[entity]
+	if e != nil && e.dirty || s.mark.Clock == schemas.Never {
 		return false
 	}
 	var clock schemas.Micros
-	if e := p.cache.byEntity[entity]; e != nil {
+	if e != nil {
 		clock = e.state.Clock()
 	} else if state, err := p.w.engine.ParseServed(served); err == nil {
 		clock = state.Clock()

@@ -18,7 +18,7 @@ import (
 
 // Worker folds partitions of a view's source into the online store. Run drives
 // it; a simulator calls Step instead. Its methods are for one goroutine, apart
-// from Status.
+// from Status, Counts and Progress.
 type Worker struct {
 	view       *definition.View
 	engine     *transforms.View
@@ -29,6 +29,8 @@ type Worker struct {
 	o          Options
 	retention  schemas.Micros // the longest of the view's levels
 
+	encoded sync.Pool // *[]byte: working memory of flushes
+
 	parts     map[int32]*partition
 	order     []int32            // of parts, ascending
 	known     map[int32]struct{} // partitions that the topic had at the start
@@ -37,7 +39,7 @@ type Worker struct {
 	refreshed time.Time
 
 	noticeMu sync.Mutex
-	status   atomic.Pointer[[]PartitionStatus]
+	observed
 }
 
 // New returns a worker of a view. records reads the view's source.
@@ -51,6 +53,7 @@ func New(view *definition.View, records *reading.Source, source Source, sink Sin
 	}
 	w := &Worker{view: view, engine: engine, records: records, source: source, sink: sink, quarantine: quarantine,
 		o: o.withDefaults(), parts: map[int32]*partition{}}
+	w.beat()
 	for _, hop := range engine.Hops() {
 		w.retention = max(w.retention, engine.Retention(hop))
 	}
@@ -61,6 +64,8 @@ func New(view *definition.View, records *reading.Source, source Source, sink Sin
 // an operator. What can be flushed then is, and nil is returned for an end that
 // was asked for.
 func (w *Worker) Run(ctx context.Context) error {
+	var ended atomic.Int64 // when ctx did: a call that was under way takes of the time to drain
+	defer context.AfterFunc(ctx, func() { ended.Store(time.Now().UnixNano()) })()
 	for {
 		finished, err := w.Step(ctx)
 		if finished && err == nil {
@@ -72,7 +77,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			err = nil
 		}
-		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.o.DrainTimeout)
+		from := time.Now()
+		if ns := ended.Load(); ns != 0 {
+			from = time.Unix(0, ns)
+		}
+		dctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), from.Add(w.o.DrainTimeout))
 		defer cancel()
 		return errors.Join(err, w.Drain(dctx))
 	}
@@ -81,6 +90,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // Step does one round: opens what is to be opened, polls once, folds and writes
 // what is due. It tells whether all partitions stand at the cut.
 func (w *Worker) Step(ctx context.Context) (finished bool, err error) {
+	w.beat()
 	if err := w.refresh(ctx); err != nil {
 		return false, err
 	}
@@ -124,7 +134,7 @@ func (w *Worker) Drain(ctx context.Context) error {
 	err := w.write(ctx, w.order)
 	w.report()
 	if ctx.Err() != nil {
-		return fmt.Errorf("the last flush was cut short: %w", ctx.Err())
+		return fmt.Errorf("the last flush was cut short, so the next start reads again what it lacks: %w", ctx.Err())
 	}
 	return err
 }
@@ -169,18 +179,8 @@ func (w *Worker) refresh(ctx context.Context) error {
 
 // begin takes up the partitions that there are.
 func (w *Worker) begin(ctx context.Context, cut schemas.TopicCut) error {
-	have, err := w.sink.Partitions(ctx)
-	if err != nil {
-		return fmt.Errorf("the online store's partitions: %w", err)
-	}
-	var missing []int32
-	for _, id := range have {
-		if _, ok := cut.Partitions[id]; !ok {
-			missing = append(missing, id)
-		}
-	}
-	if len(missing) > 0 {
-		return &FewerPartitionsError{missing, len(cut.Partitions)}
+	if err := w.checkPartitions(ctx, cut); err != nil {
+		return err
 	}
 	switch {
 	case w.o.UntilEnd:
@@ -289,6 +289,7 @@ func (w *Worker) each(ps []*partition, f func(*partition) error) error {
 		if err := f(ps[i]); err != errAside {
 			errs[i] = err
 		}
+		w.beat()
 	}
 	if w.o.Parallel == 1 || len(ps) < 2 {
 		for i := range ps {
@@ -324,37 +325,11 @@ func (w *Worker) finished() bool {
 }
 
 func (w *Worker) notice(partition int32, shard int, err error, format string, a ...any) {
+	n := Notice{Partition: partition, Shard: shard, Offset: -1, Text: fmt.Sprintf(format, a...), Err: err}
+	if p := w.parts[partition]; p != nil { // the caller works on it
+		n.Offset = p.pos
+	}
 	w.noticeMu.Lock()
 	defer w.noticeMu.Unlock()
-	w.o.Notice(Notice{partition, shard, fmt.Sprintf(format, a...), err})
-}
-
-// PartitionStatus tells where a partition stands.
-type PartitionStatus struct {
-	Partition int32
-	Phase     string         // opening, reading, waiting or done
-	Read      int64          // the offset up to which the log was read
-	Written   int64          // the least position of its markers
-	Clock     schemas.Micros // the log clock at Read
-	Stable    int64          // last stable offset as last heard of
-	Bytes     int            // of states in memory, about
-}
-
-// Status tells where the partitions stood after the last Step. It may be called
-// from any goroutine.
-func (w *Worker) Status() []PartitionStatus {
-	if s := w.status.Load(); s != nil {
-		return *s
-	}
-	return nil
-}
-
-func (w *Worker) report() {
-	list := make([]PartitionStatus, 0, len(w.order))
-	for _, id := range w.order {
-		p := w.parts[id]
-		list = append(list, PartitionStatus{id, [...]string{"opening", "reading", "waiting", "done"}[p.phase],
-			p.pos, p.written(), p.now, p.stable, p.cache.bytes})
-	}
-	w.status.Store(&list)
+	w.o.Notice(n)
 }

@@ -145,6 +145,9 @@ func TestRefusals(t *testing.T) {
 			b.must(b.steps())
 			c.spoil(b)
 			b.start(nil)
+			if err := b.w.Check(b.Context()); name != "another clock" && name != "corrupt state" && (err == nil || !c.want(err)) {
+				t.Errorf("found only when it is written: %v", err)
+			}
 			err := b.steps()
 			if err == nil || !c.want(err) || !strings.Contains(err.Error(), c.says) {
 				t.Fatalf("%T %v", err, err)
@@ -183,8 +186,10 @@ func (b *bench) cut(end int64) *schemas.TopicCut {
 func TestFewerPartitions(t *testing.T) {
 	b := newBench(t, 1, 1)
 	b.start(knows{b.port, []int32{0, 1, 2}})
-	if _, ok := errors.AsType[*FewerPartitionsError](b.steps()); !ok {
-		t.Error("not refused")
+	for _, err := range []error{b.w.Check(b.Context()), b.steps()} {
+		if _, ok := errors.AsType[*FewerPartitionsError](err); !ok {
+			t.Errorf("not refused: %v", err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import "encoding/binary"
 type workspace struct {
 	levels []levelSpace
 	enc    []byte
+	alone  []byte // the tile of an event alone, encoded; empty = not made yet
 }
 
 // levelSpace is a tile to work in, and decoded tiles that states have given back.
@@ -31,9 +32,7 @@ func (l *level) enter(x *tileList, index int64, w *levelSpace, in *Input) {
 	switch {
 	case x.count == 0 || index > x.last:
 		l.cool(x, w, in)
-		w.tile.reset(index)
-		l.add(w.tile, in)
-		l.push(x, w.tile, in)
+		l.push(x, index, l.alone(w.tile, in), in.work)
 	case index == x.last && !l.text: // text in a decoded tile may alias what it was read from
 		if x.hot == nil {
 			l.heat(x, w)
@@ -63,21 +62,32 @@ func (l *level) enterOld(x *tileList, index int64, t *tile, in *Input) {
 	x.replace(s.from+s.dist, s.to, in.work.enc)
 }
 
-// push writes a tile beyond the last to the tail.
-func (l *level) push(x *tileList, t *tile, in *Input) {
-	enc := in.work.enc[:0]
+// alone returns the encoding of a tile that holds this event only, which levels
+// with the same cells share.
+func (l *level) alone(t *tile, in *Input) []byte {
+	if w := in.work; len(w.alone) == 0 {
+		t.reset(0)
+		l.add(t, in)
+		w.alone = l.appendTile(w.alone[:0], t)
+	}
+	return in.work.alone
+}
+
+// push writes an encoded tile beyond the last to the tail.
+func (l *level) push(x *tileList, index int64, tile []byte, w *workspace) {
+	enc := w.enc[:0]
 	if x.count == 0 {
 		x.clear()
-		x.first = t.index
+		x.first = index
 	} else {
-		enc = binary.AppendUvarint(enc, uint64(t.index-x.last))
+		enc = binary.AppendUvarint(enc, uint64(index-x.last))
 	}
 	dist := len(enc)
-	enc = l.appendTile(enc, t)
-	if in.work.enc = enc; len(enc) > tailRoom-int(x.tailEnd) {
+	enc = append(enc, tile...)
+	if w.enc = enc; len(enc) > tailRoom-int(x.tailEnd) {
 		x.spill(int(x.tailEnd))
 	}
-	x.last = t.index
+	x.last = index
 	x.count++
 	if len(enc) > tailRoom {
 		x.mark(len(x.data))

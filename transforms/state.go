@@ -106,6 +106,9 @@ func (s *State) Evicted() []Tile {
 func (v *View) seal(s *State, in *Input) {
 	for li := range v.levels {
 		l := &v.levels[li]
+		if !l.alike {
+			in.work.alone = in.work.alone[:0]
+		}
 		l.enter(&s.levels[li], l.index(in.order.eventTime), &in.work.levels[li], in)
 	}
 }

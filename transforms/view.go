@@ -46,6 +46,7 @@ type level struct {
 	base      []int      // cells that lifetime features read; the coarsest level only
 	text      bool       // a cell may hold text
 	small     bool       // every cell has a fixed size
+	alike     bool       // its cells are those of the level before
 }
 
 // cellSpec is one distinct (aggregation, input, filter) of a level.
@@ -152,6 +153,9 @@ func (v *View) addLevels() {
 	sort.Slice(v.levels, func(i, j int) bool { return v.levels[i].hop < v.levels[j].hop })
 	for li := range v.levels {
 		v.levels[li].addCells(&v.spec)
+		if li > 0 {
+			v.levels[li].alike = slices.EqualFunc(v.levels[li].cells, v.levels[li-1].cells, func(a, b cellSpec) bool { return a.key == b.key })
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ func checkCommand() *cobra.Command {
 	f := cmd.Flags()
 	// Not from the environment: a definition is checked where no Kafka is at hand.
 	f.StringVar(&c.brokers, "brokers", "", "also hold the definition against its topics: Kafka bootstrap address `HOST:PORT`, several with commas between")
+	c.kafka.add(cmd)
 	f.BoolVar(&c.schema, "schema", false, "print the JSON Schema of definition files, for editors, and check nothing")
 	f.StringVar(&c.feature, "explain", "", "explain one `FEATURE`, as VIEW.FEATURE or by its name alone: what it computes, looks at and costs")
 	f.StringVar(&c.at, "at", exampleInstant, "with --explain: the `INSTANT` as of which its window is shown")

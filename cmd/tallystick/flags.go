@@ -46,7 +46,7 @@ func flagError(cmd *cobra.Command, err error) error {
 func checkEmpty(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		switch f.Name {
-		case "brokers", "redis", "redis-master", "redis-username", "registry":
+		case "brokers", "redis", "redis-master", "redis-username", "registry", "registry-user", "kafka-sasl", "kafka-user":
 			return
 		}
 		if f.Value.Type() == "string" && f.Value.String() == "" && f.DefValue == "" && err == nil {
@@ -98,6 +98,9 @@ func parseInstant(flag, text string) (schemas.Micros, error) {
 
 // addresses splits host:port,… and refuses what is none.
 func addresses(flag, text string) ([]string, error) {
+	if strings.Contains(text, "@") || strings.Contains(text, "://") { // it may hold a password: it is not shown
+		return nil, usagef("%s: it is a URL, or holds a user: write host:port, several with commas between them, and give user and password as --help says", flag)
+	}
 	list := strings.Split(text, ",")
 	for i, a := range list {
 		list[i] = strings.TrimSpace(a)

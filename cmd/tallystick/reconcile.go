@@ -43,8 +43,8 @@ from the log to tell which side is right.
 Exit codes: 0 equal, 3 the stores differ, 4 so many values diverge that the alert
 fires, 1 nothing could be compared or the comparison failed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r.meter = newMeter(cmd.ErrOrStderr())
-			return r.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			r.meter = r.logFlag.meter(cmd.ErrOrStderr())
+			return r.run(cmd.Context(), cmd.OutOrStdout(), r.notices(cmd.ErrOrStderr()))
 		},
 	}
 	r.readFlags(cmd)
@@ -88,6 +88,7 @@ func (r *reconcileFlags) round(ctx context.Context, w io.Writer, redis *online.C
 	if err != nil {
 		return err
 	}
+	r.seen.reported(out.Views)
 	if r.html != "" {
 		err = writeFile(r.html, func(w io.Writer) error { return reconcile.WriteHTML(w, out.Views) })
 	}

@@ -39,8 +39,8 @@ func replayCommand() *cobra.Command {
 		Use:   "replay",
 		Short: "Fold the log up to a cut: the ledger, and with --out the tables as Parquet",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r.meter = newMeter(cmd.ErrOrStderr())
-			return r.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			r.meter = r.logFlag.meter(cmd.ErrOrStderr())
+			return r.run(cmd.Context(), cmd.OutOrStdout(), r.notices(cmd.ErrOrStderr()))
 		},
 	}
 	r.readFlags(cmd)

@@ -51,25 +51,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(coloured(stdout))
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := within(ctx, stopTime, func() error { return root.ExecuteContext(ctx) })
 	if err == nil {
 		return exitOK
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted") // by a signal: whatever was under way says no more than that
 	}
+	code := exitFailed
+	var e *exitError
+	if errors.As(err, &e) {
+		code = e.code
+	}
 	var faults *definition.Errors
-	if errors.As(err, &faults) { // lines that begin with file:line:column, as editors read them
+	switch {
+	case asksForObjects(args):
+		logFailure(stderr, err, code)
+	case errors.As(err, &faults): // lines that begin with file:line:column, as editors read them
 		fmt.Fprintln(stderr, printable(faults.Error()))
-	} else {
+	default:
 		text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") // several faults, one line
 		fmt.Fprintf(stderr, "tallystick: %s\n", printable(text))
 	}
-	var e *exitError
-	if errors.As(err, &e) {
-		return e.code
-	}
-	return exitFailed
+	return code
 }
 
 func newRoot() *cobra.Command {
@@ -84,7 +88,7 @@ func newRoot() *cobra.Command {
 	root.Version = version()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(initCommand(), runCommand(), fillCommand(), checkCommand(), cutCommand(), trainCommand(), replayCommand(), streamCommand(), getCommand(), dropCommand(), tickCommand(), demoCommand(), reconcileCommand())
+	root.AddCommand(initCommand(), runCommand(), fillCommand(), checkCommand(), cutCommand(), trainCommand(), replayCommand(), streamCommand(), getCommand(), dropCommand(), tickCommand(), demoCommand(), reconcileCommand(), healthCommand())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments

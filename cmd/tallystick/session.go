@@ -20,6 +20,10 @@ type common struct {
 	brokers  string
 	registry string
 	json     bool
+
+	kafka     kafkaSecurity
+	schemaReg registrySecurity
+	buffer    int64 // bytes that one reader may have fetched; 0 = the default
 }
 
 func (c *common) definitionFlag(cmd *cobra.Command) {
@@ -35,12 +39,15 @@ func (c *common) logFlags(cmd *cobra.Command) {
 	c.definitionFlag(cmd)
 	c.jsonFlag(cmd)
 	cmd.Flags().StringVar(&c.brokers, "brokers", os.Getenv("TALLYSTICK_BROKERS"), "Kafka bootstrap address `HOST:PORT`, several with commas between ($TALLYSTICK_BROKERS)")
+	c.kafka.add(cmd)
 }
 
 // readFlags are logFlags and those of commands that read events.
 func (c *common) readFlags(cmd *cobra.Command) {
 	c.logFlags(cmd)
 	cmd.Flags().StringVar(&c.registry, "registry", os.Getenv("TALLYSTICK_REGISTRY"), "`URL` of a Schema Registry, in the place of the definition's writers ($TALLYSTICK_REGISTRY)")
+	cmd.Flags().Lookup("registry").DefValue = "" // it may hold a password, and --help shows defaults
+	c.schemaReg.add(cmd)
 }
 
 // load reads the definition and checks where its log is, if the command has one.
@@ -57,13 +64,15 @@ func (c *common) definition() input { return input{"definition", c.file} }
 
 // logOptions says how Kafka is reached.
 func (c *common) logOptions() (log.Options, error) {
-	o := log.Options{}
+	o := log.Options{BufferBytes: c.buffer}
 	if c.brokers == "" {
 		return o, usagef("--brokers: no Kafka address: set it, or TALLYSTICK_BROKERS, to host:port")
 	}
 	var err error
-	o.Brokers, err = addresses("--brokers", c.brokers)
-	return o, err
+	if o.Brokers, err = addresses("--brokers", c.brokers); err != nil {
+		return o, err
+	}
+	return o, c.kafka.apply(&o)
 }
 
 func (c *common) open(ctx context.Context) (*log.Client, error) {
@@ -77,7 +86,11 @@ func (c *common) open(ctx context.Context) (*log.Client, error) {
 // source opens what a view's records are read with. A Schema Registry is not
 // asked before a record needs it.
 func (c *common) source(v *definition.View) (*reading.Source, error) {
-	w, err := reading.Writers(v.Source, c.registry)
+	opts, err := c.schemaReg.options()
+	if err != nil {
+		return nil, err
+	}
+	w, err := reading.Writers(v.Source, c.registry, opts...)
 	switch {
 	case err != nil && c.registry != "":
 		return nil, usagef("--registry: %w", err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,17 +25,22 @@ import (
 type streamFlags struct {
 	common
 	redisFlags
+	memoryFlag
+	listenFlag
+	logFlag
 	groupFlags
 	views      []string
 	until      string
 	quarantine string
 	rebuild    bool
-	cache      bytesFlag
 	notices    io.Writer
-	// Not flags: how long a poll waits (0 = the default), and what stands between
-	// the worker and the store (nil = nothing).
+	// Not flags: the bytes of a view's states (0 = the default), how long a poll
+	// waits (0 = the default), and what stands between the worker and the store
+	// (nil = nothing).
+	cache    int
 	pollWait time.Duration
 	sink     func(*online.Store) stream.Sink
+	monitor  *monitor // nil = nobody asks
 	meter    *meter
 	progress progress
 }
@@ -65,21 +71,22 @@ func streamCommand() *cobra.Command {
 		Use:   "stream",
 		Short: "Keep the features in Redis: the always-on worker",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s.notices = cmd.ErrOrStderr()
-			s.meter = newMeter(s.notices)
+			s.notices, s.meter = s.logFlag.notices(cmd.ErrOrStderr()), s.logFlag.meter(cmd.ErrOrStderr())
 			return s.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	s.readFlags(cmd)
 	s.redisFlags.add(cmd)
+	s.listenFlag.add(cmd, "")
+	s.logFlag.add(cmd)
+	s.memory = 1_000_000_000
 	s.groupFlags.add(cmd)
-	s.cache = 256_000_000
 	f := cmd.Flags()
 	viewFlag(cmd, &s.views, "only the view")
 	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now, with the word end, or at the end of a cut `FILE`; it reads all partitions by itself then")
 	f.StringVar(&s.quarantine, "quarantine-topic", "", "`TOPIC` for records that are not counted (default: the source's topic and .quarantine)")
 	f.BoolVar(&s.rebuild, "rebuild", false, "fold shards whose marker is missing anew from the log's start")
-	f.Var(&s.cache, "cache", "`SIZE` of the states held in memory, for each view")
+	f.Var(&s.memory, "memory", "`SIZE` that the process stays below: states and fetches of all views")
 	return cmd
 }
 
@@ -92,6 +99,14 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer s.bound()()
+	s.cache, s.buffer = s.budget(len(vs)).states, s.budget(len(vs)).fetch
+	s.monitor = newMonitor(vs)
+	stop, err := s.start(s.monitor, s.monitor.registry(), s.notices)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	client, err := s.common.open(ctx)
 	if err != nil {
 		return err
@@ -123,7 +138,7 @@ func (s *streamFlags) check(vs []*definition.View) (*schemas.Cut, error) {
 	if err := s.checkLog(vs); err != nil {
 		return nil, err
 	}
-	if err := s.redisFlags.check(); err != nil {
+	if err := cmp.Or(s.redisFlags.check(), s.listenFlag.check(), s.logFlag.check(), s.memoryFlag.check()); err != nil {
 		return nil, err
 	}
 	if err := s.groupFlags.check(s.until); err != nil {
@@ -195,6 +210,7 @@ func every(ctx context.Context, interval time.Duration, fn func()) {
 func (s *streamFlags) follow(ctx context.Context, client *log.Client, redis *online.Client, vs []*definition.View, cut *schemas.Cut, phase *metered) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	go s.monitor.follow(ctx, client, redis, s.notices)
 	errs := make([]error, len(vs))
 	var wg sync.WaitGroup
 	for i, v := range vs {
@@ -228,9 +244,6 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if quarantine == "" {
 		quarantine = v.Source.Topic + ".quarantine"
 	}
-	if err := client.EnsureTopic(ctx, quarantine, 1, nil); err != nil {
-		return err
-	}
 	records, err := s.source(v)
 	if err != nil {
 		return err
@@ -240,9 +253,8 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 		return err
 	}
 	defer source.Close()
-	o := stream.Options{CacheBytes: int(s.cache), Rebuild: s.rebuild, UntilEnd: s.until == "end", PollWait: s.pollWait, Notice: func(n stream.Notice) {
-		fmt.Fprintf(s.notices, "%s: partition %d: %s\n", v.Name, n.Partition, noticeText(n))
-	}}
+	o := stream.Options{CacheBytes: s.cache, Rebuild: s.rebuild, UntilEnd: s.until == "end", PollWait: s.pollWait, DrainTimeout: drainTime,
+		Notice: func(n stream.Notice) { notice(s.notices, v.Name, n) }, Flushed: s.monitor.flushed(v.Name)}
 	if cut != nil {
 		tc := cut.Topics[v.Source.Topic]
 		o.Until = &tc
@@ -256,14 +268,19 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if s.sink != nil {
 		sink = s.sink(redis.Store(v))
 	}
+	sink = &claiming{sink, redis, v}
 	worker, err := stream.New(v, records, source, sink, &wire.Quarantine{Client: client, Topic: quarantine, View: v.Name}, o)
 	if err != nil {
+		return err
+	}
+	if err := prepare(ctx, v, client, redis, worker, quarantine); err != nil {
 		return err
 	}
 	// Readers of a view that nobody reads yet use this fingerprint.
 	if _, err := redis.SetLive(ctx, v.Name, v.Fingerprint, true); err != nil {
 		return err
 	}
+	defer s.monitor.watch(v.Name, worker)()
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.watch(watched, v.Name, worker, phase)
@@ -273,6 +290,24 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	stop()
 	lag.last(ctx)
 	return err
+}
+
+// claiming is a sink whose view is read by its fingerprint wherever readers use
+// none: a store that lost its markers, as one restarted empty, has lost that too.
+type claiming struct {
+	stream.Sink
+	redis *online.Client
+	view  *definition.View
+}
+
+// Commit implements stream.Sink.
+func (c *claiming) Commit(ctx context.Context, shard int, partition int32, was, now marker.Mark, writes []marker.Write) error {
+	if was.Phase == marker.Missing {
+		if _, err := c.redis.SetLive(ctx, c.view.Name, c.view.Fingerprint, true); err != nil {
+			return err
+		}
+	}
+	return c.Sink.Commit(ctx, shard, partition, was, now, writes)
 }
 
 // lagGauge commits where a view's markers stand to a consumer group, so that
@@ -300,7 +335,7 @@ func (g *lagGauge) run(ctx context.Context) {
 // last commits where the worker stopped. A gauge that cannot be set is no
 // reason to fail.
 func (g *lagGauge) last(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gaugeEvery)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTime)
 	defer cancel()
 	if err := g.commit(ctx); err != nil {
 		fmt.Fprintf(g.notices, "%s: lag not told: %v\n", g.view.Name, err)
@@ -349,7 +384,7 @@ type streamedPartition struct {
 // report tells where the markers stand.
 func (s *streamFlags) report(ctx context.Context, w io.Writer, redis *online.Client, vs []*definition.View) error {
 	if ctx.Err() != nil { // stopped by a signal: what was flushed can still be read
-		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTime)
 		defer cancel()
 		ctx = c
 	}

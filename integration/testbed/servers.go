@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -89,7 +90,19 @@ func Producer(t testing.TB, k *kfake.Cluster, transactionalID string) *kgo.Clien
 func Redis(t testing.TB) *miniredis.Miniredis {
 	t.Helper()
 	m := miniredis.NewMiniRedis()
-	if err := m.StartAddr("127.0.0.1:0"); err != nil {
+	return started(t, m, m.StartAddr("127.0.0.1:0"))
+}
+
+// RedisTLS is Redis that speaks TLS.
+func RedisTLS(t testing.TB, c *tls.Config) *miniredis.Miniredis {
+	t.Helper()
+	m := miniredis.NewMiniRedis()
+	return started(t, m, m.StartTLS(c))
+}
+
+func started(t testing.TB, m *miniredis.Miniredis, err error) *miniredis.Miniredis {
+	t.Helper()
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)

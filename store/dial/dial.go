@@ -28,6 +28,9 @@ func Reason(err error) error {
 		errno syscall.Errno
 		dns   *net.DNSError
 	)
+	if reason, is := tlsReason(err); is {
+		return reason
+	}
 	switch {
 	case errors.As(err, &errno):
 		return errno

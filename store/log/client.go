@@ -2,6 +2,7 @@ package log
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -25,7 +26,14 @@ type Options struct {
 	// FetchBytes bounds one partition's fetch, in bytes as compressed; the
 	// broker exceeds it for a single batch that is larger. Default 1 MiB.
 	FetchBytes int32
-	// Extra is passed to every franz-go client: TLS, SASL, hooks.
+	// TLS is spoken where it is not nil. The server's name is that of its address.
+	TLS *tls.Config
+	// SASL is how the client proves who it is; nil = not at all.
+	SASL *SASL
+	// BufferBytes bound what a Tailer has fetched and not handed out yet, in bytes
+	// as compressed; 0 = franz-go's 50 MiB for each broker.
+	BufferBytes int64
+	// Extra is passed to every franz-go client: hooks, a dialer.
 	Extra []kgo.Opt
 }
 
@@ -59,8 +67,11 @@ func (o Options) Validate() error {
 	if o.ConnectTimeout < 0 || o.RetryFor < 0 {
 		errs = append(errs, errors.New("a Kafka timeout is negative"))
 	}
-	if o.FetchBytes < 0 {
-		errs = append(errs, errors.New("the Kafka fetch size is negative"))
+	if o.FetchBytes < 0 || o.BufferBytes < 0 {
+		errs = append(errs, errors.New("a Kafka fetch size is negative"))
+	}
+	if o.SASL != nil {
+		errs = append(errs, o.SASL.validate())
 	}
 	return errors.Join(errs...)
 }
@@ -100,17 +111,21 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	begun := time.Now()
 	if err := kc.Ping(ctx); err != nil {
 		kc.Close()
-		return nil, &UnreachableError{Brokers: o.Brokers, Waited: time.Since(begun), Err: err}
+		return nil, &UnreachableError{Brokers: o.Brokers, TLS: o.TLS != nil, Waited: time.Since(begun), Err: err}
 	}
 	return &Client{o: o, kc: kc, adm: kadm.NewClient(kc)}, nil
 }
 
 // kgo returns the options that all clients of this cluster share.
 func (o Options) kgo() []kgo.Opt {
-	return append([]kgo.Opt{
-		kgo.SeedBrokers(o.Brokers...),
-		kgo.ClientID(o.ClientID),
-	}, o.Extra...)
+	opts := []kgo.Opt{kgo.SeedBrokers(o.Brokers...), kgo.ClientID(o.ClientID)}
+	if o.TLS != nil {
+		opts = append(opts, kgo.DialTLSConfig(o.TLS))
+	}
+	if o.SASL != nil {
+		opts = append(opts, kgo.SASL(o.SASL.mechanism()))
+	}
+	return append(opts, o.Extra...)
 }
 
 // Close drops all connections. Records being produced fail.

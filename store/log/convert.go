@@ -1,6 +1,7 @@
 package log
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,6 +24,21 @@ func appendRecord(dst []schemas.Record, r *kgo.Record) []schemas.Record {
 		Value:     r.Value,
 	})
 }
+
+// recordPool keeps the slices of records that a consumer fetches into. What the
+// records point to is not pooled.
+type recordPool struct{ p sync.Pool }
+
+// GetRecords implements kgo.PoolRecords.
+func (rp *recordPool) GetRecords(n int) []kgo.Record {
+	if s, ok := rp.p.Get().(*[]kgo.Record); ok && cap(*s) >= n {
+		return (*s)[:0]
+	}
+	return make([]kgo.Record, 0, n)
+}
+
+// PutRecords implements kgo.PoolRecords.
+func (rp *recordPool) PutRecords(s []kgo.Record) { rp.p.Put(&s) }
 
 // isTick tells whether r is a tick: null value and tick header (K7). A null
 // value alone is an ordinary record, which V8 counts as invalid.

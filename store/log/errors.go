@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -18,12 +19,35 @@ const adoptHint = "take a new cut with `tallystick cut` and begin where the log 
 // UnreachableError says that no broker answered within a bounded time.
 type UnreachableError struct {
 	Brokers []string
+	TLS     bool // was spoken
 	Waited  time.Duration
 	Err     error
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("cannot reach Kafka at %s: %v; check --brokers", strings.Join(e.Brokers, ","), dial.Reason(e.Err))
+	reason, hint := dial.Reason(e.Err), "check --brokers"
+	switch {
+	case dial.IsTLS(e.Err):
+		hint = "check --kafka-tls, --kafka-ca and --kafka-cert"
+	case isLogin(e.Err):
+		reason, hint = errors.New("it does not accept this user and password"), "check --kafka-sasl, --kafka-user and the password"
+	case errors.Is(e.Err, io.EOF):
+		reason, hint = errors.New("it closes the connection at once, as a broker does that expects TLS, SASL or another password"), "check --kafka-tls and --kafka-sasl"
+	case e.TLS:
+		hint = "check --brokers, and whether it speaks TLS there"
+	}
+	return fmt.Sprintf("cannot reach Kafka at %s: %v; %s", strings.Join(e.Brokers, ","), reason, hint)
+}
+
+// isLogin tells whether a broker turned down who this client says it is. What a
+// broker answers is its own text, so it is not repeated.
+func isLogin(err error) bool {
+	for _, e := range []error{kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

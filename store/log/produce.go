@@ -106,6 +106,12 @@ func (c *Client) Tick(ctx context.Context, topic string, partitions ...int32) ([
 // exists, and waits until its partitions have leaders. An existing topic keeps
 // its configuration; one with another number of partitions is an error.
 func (c *Client) EnsureTopic(ctx context.Context, topic string, partitions int32, configs map[string]string) error {
+	switch m, err := c.lookup(ctx, Ref{Name: topic}); { // who may not create it may use it
+	case err == nil && m.ready():
+		return m.has(topic, partitions)
+	case err != nil && !isType[*MissingTopicError](err):
+		return err
+	}
 	ptrs := make(map[string]*string, len(configs))
 	for k, v := range configs {
 		ptrs[k] = kadm.StringPtr(v)
@@ -115,6 +121,9 @@ func (c *Client) EnsureTopic(ctx context.Context, topic string, partitions int32
 		if resp.ErrMessage != "" {
 			err = fmt.Errorf("%w (%s)", err, resp.ErrMessage)
 		}
+		if isAuth(err) {
+			return topicErr(topic, "Create", err)
+		}
 		return fmt.Errorf("create %w", topicErr(topic, "Create", err))
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.o.RetryFor)
@@ -122,10 +131,8 @@ func (c *Client) EnsureTopic(ctx context.Context, topic string, partitions int32
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		m, err := c.lookup(ctx, Ref{Name: topic})
 		switch {
-		case err == nil && m.ready() && len(m.parts) != int(partitions):
-			return fmt.Errorf("topic %s exists with %d partitions, not %d", topic, len(m.parts), partitions)
 		case err == nil && m.ready():
-			return nil
+			return m.has(topic, partitions)
 		case err == nil:
 			err = kerr.LeaderNotAvailable
 		case !isType[*MissingTopicError](err):
@@ -135,6 +142,14 @@ func (c *Client) EnsureTopic(ctx context.Context, topic string, partitions int32
 			return fmt.Errorf("create topic %s: %w", topic, err)
 		}
 	}
+}
+
+// has refuses another number of partitions.
+func (m *meta) has(topic string, partitions int32) error {
+	if len(m.parts) != int(partitions) {
+		return fmt.Errorf("topic %s exists with %d partitions, not %d", topic, len(m.parts), partitions)
+	}
+	return nil
 }
 
 // ready tells whether every partition has a leader.

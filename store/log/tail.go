@@ -20,8 +20,8 @@ const settleEvery = time.Second
 // Batch is what one poll brought of one partition.
 type Batch struct {
 	Partition int32
-	// Records are data records and ticks in offset order, possibly none. Their
-	// bytes are immutable and may be kept, and so may the slice.
+	// Records are data records and ticks in offset order, possibly none. The slice
+	// is valid until the next Poll; the records' bytes are immutable and may be kept.
 	Records []schemas.Record
 	// Next is the position after the batch: the offset at which a reader that
 	// resumes continues. It moves over control and aborted records too.
@@ -41,10 +41,11 @@ type Tailer struct {
 	f     *fetcher
 	guard *stampGuard
 
-	pos     map[int32]int64 // next offset of each assigned partition
-	still   map[int32]int64 // pos at the last call of settle
-	settled time.Time       // of the last call of settle
-	failed  map[int32]error // partitions that stand still until assigned anew
+	pos     map[int32]int64  // next offset of each assigned partition
+	still   map[int32]int64  // pos at the last call of settle
+	settled time.Time        // of the last call of settle
+	failed  map[int32]error  // partitions that stand still until assigned anew
+	recs    []schemas.Record // of one poll
 }
 
 // Tail returns a Tailer of the topic, pinned to its ID, with nothing assigned.
@@ -61,7 +62,11 @@ func (c *Client) Tail(ctx context.Context, t Ref, stamps string, extra ...kgo.Op
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(c.o.FetchBytes),
+		kgo.WithPools(new(recordPool)),
 	)
+	if c.o.BufferBytes > 0 {
+		opts = append(opts, kgo.FetchMaxBytes(c.fetchMax()))
+	}
 	kc, err := kgo.NewClient(append(opts, extra...)...)
 	if err != nil {
 		return nil, fmt.Errorf("topic %s: consumer: %w", t.Name, err)
@@ -71,6 +76,17 @@ func (c *Client) Tail(ctx context.Context, t Ref, stamps string, extra ...kgo.Op
 		pos: map[int32]int64{}, still: map[int32]int64{}, failed: map[int32]error{}, settled: time.Now(),
 	}, nil
 }
+
+// fetchMax divides Options.BufferBytes over the brokers: of each the consumer
+// holds one fetch that was not polled yet, and asks for no more meanwhile. It may
+// hold as much again while that is being decompressed.
+func (c *Client) fetchMax() int32 {
+	brokers := int64(max(1, len(c.kc.DiscoveredBrokers())))
+	return int32(min(max(c.o.BufferBytes/brokers, minFetch), 50<<20))
+}
+
+// minFetch is the least that is asked of a broker at once.
+const minFetch = 64 << 10
 
 // Close ends the Tailer. Polling a closed Tailer returns an error.
 func (t *Tailer) Close() { t.kc.Close() }
@@ -148,6 +164,8 @@ func (t *Tailer) Resume(ps ...int32) {
 func (t *Tailer) Poll(ctx context.Context, wait time.Duration) ([]Batch, error) {
 	pctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	clear(t.recs) // they hold what was fetched
+	t.recs = t.recs[:0]
 	fs := t.kc.PollFetches(pctx)
 	if err := ctx.Err(); err != nil && fs.NumRecords() == 0 {
 		return nil, err
@@ -202,6 +220,7 @@ func (t *Tailer) batch(ctx context.Context, ft *kgo.FetchTopic, fp *kgo.FetchPar
 		return nil, &RecreatedError{Topic: ft.Topic, Expected: t.f.t.ID, Have: m.id()}
 	}
 	b := &Batch{Partition: fp.Partition, Next: pos, Stable: fp.LastStableOffset}
+	from := len(t.recs)
 	for _, r := range fp.Records {
 		if r.Offset < pos {
 			continue // settle has been past it: a control record
@@ -209,9 +228,11 @@ func (t *Tailer) batch(ctx context.Context, ft *kgo.FetchTopic, fp *kgo.FetchPar
 		if err = t.guard.check(r); err != nil {
 			break
 		}
-		b.Records = appendRecord(b.Records, r)
+		t.recs = appendRecord(t.recs, r)
 		b.Next = r.Offset + 1
+		r.Recycle()
 	}
+	b.Records = t.recs[from:len(t.recs):len(t.recs)]
 	if b.Next == pos {
 		return nil, err
 	}

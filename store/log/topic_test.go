@@ -3,6 +3,8 @@ package log
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -254,4 +256,59 @@ func TestEnsureTopic(t *testing.T) {
 	h := r.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: "new", Err: kerr.TopicAuthorizationFailed})
 	wantErr[*UnauthorisedError](t, r.c.EnsureTopic(r.ctx, "new", 1, nil))
 	equal(t, h.Hits(), 1)
+	h = r.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: "t", Err: kerr.TopicAuthorizationFailed})
+	r.create("t", 2, nil) // who may not create topics may use one that is there
+	equal(t, h.Hits(), 0)
+}
+
+// The ends are the stable ones: what an open transaction holds back is no lag.
+func TestEnds(t *testing.T) {
+	r := newRig(t)
+	r.create("t", 2, nil)
+	r.produce("t", 1, "a")
+	r.produce("t", 1, "b")
+	kc := r.txn("x")
+	r.must(kc.ProduceSync(r.ctx, &kgo.Record{Topic: "t", Partition: 1, Value: []byte("c")}).FirstErr())
+	ends, err := r.c.Ends(r.ctx, "t")
+	r.must(err)
+	equal(t, fmt.Sprint(ends), "map[0:0 1:2]")
+	r.end(kc, kgo.TryAbort)
+}
+
+// BufferBytes bound what lies fetched and not polled: a reader that stands still
+// is not sent the log.
+func TestBufferBytes(t *testing.T) {
+	r := newRig(t)
+	r.create("t", 4, nil)
+	random := make([]byte, 10_000) // not to be compressed
+	source := rand.NewChaCha8([32]byte{})
+	for p := range int32(4) {
+		for range 100 {
+			_, _ = source.Read(random)
+			r.produce("t", p, string(random))
+		}
+	}
+	fetched := func(o Options) (bytes int64) {
+		c := r.open(o)
+		tail, err := c.Tail(r.ctx, Ref{Name: "t"}, "", kgo.FetchMaxWait(10*time.Millisecond))
+		r.must(err)
+		defer tail.Close()
+		r.must(tail.Assign(r.ctx, map[int32]int64{0: 0, 1: 0, 2: 0, 3: 0}))
+		var bs []Batch
+		for len(bs) == 0 {
+			bs, err = tail.Poll(r.ctx, time.Second)
+			r.must(err)
+		}
+		for _, b := range bs {
+			for i := range b.Records {
+				bytes += int64(len(b.Records[i].Value))
+			}
+		}
+		return bytes
+	}
+	const limit = 128 << 10
+	small, large := fetched(Options{BufferBytes: limit}), fetched(Options{})
+	if small > 2*limit || large < 4*limit {
+		t.Errorf("%d bytes with a limit of %d, %d without", small, limit, large)
+	}
 }

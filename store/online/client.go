@@ -2,6 +2,7 @@ package online
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -22,7 +23,13 @@ type Options struct {
 	// Cluster says that a single address is a Cluster's.
 	Cluster            bool
 	Username, Password string
-	DB                 int // not in a Cluster
+	// SentinelUsername and SentinelPassword are for the Sentinels, whose users are
+	// not the server's.
+	SentinelUsername, SentinelPassword string
+	// TLS is spoken where it is not nil, to Sentinels too. The server's name is
+	// that of its address.
+	TLS *tls.Config
+	DB  int // not in a Cluster
 	// Timeout bounds one reply: 5 s.
 	Timeout time.Duration
 	// AllowUnknownPolicy accepts a server that does not tell its
@@ -43,6 +50,9 @@ func (o Options) Validate() error {
 	}
 	if o.Master != "" && o.Cluster {
 		errs = append(errs, errors.New("a Redis Cluster has no Sentinel master"))
+	}
+	if o.Master == "" && (o.SentinelUsername != "" || o.SentinelPassword != "") {
+		errs = append(errs, errors.New("a Sentinel's user or password is given, but no Sentinel master"))
 	}
 	if o.DB != 0 && (o.Cluster || len(o.Addrs) > 1 && o.Master == "") {
 		errs = append(errs, errors.New("a Redis Cluster has database 0 only"))
@@ -69,7 +79,8 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	}
 	c := &Client{rc: redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: o.Addrs, MasterName: o.Master, IsClusterMode: o.Cluster, DB: o.DB,
-		Username: o.Username, Password: o.Password,
+		Username: o.Username, Password: o.Password, TLSConfig: o.TLS,
+		SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
 		ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true,
 		DisableIdentity: true,
 		// Callers try again by themselves; a second attempt makes up for a pooled
@@ -97,12 +108,8 @@ func (c *Client) check(ctx context.Context, allowUnknown bool) error {
 		errs = append(errs, err)
 		return nil
 	}
-	if cc, ok := c.rc.(*redis.ClusterClient); ok {
-		if err := cc.ForEachMaster(ctx, one); err != nil {
-			return fmt.Errorf("cannot reach the Redis Cluster: %w; check --redis", err)
-		}
-	} else if rc, ok := c.rc.(*redis.Client); ok {
-		_ = one(ctx, rc)
+	if err := c.eachMaster(ctx, one); err != nil {
+		return fmt.Errorf("cannot reach the Redis Cluster: %w; check --redis", err)
 	}
 	return errors.Join(errs...)
 }
@@ -145,6 +152,22 @@ func (c *Client) node(ctx context.Context, key string) (*redis.Client, error) {
 		return nil, fmt.Errorf("online: a Redis client of type %T is not supported", c.rc)
 	}
 	return rc, nil
+}
+
+// failed is unavailable for what a node did not do. A Cluster's client follows no
+// redirection where it asks a node directly, and would ask the same node, or one
+// that has died, until it reads, once a minute, which node serves what: it is told
+// to do so now.
+func (c *Client) failed(ctx context.Context, what string, err error) error {
+	c.relearn(ctx)
+	return unavailable(what, err)
+}
+
+// relearn has a Cluster's client read, in the background, which node serves what.
+func (c *Client) relearn(ctx context.Context) {
+	if cc, ok := c.rc.(*redis.ClusterClient); ok {
+		cc.ReloadState(ctx)
+	}
 }
 
 func liveKey(view string) string { return "{" + view + "}:live" }

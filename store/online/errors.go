@@ -3,8 +3,10 @@ package online
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
@@ -33,12 +35,16 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	hint := "check --redis"
-	switch code(e.Err) {
-	case "NOAUTH", "WRONGPASS", "NOPERM":
-		hint = "check --redis-username and TALLYSTICK_REDIS_PASSWORD"
+	reason, hint := dial.Reason(e.Err), "check --redis"
+	switch c := code(e.Err); {
+	case c == "NOAUTH", c == "WRONGPASS", c == "NOPERM":
+		hint = "check --redis-username and TALLYSTICK_REDIS_PASSWORD or --redis-password-file"
+	case dial.IsTLS(e.Err):
+		hint = "check --redis-tls, --redis-ca and --redis-cert"
+	case errors.Is(e.Err, io.EOF), errors.Is(e.Err, syscall.ECONNRESET):
+		reason, hint = errors.New("it closes the connection at once, as if one side spoke TLS and the other did not"), "check --redis-tls"
 	}
-	return fmt.Sprintf("cannot reach Redis at %s: %v; %s", e.Addr, dial.Reason(e.Err), hint)
+	return fmt.Sprintf("cannot reach Redis at %s: %v; %s", e.Addr, reason, hint)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

@@ -122,7 +122,7 @@ func (r *Reader) fetch(ctx context.Context, shard int, entity []byte, parts []in
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, unavailable("read an entity", err)
+		return nil, r.s.c.failed(ctx, "read an entity", err)
 	}
 	for i, part := range parts {
 		m, err := parseMark(r.s.markKey(shard, part), marks[i])

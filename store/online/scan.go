@@ -65,7 +65,7 @@ func (s *Store) page(ctx context.Context, shard int, partition int32, cursor str
 	}
 	keys, next, err := rc.Scan(ctx, at, s.prefix(shard)+"[eo]:*", s.count).Result()
 	if err != nil {
-		return page, unavailable("scan a shard", err)
+		return page, s.c.failed(ctx, "scan a shard", err)
 	}
 	if next != 0 {
 		page.Next = addr + "|" + strconv.FormatUint(next, 10)
@@ -108,7 +108,7 @@ func (s *Store) states(ctx context.Context, rc *redis.Client, shard int, partiti
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, marker.Mark{}, unavailable("scan a shard", err)
+		return nil, marker.Mark{}, s.c.failed(ctx, "scan a shard", err)
 	}
 	var list []State
 	for i, e := range entities {
@@ -123,7 +123,7 @@ func (s *Store) states(ctx context.Context, rc *redis.Client, shard int, partiti
 			}
 		}
 		if err != nil {
-			return nil, marker.Mark{}, unavailable("scan a shard", err)
+			return nil, marker.Mark{}, s.c.failed(ctx, "scan a shard", err)
 		}
 		st, err := s.stored(marker.Key{Shard: shard, Entity: e}, partition, served[i], fields)
 		if err != nil {
@@ -167,12 +167,12 @@ func (s *Store) dropShard(ctx context.Context, shard int, total *atomic.Int64) e
 		for at := uint64(0); ; {
 			keys, next, err := rc.Scan(ctx, at, s.prefix(shard)+"*", s.count).Result()
 			if err != nil {
-				return unavailable("scan a shard", err)
+				return s.c.failed(ctx, "scan a shard", err)
 			}
 			if len(keys) > 0 {
 				n, err := rc.Unlink(ctx, keys...).Result()
 				if err != nil {
-					return unavailable("drop keys", err)
+					return s.c.failed(ctx, "drop keys", err)
 				}
 				total.Add(n)
 				found = true

@@ -27,6 +27,7 @@ type Store struct {
 	shards      int
 	ids         bool // states have an open part
 	count       int64
+	prefixes    []string // of the keys, by shard
 }
 
 // scanCount is how many keys the server looks at for one page.
@@ -34,13 +35,15 @@ const scanCount = 512
 
 // Store returns the store of a view.
 func (c *Client) Store(view *definition.View) *Store {
-	return &Store{c: c, view: view.Name, fingerprint: view.Fingerprint, shards: view.Spec.Shards,
+	s := &Store{c: c, view: view.Name, fingerprint: view.Fingerprint, shards: view.Spec.Shards,
 		ids: view.Spec.Identity != transforms.Anonymous, count: scanCount}
+	for shard := range s.shards {
+		s.prefixes = append(s.prefixes, "{"+s.view+":"+s.fingerprint+":"+strconv.Itoa(shard)+"}:")
+	}
+	return s
 }
 
-func (s *Store) prefix(shard int) string {
-	return "{" + s.view + ":" + s.fingerprint + ":" + strconv.Itoa(shard) + "}:"
-}
+func (s *Store) prefix(shard int) string { return s.prefixes[shard] }
 
 func (s *Store) markKey(shard int, partition int32) string {
 	return s.prefix(shard) + "m:" + strconv.Itoa(int(partition))
@@ -86,7 +89,7 @@ func (s *Store) Partitions(ctx context.Context) ([]int32, error) {
 	for shard := range s.shards {
 		members, err := s.c.rc.SMembers(ctx, s.partsKey(shard)).Result()
 		if err != nil {
-			return nil, unavailable("list partitions", err)
+			return nil, s.c.failed(ctx, "list partitions", err)
 		}
 		for _, m := range members {
 			p, err := parsePartition(s.partsKey(shard), m)
@@ -122,7 +125,7 @@ func (s *Store) Marks(ctx context.Context, partition int32) ([]marker.Mark, erro
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, unavailable("read markers", err)
+		return nil, s.c.failed(ctx, "read markers", err)
 	}
 	marks := make([]marker.Mark, s.shards)
 	for i, c := range cmds {
@@ -186,7 +189,7 @@ func (s *Store) load(ctx context.Context, rc *redis.Client, l *loading, partitio
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return unavailable("load states", err)
+		return s.c.failed(ctx, "load states", err)
 	}
 	for n, i := range l.keys {
 		var open map[string]string
@@ -261,7 +264,10 @@ func (s *Store) Commit(ctx context.Context, shard int, partition int32, was, now
 			return nil
 		}))
 	}, key)
-	if err == nil || sent || errors.Is(err, marker.ErrMoved) {
+	if err == nil || errors.Is(err, marker.ErrMoved) {
+		return err
+	}
+	if s.c.relearn(ctx); sent {
 		return err
 	}
 	if _, final := errors.AsType[*KeyError](err); final || errors.Is(err, marker.ErrUnavailable) {

@@ -323,3 +323,44 @@ func TestRewrite(t *testing.T) {
 	r.must(err)
 	r.holds(0, "")
 }
+
+// What others have under the view's prefix is refused by name; what is ours is not.
+func TestCheckPrefix(t *testing.T) {
+	r := newRig(t)
+	e, shard := entity("a")
+	engine, s := r.state(0, "a", 1, 2)
+	r.put(shard, 0, mark(1, 2, base), write(engine, e, s))
+	r.must(r.redis.Set("{v:other:0}:x", "another view's"))
+	r.must(r.s.CheckPrefix(r.ctx))
+	prefix := "{v:" + r.view.Fingerprint + ":"
+	for _, key := range []string{prefix + "0}:x", prefix + "9}:m:0", prefix + "0}:m:x", prefix + "0}:m:7:8", prefix + "0}", prefix + "1}:e:a", prefix + "1}:p", prefix + "0}:o:"} {
+		if key == prefix+"1}:p" {
+			r.redis.Del(key)
+		}
+		r.must(r.redis.Set(key, "theirs"))
+		var bad *KeyError
+		if err := r.s.CheckPrefix(r.ctx); !errors.As(err, &bad) || bad.Key != key {
+			t.Errorf("%s: %v", key, err)
+		}
+		r.redis.Del(key)
+	}
+}
+
+// O3: what a server tells of itself; what it does not tell is -1.
+func TestServers(t *testing.T) {
+	r := newRig(t)
+	addr := r.redis.Addr()
+	got, err := r.c.Servers(r.ctx)
+	r.must(err)
+	if want := (Server{addr, "noeviction", -1, 1, -1}); len(got) != 1 || got[0] != want {
+		t.Errorf("%+v", got)
+	}
+	want := Server{"a:1", "allkeys-lru", 7, 5_000_000_000, 0}
+	if got := parseInfo("a:1", "# Memory\r\nused_memory:5000000000\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n# Stats\r\nevicted_keys:7\r\n"); got != want {
+		t.Errorf("%+v", got)
+	}
+	r.redis.SetError("NOPERM this user has no permissions")
+	if _, err := r.c.Servers(r.ctx); err == nil {
+		t.Error("no error")
+	}
+}

@@ -218,7 +218,11 @@ func (p *parser) writers(s *Source, o object) {
 		switch e := w.entries[0]; e.key {
 		case "registry":
 			url, ok := p.text(e.value, "registry")
-			if ok && !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
+			switch {
+			case !ok:
+			case strings.Contains(url, "@"): // it is not shown; `check` would show it
+				p.fail(e.value, "leave them out here, and see --registry-user", "the URL of the Schema Registry has a user or password in it")
+			case !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://"):
 				p.fail(e.value, "begin with http:// or https://", "`%s` is not the URL of a Schema Registry", url)
 			}
 			s.writers.Registry = url

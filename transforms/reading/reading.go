@@ -45,12 +45,12 @@ func NewSource(view *definition.View, writers registry.Resolver) *Source {
 
 // Writers opens the place that the source's writer schemas come from. override,
 // unless empty, is the URL of a Schema Registry to use instead.
-func Writers(def *definition.Source, override string) (registry.Resolver, error) {
+func Writers(def *definition.Source, override string, opts ...registry.Option) (registry.Resolver, error) {
 	switch w := def.Writers; {
 	case override != "":
-		return registry.FromRegistry(override)
+		return registry.FromRegistry(override, opts...)
 	case w.Registry != "":
-		return registry.FromRegistry(w.Registry)
+		return registry.FromRegistry(w.Registry, opts...)
 	case w.Files != nil:
 		ids := make(map[int]string, len(w.Files))
 		for id, path := range w.Files {

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"runtime/debug"
+)
+
+// memoryFlag bounds the memory of a process that works for ever.
+type memoryFlag struct {
+	memory bytesFlag // 0 = unbounded
+}
+
+// leastMemory is what the program takes with next to nothing in its caches, and
+// programPages what of it are pages of the program's file, which the Go runtime
+// does not count.
+const (
+	leastMemory  = 100_000_000
+	programPages = 32_000_000
+)
+
+func (m *memoryFlag) check() error {
+	if m.memory != 0 && m.memory < leastMemory {
+		return usagef("--memory: %v is too little for the program itself: name 100MB or more", &m.memory)
+	}
+	return nil
+}
+
+// heap is what the Go runtime may take: less than is left beside the program's
+// pages, as it passes its limit for a moment before it gives memory back.
+func (m *memoryFlag) heap() int64 { return (int64(m.memory) - programPages) / 10 * 9 }
+
+// bound makes the Go runtime keep below the limit, until the returned function is
+// called.
+func (m *memoryFlag) bound() (restore func()) {
+	if m.memory == 0 {
+		return func() {}
+	}
+	was := debug.SetMemoryLimit(m.heap())
+	return func() { debug.SetMemoryLimit(was) }
+}
+
+// budget is what one view may hold.
+type budget struct {
+	states int   // bytes of states in memory
+	fetch  int64 // bytes fetched from the log and not looked at yet, as compressed
+}
+
+// budget divides the memory over views. States may take 2/5: what is encoded for a
+// flush and what the garbage collector has not taken back come on top. A fetch
+// may take 1/64, as it is held up to three times (on its way, waiting, being
+// worked on) and unpacks to several times its size.
+func (m *memoryFlag) budget(views int) budget {
+	if m.memory == 0 {
+		return budget{}
+	}
+	share := m.heap() / int64(max(1, views))
+	return budget{int(share * 2 / 5), share / 64}
+}

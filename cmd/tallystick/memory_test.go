@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tallystick/tallystick/integration/testbed"
+)
+
+func TestMemoryFlag(t *testing.T) {
+	for size, ok := range map[bytesFlag]bool{0: true, leastMemory - 1: false, leastMemory: true} {
+		if err := (&memoryFlag{size}).check(); (err == nil) != ok {
+			t.Errorf("%v: %v", &size, err)
+		}
+	}
+	m := memoryFlag{1_000_000_000}
+	one, four := m.budget(1), m.budget(4)
+	if one.states != 348_480_000 || one.states/4 != four.states || one.fetch/4 != four.fetch || one.fetch > 20_000_000 {
+		t.Errorf("%+v %+v", one, four)
+	}
+	if (&memoryFlag{}).budget(3) != (budget{}) {
+		t.Error("a bound where none was asked for")
+	}
+}
+
+// wide is a view whose states, of as many entities as there are records, and
+// whose log are greater than the memory that the stream is given.
+const wide = `sources:
+  ev:
+    schema: ev.avsc
+    writers: {files: {1: ev.avsc}}
+    event_time: et
+    id: id
+    version: ver
+    lateness: 24h
+views:
+  v:
+    source: ev
+    entity: {ent: string}
+    shards: 4
+    features:
+      n: {count: "*", over: [1h, 24h, 30d]}
+      l: {last: id, over: 24h}
+`
+
+// A log and states as great as, or greater than, --memory go through a process that
+// stays below it, with a Redis that is slow and for a while does not answer at
+// all: nothing piles up in memory, reading stops (the log's bytes stay in Kafka).
+func TestMemoryIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it moves a log of 60 MB")
+	}
+	const limit, records, parts = 100_000_000, 60_000, 4
+	kafka, redis := testbed.Kafka(t), testbed.Redis(t)
+	producer := testbed.Producer(t, kafka, "")
+	bound := "3600000"
+	if _, err := kadm.NewClient(producer).CreateTopic(t.Context(), parts, 1, map[string]*string{"message.timestamp.after.max.ms": &bound}, "ev"); err != nil {
+		t.Fatal(err)
+	}
+	wideLog(t, producer, records, parts)
+	dir := t.TempDir()
+	for name, text := range map[string]string{"ev.avsc": testbed.EventSchema, "d.yaml": wide} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := newGate(t, redis.Addr())
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "stream", "-f", filepath.Join(dir, "d.yaml"), "--brokers", kafka.ListenAddrs()[0], "--redis", g.Addr().String(),
+		"--memory", strconv.Itoa(limit)+"B", "--until", "end")
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	var said heard
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	most, stalled, before := 0, time.Time{}, redis.CommandCount()
+	g.late(2 * time.Millisecond)
+	for ended := false; !ended; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("%v: %s", err, said.String())
+			}
+			ended = true
+		case <-time.After(20 * time.Millisecond):
+			most = max(most, residentBytes(t, cmd.Process.Pid))
+			switch {
+			case stalled.IsZero() && redis.CommandCount() > before+records/3: // about a sixth is written
+				g.set(true)
+				stalled = time.Now()
+			case !stalled.IsZero() && time.Since(stalled) > 3*time.Second:
+				g.set(false)
+			}
+		}
+	}
+	t.Logf("at most %d MB beside the program itself of %d MB", most/1_000_000, limit/1_000_000)
+	if most > limit-programPages { // the tests' binary is greater than the program
+		t.Errorf("%d bytes beside the program itself, --memory is %d", most, limit)
+	}
+	if !strings.Contains(said.String(), "applied") || stalled.IsZero() || most < limit/10 {
+		t.Errorf("it did not do what is measured: %s", said.String())
+	}
+}
+
+// wideLog appends records of about 1 KB that do not compress, each of its own
+// entity.
+func wideLog(t *testing.T, producer *kgo.Client, records, parts int) {
+	t.Helper()
+	source := rand.NewChaCha8([32]byte{1})
+	at := time.Now().Add(-time.Hour).UnixMicro()
+	text := make([]byte, 500)
+	var batch []*kgo.Record
+	for i := range records {
+		_, _ = source.Read(text)
+		value := testbed.Event{Ent: fmt.Sprint("entity-", i), ID: fmt.Sprintf("%d-%x", i, text), Ver: 1, ET: at + int64(i), Amt: 1}.Bytes()
+		batch = append(batch, &kgo.Record{Topic: "ev", Partition: int32(i % parts), Value: value})
+		if len(batch) == 5000 || i == records-1 {
+			if err := producer.ProduceSync(t.Context(), batch...).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			batch = nil
+		}
+	}
+}
+
+var resident = regexp.MustCompile(`RssAnon:\s+(\d+) kB`)
+
+// residentBytes returns the memory that a process has now beside the pages of its
+// program; 0 where it has ended or the system does not tell.
+func residentBytes(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if m := resident.FindSubmatch(b); err == nil && m != nil {
+		n, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n << 10
+	}
+	return 0
+}

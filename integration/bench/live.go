@@ -1,0 +1,171 @@
+//go:build real
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+)
+
+// A probe is the only event of its user: it can be read once the user's key is
+// there.
+const (
+	probesApart = 20 * time.Millisecond
+	lookApart   = 5 * time.Millisecond
+	shards      = 16
+	settleFor   = 10 * time.Second // at the start: not measured
+	flushEvery  = 500 * time.Millisecond
+)
+
+// probe is an event whose arrival in Redis is watched for.
+type probe struct {
+	key  string
+	sent time.Time
+}
+
+// liveLatency tells how long it takes from producing an event until it can be
+// read in Redis, at a steady rate.
+func (b *bench) liveLatency(ctx context.Context, rc *redis.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, b.live+2*time.Minute)
+	defer cancel()
+	kc, err := producer(b.broker, 5*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	defer kc.Close()
+	if err := createTopic(ctx, kc, liveTopic, "LogAppendTime"); err != nil {
+		return err
+	}
+	worker := b.worker(ctx, "live")
+	if err := worker.Start(); err != nil {
+		return err
+	}
+	begun := time.Now()
+	latencies, late, err := b.probe(ctx, rc, kc)
+	err = errors.Join(err, worker.Process.Signal(syscall.SIGTERM), ended(worker))
+	if err != nil {
+		return err
+	}
+	slices.Sort(latencies)
+	at := func(share float64) time.Duration { return latencies[int(share*float64(len(latencies)-1))] }
+	u := used(worker, time.Since(begun))
+	fmt.Printf("live at %d events/s: from producing to readable in Redis p50 %v, p99 %v, greatest %v of %d (bound %v); "+
+		"the producer at most %v behind; worker %.2f of a core, peak RSS %d MB\n",
+		b.rate, at(0.5), at(0.99), at(1), len(latencies), flushEvery+250*time.Millisecond, late,
+		u.processor.Seconds()/u.wall.Seconds(), u.peak>>20)
+	return nil
+}
+
+func ended(cmd *exec.Cmd) error {
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("the worker did not end well: %w", err)
+	}
+	return nil
+}
+
+// probe produces the live events, every now and then a probe, and returns how
+// long probes took, and by how much the producer fell behind at most.
+func (b *bench) probe(ctx context.Context, rc *redis.Client, kc *kgo.Client) (latencies []time.Duration, behind time.Duration, err error) {
+	probes := make(chan probe, 1000)
+	failed := make(chan error, 1)
+	go func() {
+		var err error
+		latencies, err = watch(ctx, rc, probes, time.Now().Add(settleFor))
+		failed <- err
+	}()
+	g, p, begun, probed := newGenerator(), purchase{}, time.Now(), time.Time{}
+	send := func(name []byte) {
+		kc.Produce(ctx, &kgo.Record{Topic: liveTopic, Key: name, Value: p.append(nil, name)}, nil)
+	}
+	for n := 0; time.Since(begun) < settleFor+b.live; {
+		now := time.Now()
+		for due := int(now.Sub(begun).Seconds() * float64(b.rate)); n < due; n++ {
+			g.next(&p, now.UnixMicro()-ahead)
+			send(appendUser(nil, p.user))
+		}
+		if now.Sub(probed) >= probesApart {
+			probed = now
+			name := strconv.AppendInt([]byte("probe-"), int64(n), 10)
+			p.at = now.UnixMicro() // before the first event of the workload there is none
+			probes <- probe{liveKey(string(name)), time.Now()}
+			send(name)
+		}
+		pause(ctx, time.Millisecond)
+		behind = max(behind, time.Since(now)-time.Millisecond)
+	}
+	close(probes)
+	return latencies, behind, errors.Join(<-failed, kc.Flush(ctx))
+}
+
+// liveKey returns the key of a user of the live view, as docs/formats.md gives it.
+func liveKey(user string) string {
+	entity := transforms.EncodeEntity(nil, schemas.StringValue(user))
+	return fmt.Sprintf("%d}:e:%s", transforms.EntityShard(entity, shards), entity)
+}
+
+// watch looks for probes until all are there; those sent before from are not
+// counted.
+func watch(ctx context.Context, rc *redis.Client, probes <-chan probe, from time.Time) (latencies []time.Duration, err error) {
+	var waiting []probe
+	var fingerprint string
+	for open := true; open || len(waiting) > 0; pause(ctx, lookApart) {
+		for more := true; more && open; {
+			select {
+			case p, ok := <-probes:
+				if open = ok; ok {
+					waiting = append(waiting, p)
+				}
+			default:
+				more = false
+			}
+		}
+		if fingerprint == "" {
+			fingerprint, _ = rc.Get(ctx, "{live}:live").Result() // until the worker has set it
+			continue
+		}
+		cmds, err := rc.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for _, p := range waiting {
+				pipe.Exists(ctx, "{live:"+fingerprint+":"+p.key)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%d probes not seen, the first, %s, sent %v ago: %w", len(waiting), waiting[0].key, time.Since(waiting[0].sent), err)
+		}
+		now, kept := time.Now(), waiting[:0]
+		for i, p := range waiting {
+			switch n, _ := cmds[i].(*redis.IntCmd).Result(); {
+			case n == 0:
+				kept = append(kept, p)
+			case p.sent.After(from):
+				latencies = append(latencies, now.Sub(p.sent))
+			}
+		}
+		waiting = kept
+	}
+	if len(latencies) == 0 {
+		return nil, errors.New("no probe was measured: --live is too short")
+	}
+	return latencies, nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,123 @@
+//go:build real
+
+// Command bench measures the program against the least that any program would
+// take, on real servers of this machine (integration/servers says where they come
+// from). It prints ratios of processor time, which hold between machines, and ends
+// with a line `ratio N`.
+//
+//	go run -tags real ./integration/bench stream
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New("name what to measure: stream")
+	}
+	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	b := bench{}
+	f.IntVar(&b.events, "events", allEvents, "catch up with the first `N` events of the workload")
+	f.IntVar(&b.runs, "runs", 3, "measure `N` times and print the median")
+	f.StringVar(&b.memory, "memory", "1GB", "what the program is given")
+	f.DurationVar(&b.live, "live", time.Minute, "produce live events for so long")
+	f.IntVar(&b.rate, "rate", 20_000, "of them `N` a second")
+	broker := f.String("broker", "", "") // of the floor's process
+	if err := f.Parse(args[1:]); err != nil {
+		return err
+	}
+	switch args[0] {
+	case "floor":
+		return floor(ctx, *broker, topic, b.events)
+	case "stream":
+		return b.stream(ctx)
+	}
+	return fmt.Errorf("%q cannot be measured: name stream", args[0])
+}
+
+// bench is what is measured, and with what.
+type bench struct {
+	events, runs, rate int
+	memory             string
+	live               time.Duration
+
+	dir    string // scratch
+	binary string // the program
+	broker string
+	redis  []string // flags
+}
+
+const (
+	topic     = "purchases"
+	liveTopic = "purchases-live"
+	project   = "integration/bench/project/tallystick.yaml"
+)
+
+// build makes the program from the sources in the working directory.
+func (b *bench) build(ctx context.Context) error {
+	b.binary = filepath.Join(b.dir, "tallystick")
+	_, err := output(exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./cmd/tallystick"))
+	return err
+}
+
+// usage is what a process took.
+type usage struct {
+	processor time.Duration // user and system
+	wall      time.Duration
+	peak      int64 // bytes of memory
+}
+
+// output runs a command and returns what it printed.
+func output(cmd *exec.Cmd) (string, error) {
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, errs.String())
+	}
+	return string(out), nil
+}
+
+// measure runs a command to its end.
+func measure(cmd *exec.Cmd) (u usage, err error) {
+	begun := time.Now()
+	if _, err = output(cmd); err != nil {
+		return u, err
+	}
+	return used(cmd, time.Since(begun)), nil
+}
+
+func used(cmd *exec.Cmd, wall time.Duration) usage {
+	u := usage{processor: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall: wall}
+	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		u.peak = r.Maxrss << 10
+	}
+	return u
+}
+
+func median[T float64 | int64](xs []T) T {
+	xs = slices.Sorted(slices.Values(xs))
+	return xs[len(xs)/2]
+}

@@ -1,0 +1,112 @@
+//go:build mutants
+
+// Package mutants breaks what exactly-once and exactness rest on, one piece at a
+// time, and asserts that the tests notice. A mutation is a replacement in one
+// source file, which the compiler takes in its place (go test -overlay): the
+// working tree stays as it is.
+package mutants
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const root = "../.."
+
+// simulator is the run that must notice, unless a mutant names another.
+var simulator = []string{"./stream", "-run", "^TestSimulator$", "-sim.seeds", "2000"}
+
+var mutants = []struct {
+	name, rule string
+	file       string
+	was, is    string
+	notice     []string // arguments of go test
+}{
+	{"no compare", "O1", "store/online/store.go", "if stored != was {", "if false && stored != was {", []string{"./store/online"}},
+	{"no watch", "O1", "store/online/store.go", "\t}, key)\n\tif err == nil || sent", "\t})\n\tif err == nil || sent", []string{"./store/online"}},
+	{"no compare in the simulated store", "O1", "stream/sim_store_test.go", "if watched.mark != was {", "if false {", nil},
+	{"raw timestamps", "clock", "schemas/clock.go", "if !c.set || t > c.now {", "if true {", nil},
+	{"ids forgotten early", "V7", "transforms/step.go", "s.ids.forgetBefore(horizon)", "s.ids.forgetBefore(horizon.AddSat(v.spec.Lateness / 2))", nil},
+	{"no pending", "V4", "transforms/step.go", "ahead := in.EventTime > in.Clock || s.strict && in.EventTime == in.Clock", "ahead := false", nil},
+	{"clock not restored", "K8", "stream/partition.go", "p.pos, p.now, p.ahead = least.Next, least.Clock, true", "p.pos, p.now, p.ahead = least.Next, schemas.Never, false", nil},
+	{"retry of an unknown EXEC", "O1", "stream/flush.go", "err := p.w.sink.Commit(ctx, s.id, p.id, s.mark, now, writes)",
+		`err := p.w.sink.Commit(ctx, s.id, p.id, s.mark, now, writes)
+	if errors.Is(err, marker.ErrUnknown) {
+		if marks, failed := p.w.sink.Marks(ctx, p.id); failed == nil {
+			err = p.w.sink.Commit(ctx, s.id, p.id, marks[s.id], now, writes)
+		}
+	}`, nil},
+	{"marker without state", "O1", "stream/flush.go", "s.mark, now, writes)", "s.mark, now, nil)", nil},
+	{"state without marker", "O1", "stream/flush.go", "s.mark, now, writes)", "s.mark, s.mark, writes)", nil},
+	{"no rewind after a failover", "O2", "stream/flush.go", "if m.Next < p.pos {", "if false {", nil},
+	{"cache kept after a failover", "O2", "stream/flush.go", "p.cache.dropShard(s.id)", "", nil},
+	{"an evicted state taken for none", "O1", "stream/apply.go", "p.shards[e.shard].whole = false", "", nil},
+	{"quarantine after the marker", "V8", "stream/flush.go", "if len(s.quarantine) > 0 {", "if false {", nil},
+	{"sealed early", "V7", "transforms/step.go", "for d := s.ids.nextOpen(horizon); d != nil; d = s.ids.nextOpen(horizon) {",
+		"for d := s.ids.nextOpen(horizon + 1); d != nil; d = s.ids.nextOpen(horizon + 1) {", nil},
+}
+
+// Each mutant turns its tests red. One that does not compile would too, so the
+// failure must be a test's.
+func TestMutants(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			args := append([]string{"test", "-count=1", "-overlay", overlay(t, m.file, m.was, m.is)}, m.notice...)
+			if m.notice == nil {
+				args = append(args, simulator...)
+			}
+			cmd := exec.CommandContext(t.Context(), "go", args...)
+			cmd.Dir = root
+			out, err := cmd.CombinedOutput()
+			switch text := string(out); {
+			case err == nil:
+				t.Errorf("%s: nobody noticed that %s holds no more", m.rule, m.name)
+			case !strings.Contains(text, "--- FAIL") && !strings.Contains(text, "panic: "):
+				t.Fatalf("it did not run: %v\n%s", err, text)
+			default:
+				t.Log(firstFailure(text))
+			}
+		})
+	}
+}
+
+// overlay writes the mutated file and what makes the compiler take it.
+func overlay(t *testing.T, file, was, is string) string {
+	path, err := filepath.Abs(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), was); n != 1 {
+		t.Fatalf("%s holds %d times: %s", file, n, was)
+	}
+	dir := t.TempDir()
+	mutated, list := filepath.Join(dir, filepath.Base(file)), filepath.Join(dir, "overlay.json")
+	text, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{mutated: []byte(strings.Replace(string(source), was, is, 1)), list: text} {
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return list
+}
+
+// firstFailure is the line that tells what was noticed.
+func firstFailure(text string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "seed") || strings.Contains(line, "_test.go:") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}

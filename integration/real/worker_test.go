@@ -1,0 +1,95 @@
+//go:build real
+
+package real
+
+import (
+	"bytes"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// worker is a running `tallystick stream`.
+type worker struct {
+	x      *rig
+	cmd    *exec.Cmd
+	errout output
+	exited chan struct{}
+}
+
+// output collects what a process writes, to be read meanwhile.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// start starts a worker; more are further flags. It is killed at the end of the
+// test at the latest.
+func (x *rig) start(more ...string) *worker {
+	x.Helper()
+	w := &worker{x: x, cmd: x.command(x.ctx, x.stream(more...)...), exited: make(chan struct{})}
+	w.cmd.Stderr = &w.errout
+	x.must(w.cmd.Start())
+	go func() {
+		_ = w.cmd.Wait() // its exit code tells
+		close(w.exited)
+	}()
+	x.Cleanup(w.kill)
+	return w
+}
+
+// kill ends the worker as kill -9 does.
+func (w *worker) kill() {
+	w.signal(syscall.SIGKILL)
+	<-w.exited
+}
+
+func (w *worker) signal(s syscall.Signal) { _ = w.cmd.Process.Signal(s) }
+
+// stop ends the worker as its operator does; it has to have nothing to complain of.
+func (w *worker) stop() {
+	w.x.Helper()
+	w.signal(syscall.SIGTERM)
+	if code := w.wait(); code != 0 {
+		w.x.Fatalf("the worker ended with %d: %s", code, w.errout.String())
+	}
+}
+
+// wait waits for the end of a worker and returns its exit code.
+func (w *worker) wait() int {
+	<-w.exited
+	return w.cmd.ProcessState.ExitCode()
+}
+
+// running tells whether the worker has not ended.
+func (w *worker) running() bool {
+	select {
+	case <-w.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// said counts the lines in which the worker said something.
+func (w *worker) said(what string) (n int64) {
+	for line := range strings.Lines(w.errout.String()) {
+		if strings.Contains(line, what) {
+			n++
+		}
+	}
+	return n
+}
