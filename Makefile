@@ -69,6 +69,7 @@ demo:
 
 # The services of docker-compose.yml: docs/compose.md. An older Compose is COMPOSE=docker-compose.
 # What the containers write belongs to COMPOSE_USER; with a rootless engine that is 0:0.
+# MONITORING=1 starts Prometheus and Grafana too: docs/operations.md.
 COMPOSE ?= docker compose
 COMPOSE_USER ?= $(shell id -u):$(shell id -g)
 COMPOSE_PROJECT_NAME ?= tallystick
@@ -77,13 +78,13 @@ up:
 	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags="-s -w" -o bin/linux/tallystick ./cmd/tallystick
 	chmod 755 bin/linux/tallystick
 	mkdir -p tallystick-compose/tables tallystick-compose/spill tallystick-compose/report
-	$(COMPOSE) up -d --build
+	$(COMPOSE) $(if $(MONITORING),--profile monitoring) up -d --build
 	@echo 'Within two minutes the verdict stands in tallystick-compose/report/report.html. To read a feature:'
 	@echo '  go run ./cmd/tallystick get -f examples/flights/tallystick.yaml --redis 127.0.0.1:6379 --at 2014-01-01T00:00:00Z dest_delays dest=SFO'
 	@echo 'make down stops it and removes what it wrote.'
 
 down:
-	$(COMPOSE) down -v --remove-orphans
+	$(COMPOSE) --profile monitoring down -v --remove-orphans
 	rm -rf tallystick-compose
 
 # make up, a verdict, a feature, make down: it needs a Docker engine.

@@ -103,18 +103,37 @@ func TestImportsFollowTheData(t *testing.T) {
 	}
 }
 
+// Metrics are an adapter: who does the work tells plain structs, and the command
+// line exports them.
+func TestPrometheusStaysInCmd(t *testing.T) {
+	users := 0
+	for _, p := range goList(t, "./...") {
+		for _, i := range p.Imports {
+			if !strings.HasPrefix(i, "github.com/prometheus/") {
+				continue
+			}
+			if users++; p.ImportPath != modulePath+"/cmd/tallystick" {
+				t.Errorf("%s imports %s", p.ImportPath, i)
+			}
+		}
+	}
+	if users == 0 {
+		t.Error("the test looks at nothing")
+	}
+}
+
 // helpers are the packages that only tests may import, with how many packages do,
 // at least.
 var helpers = map[string]int{"/integration/testbed": 8, "/integration/servers": 1}
 
 // §11, §12: production code imports no test helper: they are for _test.go files
-// alone.
+// and for the command that measures.
 func TestOnlyTestsImportTestHelpers(t *testing.T) {
 	list := goList(t, "./...")
 	for helper, least := range helpers {
 		path, users := modulePath+helper, 0
 		for _, p := range list {
-			if slices.Contains(p.Imports, path) {
+			if slices.Contains(p.Imports, path) && p.ImportPath != modulePath+"/integration/bench" {
 				t.Errorf("%s imports %s outside its tests", p.ImportPath, path)
 			}
 			if slices.Contains(p.TestImports, path) || slices.Contains(p.XTestImports, path) {

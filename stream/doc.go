@@ -49,8 +49,9 @@
 //
 // # If debugging X, read Y
 //
-//   - a partition that stands still: Worker.Status, then partition.later (a
+//   - a partition that stands still: Worker.Status and its Why, then partition.later (a
 //     store or a quarantine that fails) and partition.standBy.
 //   - wrong counts after a crash: partition.moveTo and partition.rewind.
-//   - memory: cache.go; what bounds it is Options.CacheBytes plus what is dirty.
+//   - memory: cache.go and partition.shrink; Options.CacheBytes bound what is held,
+//     clean, dirty or to be quarantined. A partition that waits reads no further.
 package stream

@@ -28,6 +28,8 @@ type composeService struct {
 	WorkingDir            string `yaml:"working_dir"`
 	ReadOnly              bool   `yaml:"read_only"`
 	Command, Ports        []string
+	Profiles              []string
+	Healthcheck           struct{ Test []string }
 	Volumes               []string
 	Environment           map[string]string
 	DependsOn             map[string]struct{ Condition string } `yaml:"depends_on"`
@@ -64,24 +66,30 @@ func TestCompose(t *testing.T) {
 		}
 		for on, d := range s.DependsOn {
 			want := "service_healthy"
-			if on == "fill" {
+			switch on {
+			case "fill":
 				want = "service_completed_successfully"
+			case "prometheus":
+				want = "service_started"
 			}
 			if _, ok := f.Services[on]; !ok || d.Condition != want {
 				t.Errorf("%s depends on %s: %s, want %s", name, on, d.Condition, want)
 			}
 		}
 	}
-	for name, needs := range map[string][]string{"kafka": nil, "redis": nil, "fill": {"kafka"}, "stream": {"fill", "redis"}, "replay": {"fill"}, "reconcile": {"fill", "redis"}} {
+	for name, needs := range map[string][]string{"kafka": nil, "redis": nil, "fill": {"kafka"}, "stream": {"fill", "redis"}, "replay": {"fill"}, "reconcile": {"fill", "redis"}, "prometheus": nil, "grafana": {"prometheus"}} {
 		s, ok := f.Services[name]
 		if !ok || len(s.DependsOn) != len(needs) {
 			t.Errorf("%s: there %v, depends on %v, want %v", name, ok, s.DependsOn, needs)
 		}
-		if server := needs == nil; server != strings.HasPrefix(s.Image, "${"+strings.ToUpper(name)+"_IMAGE:-") || server == (s.Image == ours) {
+		if monitoring := name == "prometheus" || name == "grafana"; monitoring != slices.Equal(s.Profiles, []string{"monitoring"}) {
+			t.Errorf("%s: profiles %v", name, s.Profiles) // make up needs no image but Kafka's and Redis'
+		}
+		if server := needs == nil || name == "grafana"; server != strings.HasPrefix(s.Image, "${"+strings.ToUpper(name)+"_IMAGE:-") || server == (s.Image == ours) {
 			t.Errorf("%s: image %s", name, s.Image)
 		}
 	}
-	if n := len(f.Services); n != 6 {
+	if n := len(f.Services); n != 8 {
 		t.Errorf("%d services", n)
 	}
 	if f.Services["fill"].Build != "." {
@@ -145,6 +153,32 @@ func TestComposeCommands(t *testing.T) {
 	}
 }
 
+// Who is asked for his health listens where he is asked.
+func TestComposeHealth(t *testing.T) {
+	f := loadCompose(t)
+	for name, s := range f.Services {
+		if s.Image == ours && name != "fill" && parsed(t, s.Command).Flag("listen").Value.String() != ":9464" {
+			t.Errorf("%s does not listen at :9464, where prometheus.yml asks", name)
+		}
+	}
+	test := f.Services["stream"].Healthcheck.Test
+	if len(test) < 2 || test[0] != "CMD" || !strings.Contains(readRepository(t, "Dockerfile"), " "+test[1]+"\n") {
+		t.Fatalf("%v is no probe that the image holds", test)
+	}
+	if cmd := parsed(t, test[2:]); cmd.Name() != "health" || listenExample != "127.0.0.1:9464" {
+		t.Errorf("the probe is %v, of %s", test, listenExample)
+	}
+}
+
+func readRepository(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(repository, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 // mounted returns where a path in the container lies in the repository, "" if
 // nowhere, and whether it can be written.
 func (s *composeService) mounted(name string) (host string, writable bool) {
@@ -178,13 +212,7 @@ func parsed(t *testing.T, args []string) *cobra.Command {
 // files that it names are there; make up makes the directories that are mounted
 // and the binary that is copied.
 func TestComposeWords(t *testing.T) {
-	read := func(name string) string {
-		b, err := os.ReadFile(filepath.Join(repository, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
+	read := func(name string) string { return readRepository(t, name) }
 	makefile := read("Makefile")
 	_, up, _ := strings.Cut(makefile, "\nup:\n")
 	up, _, _ = strings.Cut(up, "\n\n")

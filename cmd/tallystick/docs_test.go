@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -15,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
@@ -78,6 +82,12 @@ func shown(t *testing.T) []error {
 		&log.TimestampTypeError{Topic: "orders", Offset: 7, Was: log.CreateTime, Is: log.LogAppendTime},
 		&log.UnreachableError{Brokers: []string{"broker:9092"}, Waited: time.Second, Err: context.DeadlineExceeded},
 		&online.UnreachableError{Addr: "cache:6379", Err: context.DeadlineExceeded},
+		&log.UnreachableError{Brokers: []string{"broker:9092"}, Err: kerr.SaslAuthenticationFailed},
+		&log.UnreachableError{Brokers: []string{"broker:9092"}, TLS: true, Err: x509.UnknownAuthorityError{}},
+		&log.UnreachableError{Brokers: []string{"broker:9092"}, Err: io.EOF},
+		&online.UnreachableError{Addr: "cache:6379", Err: io.EOF},
+		&log.UnauthorisedError{What: "topic orders", Need: "Read", Err: errors.New("…")},
+		&online.KeyError{Key: "{shops:0123:1}:cache", Err: online.ErrForeign},
 		&online.LiveError{View: "shops", Fingerprint: "0123"},
 		&online.NotServedError{View: "shops", Fingerprint: "0123"},
 		&offline.SchemaChangeError{Table: "shops/tiles", Have: "0123", Want: "4567"},
@@ -88,11 +98,7 @@ func shown(t *testing.T) []error {
 // TestDocsFailures: every message of docs/failures.md is one that the program
 // gives, with its commands; where it shows … it is a format of the source.
 func TestDocsFailures(t *testing.T) {
-	b, err := os.ReadFile("../../docs/failures.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(b)
+	text := readRepository(t, "docs/failures.md") + readRepository(t, "docs/operations.md")
 	says := map[string]bool{}
 	for _, block := range strings.Split(text, "\n```message\n")[1:] {
 		block, _, _ = strings.Cut(block, "\n```\n")
@@ -112,7 +118,7 @@ func TestDocsFailures(t *testing.T) {
 			t.Errorf("the source has no message\n%s", m)
 		}
 	}
-	for _, page := range []string{"failures.md", "concepts.md", "formats.md"} {
+	for _, page := range []string{"failures.md", "concepts.md", "formats.md", "operations.md"} {
 		checkCommands(t, page)
 	}
 }

@@ -98,8 +98,8 @@ func parseInstant(flag, text string) (schemas.Micros, error) {
 
 // addresses splits host:port,… and refuses what is none.
 func addresses(flag, text string) ([]string, error) {
-	if strings.Contains(text, "@") || strings.Contains(text, "://") { // it may hold a password: it is not shown
-		return nil, usagef("%s: it is a URL, or holds a user: write host:port, several with commas between them, and give user and password as --help says", flag)
+	if strings.Contains(text, "@") { // what stands before it is not shown
+		return nil, usagef("%s: it holds a user or password: write host:port, several with commas between them, and give user and password as --help says", flag)
 	}
 	list := strings.Split(text, ",")
 	for i, a := range list {

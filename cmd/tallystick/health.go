@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -62,6 +63,10 @@ func (h *healthFlags) run(ctx context.Context, w io.Writer, address string) erro
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
+		var e *url.Error // says the address once more
+		if errors.As(err, &e) {
+			err = e.Err
+		}
 		return fmt.Errorf("nothing answers at %s: run the daemon with --listen, or name its address (%w)", u, err)
 	}
 	defer resp.Body.Close()

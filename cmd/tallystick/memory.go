@@ -26,7 +26,7 @@ func (m *memoryFlag) check() error {
 
 // heap is what the Go runtime may take: less than is left beside the program's
 // pages, as it passes its limit for a moment before it gives memory back.
-func (m *memoryFlag) heap() int64 { return (int64(m.memory) - programPages) / 10 * 9 }
+func (m *memoryFlag) heap() int64 { return (int64(m.memory) - programPages) / 5 * 4 }
 
 // bound makes the Go runtime keep below the limit, until the returned function is
 // called.
@@ -34,9 +34,19 @@ func (m *memoryFlag) bound() (restore func()) {
 	if m.memory == 0 {
 		return func() {}
 	}
-	was := debug.SetMemoryLimit(m.heap())
-	return func() { debug.SetMemoryLimit(was) }
+	limit, percent := debug.SetMemoryLimit(m.heap()), 100
+	if m.memory >= roomy {
+		percent = 200 // room that has been given is there to save processor time
+	}
+	percent = debug.SetGCPercent(percent)
+	return func() {
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(percent)
+	}
 }
+
+// roomy is memory in which garbage may be twice what is in use.
+const roomy = 500_000_000
 
 // budget is what one view may hold.
 type budget struct {
@@ -44,7 +54,7 @@ type budget struct {
 	fetch  int64 // bytes fetched from the log and not looked at yet, as compressed
 }
 
-// budget divides the memory over views. States may take 2/5: what is encoded for a
+// budget divides the memory over views. States may take a third: what is encoded for a
 // flush and what the garbage collector has not taken back come on top. A fetch
 // may take 1/64, as it is held up to three times (on its way, waiting, being
 // worked on) and unpacks to several times its size.
@@ -53,5 +63,5 @@ func (m *memoryFlag) budget(views int) budget {
 		return budget{}
 	}
 	share := m.heap() / int64(max(1, views))
-	return budget{int(share * 2 / 5), share / 64}
+	return budget{int(share / 3), share / 64}
 }

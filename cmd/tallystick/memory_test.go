@@ -27,7 +27,7 @@ func TestMemoryFlag(t *testing.T) {
 	}
 	m := memoryFlag{1_000_000_000}
 	one, four := m.budget(1), m.budget(4)
-	if one.states != 348_480_000 || one.states/4 != four.states || one.fetch/4 != four.fetch || one.fetch > 20_000_000 {
+	if one.states != 258_133_333 || one.states/4 != four.states || one.fetch/4 != four.fetch || one.fetch > 20_000_000 {
 		t.Errorf("%+v %+v", one, four)
 	}
 	if (&memoryFlag{}).budget(3) != (budget{}) {

@@ -57,7 +57,8 @@ func TestSecuredServers(t *testing.T) {
 	for _, mechanism := range []string{"plain", "scram-sha-256", "scram-sha-512"} {
 		s := newSecured(t, mechanism)
 		tally(t, exitOK, append([]string{"fill", "--events", "300"}, s.kafka...)...)
-		out, _ := tally(t, exitOK, slices.Concat([]string{"stream", "--until", "end", "--json"}, s.kafka, s.redis)...)
+		out, errs := tally(t, exitOK, slices.Concat([]string{"stream", "--until", "end", "--json", "--log", "json"}, s.kafka, s.redis)...)
+		checkSecrets(t, mechanism, out+errs)
 		if !strings.Contains(out, `"applied": `) || strings.Contains(out, `"read": 0,`) {
 			t.Errorf("%s: %s", mechanism, out)
 		}
@@ -105,8 +106,8 @@ func TestRefusedSecurity(t *testing.T) {
 		{"no certificate for Redis", "--redis-cert", without(s.redis, "--redis-cert", "--redis-key")},
 		{"Redis' password", "--redis-password-file", with(s.redis, "--redis-password-file", wrong)},
 		{"Redis without a user", "--redis-password-file", without(s.redis, "--redis-username", "--redis-password-file")},
-		{"a URL for Redis", "--redis: it is a URL", with(s.redis, "--redis", "redis://:"+secrets["url"]+"@127.0.0.1:6379")},
-		{"a user in the brokers", "--brokers: it is a URL", with(s.kafka, "--brokers", "me:"+secrets["url"]+"@127.0.0.1:9092")},
+		{"a URL for Redis", "--redis: it holds a user or password", with(s.redis, "--redis", "redis://:"+secrets["url"]+"@127.0.0.1:6379")},
+		{"a user in the brokers", "--brokers: it holds a user or password", with(s.kafka, "--brokers", "me:"+secrets["url"]+"@127.0.0.1:9092")},
 		{"CA without TLS", "--kafka-ca: it goes with --kafka-tls", without(s.kafka, "--kafka-tls")},
 		{"key without certificate", "--redis-key: it goes with --redis-cert", without(s.redis, "--redis-cert")},
 		{"certificate without key", "--kafka-cert: it goes with --kafka-key", without(s.kafka, "--kafka-key")},

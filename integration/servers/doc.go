@@ -1,6 +1,6 @@
 // Package servers is the one place where tests get real Kafka and Redis servers
 // from: addresses of the environment, containers, or processes of this machine.
-// Only tests import it, and all of it but this page needs the build tag real, so
+// Only tests and integration/bench import it, and all of it but this page needs the build tag real, so
 // that `go test ./...` needs nothing but Go.
 //
 // # Where servers come from

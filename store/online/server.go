@@ -67,7 +67,8 @@ func parseInfo(addr, text string) Server {
 	return s
 }
 
-var errForeign = errors.New("it is another program's, and stands where the view's states go: remove it, or give the view another name")
+// ErrForeign is why a *KeyError says that a key is none of ours.
+var ErrForeign = errors.New("it is another program's, and stands where the view's states go: remove it, or give the view another name")
 
 // CheckPrefix refuses, with a *KeyError, keys under the store's prefix that no
 // Tallystick writes. It walks over all keys of the servers, so it is for a view
@@ -86,7 +87,7 @@ func (s *Store) CheckPrefix(ctx context.Context) error {
 					return unavailable("look for keys of others", err)
 				}
 				if want := s.kind(k); kind != "none" && kind != want {
-					return &KeyError{k, errForeign}
+					return &KeyError{k, ErrForeign}
 				}
 			}
 			if at = next; at == 0 {
