@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/stream"
@@ -72,7 +74,7 @@ func (s *Source) Poll(ctx context.Context, wait time.Duration) ([]stream.Batch, 
 
 // passing marks what a later call may not meet again.
 func passing(err error) error {
-	if _, ok := errors.AsType[*log.UnreachableError](err); ok {
+	if _, ok := errors.AsType[*log.UnreachableError](err); ok || kerr.IsRetriable(err) {
 		return fmt.Errorf("%w: %w", marker.ErrUnavailable, err)
 	}
 	return err

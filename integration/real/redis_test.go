@@ -112,7 +112,6 @@ func TestRedisUnreachable(t *testing.T) {
 	node.Continue()
 	x.figure("seconds out of reach", int64(time.Since(begun).Seconds()))
 	x.evidence("times the worker could not reach it", w.said("trying again in"))
-	x.figure("of them, replies lost to writes", w.said("the reply to a write was lost"))
 	events.end()
 	x.last()
 	w.stop()

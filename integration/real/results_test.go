@@ -24,7 +24,7 @@ type result struct {
 	evidence []string // that the fault happened
 	figures  []string
 	took     time.Duration
-	redis    string // its version
+	redis    string // which it is, and its version
 }
 
 // results are those of the tests that passed.
@@ -87,7 +87,7 @@ func (r *results) write(path, commit string) error {
 	rows := map[string]string{}
 	old, _, _ = strings.Cut(old, "\n\n")
 	for line := range strings.Lines(old) {
-		name, _, _ := strings.Cut(strings.TrimPrefix(line, "| `"), "`")
+		name, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
 		rows[name] = strings.TrimSpace(line)
 	}
 	redis := ""
@@ -95,7 +95,11 @@ func (r *results) write(path, commit string) error {
 		if len(x.evidence) == 0 {
 			continue // no fault
 		}
-		rows[x.test] = fmt.Sprintf("| `%s` | %s | %s | %s | %.0f | %s |", x.test, x.fault, strings.Join(x.evidence, "; "), strings.Join(x.figures, "; "), x.took.Seconds(), commit)
+		name := "`" + x.test + "`"
+		if strings.HasPrefix(x.redis, "Valkey") {
+			name += ", Valkey"
+		}
+		rows[name] = fmt.Sprintf("| %s | %s | %s | %s | %.0f | %s |", name, x.fault, strings.Join(x.evidence, "; "), strings.Join(x.figures, "; "), x.took.Seconds(), commit)
 		redis = x.redis
 	}
 	var b strings.Builder
@@ -103,7 +107,7 @@ func (r *results) write(path, commit string) error {
 	for _, name := range sortedKeys(rows) {
 		b.WriteString(rows[name] + "\n")
 	}
-	fmt.Fprintf(&b, "\nThe last run: Kafka %s, Redis %s, %d processors, %s, %s.\n", servers.KafkaVersion(), redis, runtime.NumCPU(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
+	fmt.Fprintf(&b, "\nThe last run: Kafka %s, %s, %d processors, %s, %s.\n", servers.KafkaVersion(), redis, runtime.NumCPU(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
 

@@ -108,15 +108,17 @@ func (x *rig) connect() {
 	x.Cleanup(x.producer.Close)
 }
 
+// redisVersion tells which server it is, and its version.
 func (x *rig) redisVersion() string {
 	x.Helper()
 	c := servers.Client(x.redis.Addrs[0])
 	defer c.Close()
 	text, err := c.Info(x.ctx, "server").Result()
 	x.must(err)
-	for line := range strings.Lines(text) {
-		if v, ok := strings.CutPrefix(line, "redis_version:"); ok {
-			return strings.TrimSpace(v)
+	for _, kind := range []string{"Valkey", "Redis"} { // Valkey tells a version of Redis too
+		_, rest, found := strings.Cut(text, "\n"+strings.ToLower(kind)+"_version:")
+		if v, _, _ := strings.Cut(rest, "\r"); found {
+			return kind + " " + v
 		}
 	}
 	return "?"

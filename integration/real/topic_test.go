@@ -32,7 +32,11 @@ func (x *rig) newProducer() {
 func TestMorePartitions(t *testing.T) {
 	x := newRig(t, setup{fault: "a topic grown from 4 to 8 partitions while a worker runs", records: 12_000})
 	x.produce(4_000)
-	w := x.start()
+	protocol := "classic" // which looks for partitions once a minute
+	if testing.Short() {
+		protocol = "consumer" // where the brokers tell at once
+	}
+	w := x.start("--group-protocol", protocol)
 	x.last()
 	rs, err := x.admin().UpdatePartitions(x.ctx, 8, x.topic)
 	x.must(err)
@@ -43,7 +47,7 @@ func TestMorePartitions(t *testing.T) {
 	}
 	x.newProducer()
 	x.produce(8_000)
-	x.last() // a worker looks for partitions once a minute
+	x.last()
 	w.stop()
 	x.evidence("partitions adopted", w.said("a new partition is adopted from offset 0"))
 	x.verdict()

@@ -47,7 +47,12 @@ func (x *rig) start(more ...string) *worker {
 		_ = w.cmd.Wait() // its exit code tells
 		close(w.exited)
 	}()
-	x.Cleanup(w.kill)
+	x.Cleanup(func() {
+		w.kill()
+		if text := w.errout.String(); x.Failed() {
+			x.Logf("a worker said: …%s", text[max(0, len(text)-4000):])
+		}
+	})
 	return w
 }
 

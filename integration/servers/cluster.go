@@ -121,7 +121,12 @@ func joined(ctx context.Context, n *RedisNode) error {
 
 // Owner returns which of the nodes serves a slot.
 func (r *Redis) Owner(ctx context.Context, slot int) (*RedisNode, error) {
-	c := Client(r.nodes[0].Addr)
+	return r.ownerAt(ctx, r.nodes[0], slot)
+}
+
+// ownerAt is what one node knows.
+func (r *Redis) ownerAt(ctx context.Context, asked *RedisNode, slot int) (*RedisNode, error) {
+	c := Client(asked.Addr)
 	defer c.Close()
 	shards, err := c.ClusterShards(ctx).Result()
 	if err != nil {
@@ -141,7 +146,8 @@ func (r *Redis) Owner(ctx context.Context, slot int) (*RedisNode, error) {
 }
 
 // MoveSlot moves a slot and its keys from one master to another, as `redis-cli
-// --cluster reshard` does, and returns how many keys it held.
+// --cluster reshard` does, waits until all nodes know of it, and returns how many
+// keys it held.
 func (r *Redis) MoveSlot(ctx context.Context, slot int, from, to *RedisNode) (keys int, err error) {
 	f, t := Client(from.Addr), Client(to.Addr)
 	defer f.Close()
@@ -180,7 +186,8 @@ func (r *Redis) MoveSlot(ctx context.Context, slot int, from, to *RedisNode) (ke
 	}
 }
 
-// assign tells all masters who serves a slot now, its new owner first.
+// assign tells all masters who serves a slot now, its new owner first, and waits
+// until the others have heard of it.
 func (r *Redis) assign(ctx context.Context, slot int, id string, owner *RedisNode) error {
 	for _, n := range append([]*RedisNode{owner}, r.nodes[:masters]...) {
 		c := Client(n.Addr)
@@ -190,5 +197,12 @@ func (r *Redis) assign(ctx context.Context, slot int, id string, owner *RedisNod
 			return err
 		}
 	}
-	return nil
+	return wait(ctx, func() error {
+		for _, n := range r.nodes {
+			if now, err := r.ownerAt(ctx, n, slot); err != nil || now != owner {
+				return errors.Join(fmt.Errorf("%s does not know yet who serves slot %d", n.Addr, slot), err)
+			}
+		}
+		return nil
+	})
 }

@@ -14,6 +14,7 @@ import (
 
 // Tests talk to this machine only, whatever the environment says (CONTRIBUTING).
 func TestOutsideAddressesAreRefused(t *testing.T) {
+	t.Setenv("TALLYSTICK_TEST_SERVERS", "")
 	for _, a := range []string{"10.0.0.1:9092", "0.0.0.0:9092", "[::]:9092", "localhost:9092", "kafka.example:9092", "127.0.0.1", ",", "127.0.0.1:1,10.0.0.1:1"} {
 		t.Setenv("TALLYSTICK_TEST_BROKERS", a)
 		t.Setenv("TALLYSTICK_TEST_REDIS", a)
@@ -62,6 +63,7 @@ func TestEnvironment(t *testing.T) {
 	Check(t, err)
 	t.Cleanup(k.Close)
 	r := process(t)
+	t.Setenv("TALLYSTICK_TEST_SERVERS", "")
 	t.Setenv("TALLYSTICK_TEST_BROKERS", strings.Join(k.Brokers, ","))
 	t.Setenv("TALLYSTICK_TEST_REDIS", r.Addrs[0])
 	k2, err := StartKafka(t.Context(), KafkaOptions{})

@@ -78,15 +78,27 @@ func (c *Client) MarkIdle(ctx context.Context, name string, tc schemas.TopicCut,
 // bounds returns each partition's first offset and last stable offset. The
 // first are asked for first, so that retention in between leaves a range.
 func (c *Client) bounds(ctx context.Context, topic string) (starts, ends map[int32]int64, err error) {
-	ls, err := c.adm.ListStartOffsets(ctx, topic)
-	if starts, err = c.listed(ctx, topic, ls, err); err != nil {
+	if starts, err = c.list(ctx, topic, c.adm.ListStartOffsets); err != nil {
 		return nil, nil, err
 	}
-	ls, err = c.adm.ListCommittedOffsets(ctx, topic)
-	if ends, err = c.listed(ctx, topic, ls, err); err != nil {
+	if ends, err = c.list(ctx, topic, c.adm.ListCommittedOffsets); err != nil {
 		return nil, nil, err
 	}
 	return starts, ends, nil
+}
+
+// list asks for offsets until it gets them, or an error that does not pass: after an
+// election a leader does not know for a while how far its log is stable.
+func (c *Client) list(ctx context.Context, topic string, ask func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
+	limit, cancel := context.WithTimeout(ctx, c.o.RetryFor)
+	defer cancel()
+	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		ls, err := ask(ctx, topic)
+		offsets, err := c.listed(ctx, topic, ls, err)
+		if err == nil || !kerr.IsRetriable(err) || sleep(limit, backoff) != nil {
+			return offsets, err
+		}
+	}
 }
 
 // listed unwraps an offset listing; one partition without an answer is an error.
