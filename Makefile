@@ -93,4 +93,4 @@ down:
 test-docker:
 	go test -tags docker ./cmd/tallystick -run TestDocker -count 1 -timeout 20m -v
 
-ci: fmt vet lint test race fuzz
+ci: fmt vet lint test race mutants fuzz

@@ -20,6 +20,9 @@
 //   - K3 Nothing is reset: what cannot be continued is a typed error (errors.go).
 //   - K4 A marker's position is a whole prefix of the partition: every record
 //     below it is in the states, none at or beyond it.
+//   - Ownership: with a Membership the worker has the partitions that its group
+//     gave it. Revoked ones are written before the group goes on, lost ones are
+//     not. That two never write at once does not rest on it (O1).
 //   - V8 What is quarantined is acknowledged before the marker passes it.
 //   - Unflushed states are never evicted, flushed ones may be at any time.
 //

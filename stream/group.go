@@ -13,7 +13,7 @@ func (w *Worker) follow(ctx context.Context) error {
 	if w.o.Membership == nil {
 		return nil
 	}
-	changes, err := w.o.Membership.Changes()
+	changes, err := w.o.Membership.Changes(ctx)
 	if errors.Is(err, marker.ErrUnavailable) {
 		w.notice(-1, -1, err, "the consumer group cannot be joined for now; trying again")
 		err = nil

@@ -17,9 +17,11 @@ import (
 type orders struct {
 	queue []Change
 	err   error
+	asked int
 }
 
-func (o *orders) Changes() ([]Change, error) {
+func (o *orders) Changes(context.Context) ([]Change, error) {
+	o.asked++
 	q, err := o.queue, o.err
 	o.queue, o.err = nil, nil
 	return q, err
@@ -230,6 +232,16 @@ func TestMemberRefuses(t *testing.T) {
 		}
 	}
 	t.Error("it went on")
+}
+
+// A worker that is refused where it begins is no member: others keep what they have.
+func TestRefusedBeforeItJoins(t *testing.T) {
+	b := newBench(t, 1, 1)
+	m := b.member(0)
+	m.w.source = refusing{m.w.source, errors.New("recreated")}
+	if _, err := m.w.Step(b.Context()); err == nil || m.o.asked > 0 {
+		t.Errorf("asked the group %d times, it ended with %v", m.o.asked, err)
+	}
 }
 
 // A group that cannot be joined for now is noted; what is final ends the worker,

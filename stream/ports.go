@@ -46,11 +46,13 @@ type Source interface {
 }
 
 // Membership is the worker's place in a group of workers that share the
-// partitions of a view. Changes is called by one goroutine; it does not wait.
+// partitions of a view. Changes is called by one goroutine, and not before the
+// worker has held the topic against the store: one that is refused joins nothing.
 type Membership interface {
 	// Changes returns what the group has decided since the last call, the oldest
-	// first. Errors are final, unless they wrap marker.ErrUnavailable.
-	Changes() ([]Change, error)
+	// first; the first call joins it. It does not wait for partitions. Errors are
+	// final, unless they wrap marker.ErrUnavailable.
+	Changes(ctx context.Context) ([]Change, error)
 }
 
 // Change is a decision of the group.

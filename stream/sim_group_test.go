@@ -1,9 +1,12 @@
 package stream
 
-import "slices"
+import (
+	"context"
+	"slices"
+)
 
 // Changes implements Membership.
-func (o *owner) Changes() ([]Change, error) {
+func (o *owner) Changes(context.Context) ([]Change, error) {
 	if o.dead {
 		return nil, errCrash
 	}

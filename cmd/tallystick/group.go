@@ -23,9 +23,6 @@ type groupFlags struct {
 	session  time.Duration
 }
 
-// leaveTime bounds how long a stream that ends waits to be let go.
-const leaveTime = 1500 * time.Millisecond
-
 func (g *groupFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&g.prefix, "group-prefix", "", "`PREFIX` of the consumer groups' names, PREFIX.VIEW. and a fingerprint: streams that keep one view in two Redis need two (default: tallystick)")
@@ -40,6 +37,8 @@ func (g *groupFlags) check(until string) error {
 		return usagef("--group-protocol: a stream with --until reads all partitions by itself and joins no group: leave it out")
 	case until != "" && g.session != 0:
 		return usagef("--session-timeout: a stream with --until reads all partitions by itself and joins no group: leave it out")
+	case g.prefix != "" && !definition.TopicName(g.prefix):
+		return usagef("--group-prefix: %q cannot begin a group's name: use letters, digits, . _ and -", g.prefix)
 	case g.protocol != "" && g.protocol != log.ClassicProtocol && g.protocol != log.ConsumerProtocol:
 		return usagef("--group-protocol: %q is neither classic nor consumer", g.protocol)
 	case g.session != 0 && g.protocol == log.ConsumerProtocol:
@@ -56,25 +55,22 @@ func (g *groupFlags) of(v *definition.View) string {
 }
 
 // join makes a worker that runs until it is told to end a member of its view's
-// group, nil for any other: a bounded run wants all partitions.
-func (g *groupFlags) join(ctx context.Context, client *log.Client, v *definition.View, o *stream.Options) (*log.Member, error) {
+// group, from its first step on. A bounded run, nil, wants all partitions.
+func (g *groupFlags) join(client *log.Client, v *definition.View, o *stream.Options) *wire.Membership {
 	if o.Until != nil || o.UntilEnd {
-		return nil, nil
+		return nil
 	}
-	m, err := client.Join(ctx, log.GroupOptions{Group: g.of(v), Topic: v.Source.Topic, Protocol: g.protocol, SessionTimeout: g.session})
-	if err != nil {
-		return nil, err
-	}
-	o.Membership = wire.Membership{Member: m}
-	return m, nil
+	m := wire.NewMembership(client, log.GroupOptions{Group: g.of(v), Topic: v.Source.Topic, Protocol: g.protocol, SessionTimeout: g.session})
+	o.Membership = m
+	return m
 }
 
 // leave gives the partitions to the others at once.
-func leave(ctx context.Context, m *log.Member, v *definition.View, notices io.Writer) {
+func leave(ctx context.Context, m *wire.Membership, v *definition.View, notices io.Writer) {
 	if m == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTime)
 	defer cancel()
 	if err := m.Close(ctx); err != nil {
 		fmt.Fprintf(notices, "%s: %v; the others get its partitions when its session is over\n", v.Name, err)
@@ -83,7 +79,7 @@ func leave(ctx context.Context, m *log.Member, v *definition.View, notices io.Wr
 
 // commitLag commits where the markers of partitions stand. A stream outside of a
 // group that has members leaves it to them.
-func (g *groupFlags) commitLag(ctx context.Context, client *log.Client, m *log.Member, v *definition.View, next map[int32]int64) error {
+func (g *groupFlags) commitLag(ctx context.Context, client *log.Client, m *wire.Membership, v *definition.View, next map[int32]int64) error {
 	if m != nil {
 		return m.Commit(ctx, next)
 	}

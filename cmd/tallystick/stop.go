@@ -8,7 +8,7 @@ import (
 
 // A signal ends the program within stopTime, as what runs it kills it after 10 s:
 // the stream has drainTime to write what it holds, and then partingTime each to
-// tell its lag and to report.
+// tell its lag, to leave its group and to report.
 const (
 	stopTime    = 9 * time.Second
 	drainTime   = 5 * time.Second

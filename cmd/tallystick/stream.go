@@ -259,10 +259,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 		tc := cut.Topics[v.Source.Topic]
 		o.Until = &tc
 	}
-	member, err := s.join(ctx, client, v, &o)
-	if err != nil {
-		return err
-	}
+	member := s.join(client, v, &o)
 	defer leave(ctx, member, v, s.notices)
 	var sink stream.Sink = redis.Store(v)
 	if s.sink != nil {
@@ -315,7 +312,7 @@ func (c *claiming) Commit(ctx context.Context, shard int, partition int32, was, 
 type lagGauge struct {
 	client  *log.Client
 	group   *groupFlags
-	member  *log.Member // nil = in no group
+	member  *wire.Membership // nil = in no group
 	view    *definition.View
 	worker  *stream.Worker
 	notices io.Writer

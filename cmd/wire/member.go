@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/stream"
@@ -9,16 +11,52 @@ import (
 )
 
 // Membership is a process's place in a consumer group. It is a stream.Membership.
-type Membership struct{ Member *log.Member }
+type Membership struct {
+	client *log.Client
+	o      log.GroupOptions
+	member atomic.Pointer[log.Member] // nil = not yet
+}
 
-// Changes returns what the group has decided since the last call.
-func (m Membership) Changes() ([]stream.Change, error) {
-	cs, err := m.Member.Changes()
+// NewMembership returns a place that is not taken before Changes is called.
+func NewMembership(client *log.Client, o log.GroupOptions) *Membership {
+	return &Membership{client: client, o: o}
+}
+
+// Changes returns what the group has decided since the last call. The first call
+// joins the group.
+func (m *Membership) Changes(ctx context.Context) ([]stream.Change, error) {
+	member := m.member.Load()
+	if member == nil {
+		var err error
+		if member, err = m.client.Join(ctx, m.o); err != nil {
+			return nil, outside(err)
+		}
+		m.member.Store(member)
+	}
+	cs, err := member.Changes()
 	out := make([]stream.Change, len(cs))
 	for i, c := range cs {
 		out[i] = stream.Change(c)
 	}
 	return out, outside(err)
+}
+
+// Commit tells the group where its partitions stand.
+func (m *Membership) Commit(ctx context.Context, next map[int32]int64) error {
+	member := m.member.Load()
+	if member == nil {
+		return nil
+	}
+	return member.Commit(ctx, next)
+}
+
+// Close leaves the group, if it was joined. No other method is called any more.
+func (m *Membership) Close(ctx context.Context) error {
+	member := m.member.Load()
+	if member == nil {
+		return nil
+	}
+	return member.Close(ctx)
 }
 
 // outside marks an error that keeps this process out of its group for now; what an

@@ -40,17 +40,18 @@ func run(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	b := bench{}
 	f.IntVar(&b.events, "events", allEvents, "catch up with the first `N` events of the workload")
+	f.IntVar(&b.identified, "identified", allEvents/5, "likewise the view with ids, `N` events")
 	f.IntVar(&b.runs, "runs", 3, "measure `N` times and print the median")
 	f.StringVar(&b.memory, "memory", "1GB", "what the program is given")
 	f.DurationVar(&b.live, "live", time.Minute, "produce live events for so long")
 	f.IntVar(&b.rate, "rate", 20_000, "of them `N` a second")
-	broker := f.String("broker", "", "") // of the floor's process
+	broker, from := f.String("broker", "", ""), f.String("topic", topic, "") // of the floor's process
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
 	switch args[0] {
 	case "floor":
-		return floor(ctx, *broker, topic, b.events)
+		return floor(ctx, *broker, *from, b.events)
 	case "stream":
 		return b.stream(ctx)
 	}
@@ -59,7 +60,8 @@ func run(ctx context.Context, args []string) error {
 
 // bench is what is measured, and with what.
 type bench struct {
-	events, runs, rate int
+	events, identified int
+	runs, rate         int
 	memory             string
 	live               time.Duration
 
@@ -70,9 +72,10 @@ type bench struct {
 }
 
 const (
-	topic     = "purchases"
-	liveTopic = "purchases-live"
-	project   = "integration/bench/project/tallystick.yaml"
+	topic      = "purchases"
+	firstTopic = "purchases-first" // for the view with ids
+	liveTopic  = "purchases-live"
+	project    = "integration/bench/project/tallystick.yaml"
 )
 
 // build makes the program from the sources in the working directory.

@@ -50,15 +50,16 @@ func (b *bench) stream(ctx context.Context) (err error) {
 	b.broker, b.redis = kafka.Brokers[0], store.Flags()
 	rc := servers.Client(store.Addrs[0])
 	defer rc.Close()
-	if err := produce(ctx, b.broker, topic, b.events); err != nil {
+	if err := errors.Join(produce(ctx, b.broker, topic, b.events), produce(ctx, b.broker, firstTopic, b.identified)); err != nil {
 		return err
 	}
 	fmt.Printf("commit %s, %d events, %s\n", strings.TrimSpace(commit), b.events, b.memory)
-	ratio := 0.0
-	for _, view := range []string{"v2", "v1"} { // the one that counts comes last
-		if ratio, err = b.catchUps(ctx, rc, view); err != nil {
-			return err
-		}
+	if _, err := b.catchUps(ctx, rc, "v2", firstTopic, b.identified); err != nil {
+		return err
+	}
+	ratio, err := b.catchUps(ctx, rc, "v1", topic, b.events)
+	if err != nil {
+		return err
 	}
 	if b.live > 0 {
 		if err := b.liveLatency(ctx, rc); err != nil {
@@ -70,15 +71,15 @@ func (b *bench) stream(ctx context.Context) (err error) {
 }
 
 // catchUps runs floor and worker in turn and prints the medians.
-func (b *bench) catchUps(ctx context.Context, rc *redis.Client, view string) (float64, error) {
+func (b *bench) catchUps(ctx context.Context, rc *redis.Client, view, topic string, events int) (float64, error) {
 	var ratios, perMillion, floors, commands, redisTime, bytes []float64
 	var peaks []int64
 	for range b.runs {
-		c, err := b.catchUp(ctx, rc, view)
+		c, err := b.catchUp(ctx, rc, view, topic, events)
 		if err != nil {
 			return 0, err
 		}
-		millions := float64(b.events) / 1e6
+		millions := float64(events) / 1e6
 		ratios = append(ratios, c.worker.processor.Seconds()/c.floor.processor.Seconds())
 		floors = append(floors, c.floor.processor.Seconds()/millions)
 		perMillion = append(perMillion, c.worker.processor.Seconds()/millions)
@@ -92,7 +93,7 @@ func (b *bench) catchUps(ctx context.Context, rc *redis.Client, view string) (fl
 	return median(ratios), nil
 }
 
-func (b *bench) catchUp(ctx context.Context, rc *redis.Client, view string) (c catchUp, err error) {
+func (b *bench) catchUp(ctx context.Context, rc *redis.Client, view, topic string, events int) (c catchUp, err error) {
 	if err := rc.FlushAll(ctx).Err(); err != nil {
 		return c, err
 	}
@@ -100,7 +101,7 @@ func (b *bench) catchUp(ctx context.Context, rc *redis.Client, view string) (c c
 	if err != nil {
 		return c, err
 	}
-	if c.floor, err = measure(exec.CommandContext(ctx, self, "floor", "-broker", b.broker, "-events", strconv.Itoa(b.events))); err != nil {
+	if c.floor, err = measure(exec.CommandContext(ctx, self, "floor", "-broker", b.broker, "-topic", topic, "-events", strconv.Itoa(events))); err != nil {
 		return c, err
 	}
 	before, err := redisInfo(ctx, rc)
@@ -111,7 +112,7 @@ func (b *bench) catchUp(ctx context.Context, rc *redis.Client, view string) (c c
 		return c, err
 	}
 	after, err := redisInfo(ctx, rc)
-	n := float64(b.events)
+	n := float64(events)
 	c.commands = (after["total_commands_processed"] - before["total_commands_processed"]) / n
 	c.redisBytes = (after["total_net_input_bytes"] - before["total_net_input_bytes"]) / n
 	c.redisProcessor = 1e6 / n * (after["used_cpu_user"] + after["used_cpu_sys"] - before["used_cpu_user"] - before["used_cpu_sys"])

@@ -12,6 +12,8 @@
 //     the last stable offset.
 //   - K3 Nothing is ever reset. What cannot be read is a typed error
 //     (errors.go) that says what is lost and which command accepts it.
+//   - K4 A Member only keeps its place in a consumer group: it fetches nothing and
+//     reads no committed offset. What it and CommitOffsets commit is a gauge.
 //   - K5 OffsetsAfter is a hint for where to start, never for where to end.
 //   - K6 Topic.CheckEventSource refuses a compacted topic, CheckTableSource one
 //     that is compacted and deleted from.
