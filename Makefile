@@ -10,8 +10,10 @@ test:
 
 # The program on real servers, with their faults: integration/servers says where
 # they come from. REAL='-run TestSentinel -short' for less, REAL=-write to put the
-# figures into docs/reliability.md.
+# figures into docs/reliability.md; TALLYSTICK_TEST_REDIS_SERVER=valkey-server for
+# another server.
 REAL ?=
+export TALLYSTICK_TEST_REDIS_SERVER
 test-real:
 	go test -tags real ./integration/servers -count 1
 	go test -tags real ./integration/real -count 1 -timeout 60m -v $(REAL)

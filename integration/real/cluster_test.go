@@ -5,6 +5,7 @@ package real
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/tallystick/tallystick/integration/servers"
 )
@@ -28,7 +29,12 @@ func TestClusterResharding(t *testing.T) {
 	x.figure("slots moved", moved)
 	x.figure("keys moved", keys)
 	events.end()
+	begun := time.Now()
 	x.last()
+	// A client that looks up the slots once a minute only would need that long.
+	if took := time.Since(begun); took > 45*time.Second {
+		t.Errorf("the worker needed %v to catch up", took)
+	}
 	w.stop()
 	var redirected int64
 	for _, n := range r.Nodes() {

@@ -84,8 +84,12 @@ func (r *results) write(path, commit string) error {
 	if !found {
 		return fmt.Errorf("%s has no table", path)
 	}
-	rows := map[string]string{}
-	old, _, _ = strings.Cut(old, "\n\n")
+	rows, runs := map[string]string{}, map[string]string{} // runs by the kind of Redis
+	old, last, _ := strings.Cut(old, "\n\n")
+	for line := range strings.Lines(last) {
+		kind, _, _ := strings.Cut(strings.TrimPrefix(line, "- "), " ")
+		runs[kind] = strings.TrimSpace(line)
+	}
 	for line := range strings.Lines(old) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
 		rows[name] = strings.TrimSpace(line)
@@ -107,7 +111,13 @@ func (r *results) write(path, commit string) error {
 	for _, name := range sortedKeys(rows) {
 		b.WriteString(rows[name] + "\n")
 	}
-	fmt.Fprintf(&b, "\nThe last run: Kafka %s, %s, %d processors, %s, %s.\n", servers.KafkaVersion(), redis, runtime.NumCPU(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
+	if kind, _, found := strings.Cut(redis, " "); found {
+		runs[kind] = fmt.Sprintf("- %s, Kafka %s, %d processors, %s, last run %s", redis, servers.KafkaVersion(), runtime.NumCPU(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
+	}
+	b.WriteString("\n")
+	for _, kind := range sortedKeys(runs) {
+		b.WriteString(runs[kind] + "\n")
+	}
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
 

@@ -43,6 +43,8 @@ type rig struct {
 	step     time.Duration // of the generators
 	begun    time.Time
 	result   result
+	// rewritten is a partition whose offsets have meant other records before.
+	rewritten string
 }
 
 // setup says what a test needs; zero values mean the defaults.

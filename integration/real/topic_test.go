@@ -192,7 +192,7 @@ func TestLogShrunk(t *testing.T) {
 	x.drop()
 	g := newGenerator(x.topic, 0, x.seed+1, x.step)
 	g.now = x.gens[1].now // the others have come so far
-	x.gens[0] = g
+	x.gens[0], x.rewritten = g, "0"
 	x.newProducer()
 	x.produce(8_000)
 	x.verdict()

@@ -44,8 +44,10 @@ func (x *rig) verdictBut(void bool) {
 		sum.add(&g.account)
 	}
 	var states, records int64
+	quarantined := x.quarantined()
 	for _, v := range x.views {
 		f := x.foldView(v, c.Topics[x.topic])
+		f.isolated(quarantined, c.Topics[x.topic].TopicID)
 		if !void {
 			f.holds(&sum)
 		} else if f.total.Read() != sum.records || f.ticks != sum.ticks {
@@ -56,6 +58,7 @@ func (x *rig) verdictBut(void bool) {
 	}
 	x.figure("records", records)
 	x.figure("states equal byte for byte", states)
+	x.figure("records in quarantine", int64(len(quarantined)))
 }
 
 // reconciled lets the program compare both stores.
@@ -101,6 +104,8 @@ type fold struct {
 	ticks    int64
 	compared int64
 	clock    schemas.Micros // the greatest
+	// what it does not count, as view and position
+	quarantined map[string]bool
 }
 
 // foldView folds the log up to the cut and compares every state and marker.
@@ -110,7 +115,7 @@ func (x *rig) foldView(v *definition.View, cut schemas.TopicCut) *fold {
 	x.must(err)
 	writers, err := reading.Writers(v.Source, "")
 	x.must(err)
-	f := &fold{x: x, view: v, engine: engine, records: reading.NewSource(v, writers), states: map[string][]*transforms.State{}, clock: schemas.Never}
+	f := &fold{x: x, view: v, engine: engine, records: reading.NewSource(v, writers), states: map[string][]*transforms.State{}, clock: schemas.Never, quarantined: map[string]bool{}}
 	for _, p := range cut.PartitionIDs() {
 		f.partition(p, cut)
 	}
@@ -144,6 +149,9 @@ func (f *fold) partition(p int32, cut schemas.TopicCut) {
 				states[k] = f.engine.NewState(p)
 			}
 			v := f.engine.Step(states[k], in)
+			if v.Quarantined() {
+				f.quarantined[fmt.Sprintf("%s %s/%d/%d", f.view.Name, cut.TopicID, p, rs[i].Offset)] = true
+			}
 			ledgers[transforms.EntityShard(in.Entity, len(ledgers))].Add(&v)
 		}
 		return nil
@@ -178,7 +186,7 @@ func (f *fold) shard(shard int, p int32, states map[string]*transforms.State) {
 		cursor = page.Next
 	}
 	for e, st := range states {
-		if transforms.EntityShard([]byte(e), len(f.shards())) != shard {
+		if transforms.EntityShard([]byte(e), f.view.Spec.Shards) != shard {
 			continue
 		}
 		served, open := f.engine.Encode(st)
@@ -192,8 +200,6 @@ func (f *fold) shard(shard int, p int32, states map[string]*transforms.State) {
 		f.x.Errorf("view %s partition %d shard %d holds entity %x, of which a fold knows nothing", f.view.Name, p, shard, e)
 	}
 }
-
-func (f *fold) shards() []struct{} { return make([]struct{}, f.view.Spec.Shards) }
 
 // holds: what was counted is what the producer knows.
 func (f *fold) holds(a *account) {

@@ -36,6 +36,7 @@ func TestOutsideAddressesAreRefused(t *testing.T) {
 func TestMissing(t *testing.T) {
 	t.Setenv("TALLYSTICK_TEST_BROKERS", "")
 	t.Setenv("TALLYSTICK_TEST_REDIS", "")
+	t.Setenv("TALLYSTICK_TEST_REDIS_SERVER", "")
 	t.Setenv("PATH", t.TempDir())
 	for place, says := range map[string]string{"environment": "is not set", "processes": "install", "docker": "Docker engine"} {
 		t.Setenv("TALLYSTICK_TEST_SERVERS", place)
