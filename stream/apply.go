@@ -293,10 +293,14 @@ func (p *partition) checkLoad(o int64) error {
 	return sum.CheckLoad(p.id)
 }
 
+// largeShare: of MaxBytes one entity counts for a share at most, or one that is
+// larger would be written with each of its records.
+const largeShare = 8
+
 // changed notes that a record of n bytes changed a state.
 func (p *partition) changed(s *shard, e *entry, n int) {
 	if !e.dirty {
-		s.bytes += e.size / entryGrowth
+		s.bytes += min(e.size/entryGrowth, p.w.o.MaxBytes/largeShare)
 		s.dirty = append(s.dirty, e)
 	}
 	s.bytes += n

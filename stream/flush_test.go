@@ -1,0 +1,101 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms/marker"
+)
+
+// O3: a full store holds the stream up; nothing is lost and nothing forgotten.
+func TestBackPressure(t *testing.T) {
+	for _, err := range []error{marker.ErrFull, marker.ErrUnavailable} {
+		b := newBench(t, 2, 1)
+		b.opt.MaxDirty = 2
+		b.start(&meddling{port: b.port, refuse: 40, err: err})
+		b.must(b.steps())
+		b.whole()
+		if len(b.notices) < 40 || !errors.Is(b.notices[0].Err, err) && !errors.Is(b.notices[1].Err, err) {
+			t.Errorf("%d notices", len(b.notices))
+		}
+	}
+}
+
+// O1: the cut is not reached by a write that nobody acknowledged.
+func TestLostReplyAtTheEnd(t *testing.T) {
+	b := newBench(t, 1, 1)
+	m := &meddling{port: b.port, err: marker.ErrUnknown}
+	m.each = func(_ int, _ int32, now Mark, _ []Write) {
+		if now.Next == b.visible[0] && m.calls < 1000 {
+			m.refuse, m.calls = 1, 1000
+		}
+	}
+	b.start(m)
+	b.must(b.steps())
+	if b.whole(); m.calls < 1000 {
+		t.Error("no reply was lost")
+	}
+}
+
+// K7, O1: a shard without changes writes its marker, and with it the clock,
+// every IdleEvery; one with changes after FlushEvery, or early.
+func TestWhenItFlushes(t *testing.T) {
+	b := newBench(t, 2, 1)
+	b.logs[0] = []event{{kind: 'd', stamp: 1000, ent: "a", id: "i", ver: 1, et: 1_000_000, ok: true}}
+	for i := range int64(50) {
+		b.logs[0] = append(b.logs[0], event{kind: 't', stamp: 2000 + i, offset: 1 + i})
+	}
+	b.visible[0] = 2
+	wrote := map[int][]time.Duration{}
+	begun := b.now
+	b.opt.UntilEnd = false
+	b.start(&meddling{port: b.port, each: func(shard int, _ int32, _ Mark, _ []Write) {
+		wrote[shard] = append(wrote[shard], b.now.Sub(begun))
+	}})
+	for b.now.Sub(begun) < 25*time.Second {
+		_, err := b.w.Step(b.Context())
+		b.must(err)
+		b.visible[0] = min(51, 2+int64(b.now.Sub(begun)/time.Second)*2)
+	}
+	changed := 0
+	if len(wrote[1]) > 0 && wrote[1][0] < time.Second {
+		changed = 1
+	}
+	first, idle := wrote[changed], wrote[1-changed]
+	if len(first) == 0 || first[0] < 500*time.Millisecond || first[0] > 1100*time.Millisecond || len(first) > 4 {
+		t.Errorf("the changed shard wrote at %v", first)
+	}
+	if len(idle) < 2 || idle[0] < 10*time.Second || idle[0] > 11*time.Second || idle[1] < 20*time.Second {
+		t.Errorf("the idle shard wrote at %v", idle)
+	}
+	if m := b.store.cells[1-changed][0].mark; m.Clock < schemas.KafkaMillis(2010) {
+		t.Errorf("the idle shard's clock is %v", m.Clock)
+	}
+}
+
+// O1: an entity that is larger than a whole flush is to be is not written anew
+// with each of its records.
+func TestLargeEntity(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.logs[0] = nil
+	for i := range int64(400) {
+		b.logs[0] = append(b.logs[0], event{kind: 'd', stamp: 1000 + i, ent: "a", id: fmt.Sprint(i), ver: 1, et: 1_000_000 + i*1000, ok: true, offset: i})
+	}
+	b.visible[0] = 400
+	commits, largest := 0, 0
+	b.opt.MaxBytes, b.opt.FlushEvery = 2000, time.Hour
+	b.start(&meddling{port: b.port, each: func(_ int, _ int32, _ Mark, ws []Write) {
+		commits++
+		for i := range ws {
+			largest = max(largest, ws[i].Size())
+		}
+	}})
+	b.must(b.steps())
+	b.whole()
+	if largest < 2*b.opt.MaxBytes || commits > 40 {
+		t.Errorf("%d writes of up to %d bytes", commits, largest)
+	}
+}
