@@ -33,8 +33,16 @@ func (p *partition) bootstrap(ctx context.Context, marks []Mark, topicID string,
 		}
 		taken = append(taken, b)
 	}
+	// One look is cheaper than a walk for each shard, and mostly enough.
+	holds := false
+	if len(taken) > 0 {
+		var err error
+		if holds, err = p.w.sink.Holds(ctx, p.id); err != nil {
+			return nil, p.bootstrapFailed(ctx, err)
+		}
+	}
 	for _, b := range taken {
-		if err := b.run(ctx); err != nil {
+		if err := b.run(ctx, holds); err != nil {
 			return nil, p.bootstrapFailed(ctx, err)
 		}
 		marks[b.shard] = b.mark
@@ -89,9 +97,12 @@ func (b *bootstrapping) write(ctx context.Context, now Mark, ws []Write) error {
 	return nil
 }
 
-func (b *bootstrapping) run(ctx context.Context) error {
-	if err := b.clear(ctx); err != nil {
-		return err
+// run makes the shard live; holds: there may be states to be removed.
+func (b *bootstrapping) run(ctx context.Context, holds bool) error {
+	if holds {
+		if err := b.clear(ctx); err != nil {
+			return err
+		}
 	}
 	m, err := b.p.w.o.Origin.Restore(ctx, b.shard, b.p.id, func(ws []Write) error { return b.write(ctx, b.mark, ws) })
 	if err != nil {

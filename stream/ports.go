@@ -83,6 +83,9 @@ type Sink interface {
 	// marker is was: else marker.ErrMoved. A was of phase Missing expects none.
 	// The writes' bytes may be used until it returns.
 	Commit(ctx context.Context, shard int, partition int32, was, now Mark, writes []Write) error
+	// Holds tells whether there are states of a partition, in whatever shard. It is
+	// false only if all was seen by one look at every server.
+	Holds(ctx context.Context, partition int32) (bool, error)
 	// Walk lists the states of a (shard, partition) a page at a time, in no order:
 	// all that are there throughout, some perhaps twice, none for sure across a
 	// failover. It begins with an empty cursor and is over when the next one is

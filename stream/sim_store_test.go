@@ -125,6 +125,18 @@ func (p port) Load(_ context.Context, partition int32, keys []marker.Key) ([]mar
 	return out, marks, nil
 }
 
+func (p port) Holds(_ context.Context, partition int32) (bool, error) {
+	if err := p.fault(p.owner, true); err != nil {
+		return false, err
+	}
+	for _, row := range p.store.cells {
+		if len(row[partition].states) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 func (p port) Walk(_ context.Context, shard int, partition int32, cursor string) (page marker.Page, err error) {
 	if err := p.fault(p.owner, true); err != nil {
 		return page, err

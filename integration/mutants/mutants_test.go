@@ -45,6 +45,7 @@ var mutants = []struct {
 	{"no rewind after a failover", "O2", "stream/flush.go", "if m.Next < p.pos {", "if false {", nil},
 	{"cache kept after a failover", "O2", "stream/flush.go", "p.cache.dropShard(s.id)", "", nil},
 	{"an evicted state taken for none", "O1", "stream/apply.go", "p.shards[e.shard].whole = false", "", nil},
+	{"leftovers kept at a bootstrap", "O2", "stream/bootstrap.go", "\tif holds {\n", "\tif false {\n", nil},
 	{"quarantine after the marker", "V8", "stream/flush.go", "if len(s.quarantine) > 0 {", "if false {", nil},
 	{"sealed early", "V7", "transforms/step.go", "for d := s.ids.nextOpen(horizon); d != nil; d = s.ids.nextOpen(horizon) {",
 		"for d := s.ids.nextOpen(horizon + 1); d != nil; d = s.ids.nextOpen(horizon + 1) {", nil},

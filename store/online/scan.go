@@ -3,6 +3,7 @@ package online
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -26,6 +27,69 @@ func (s *Store) Walk(ctx context.Context, shard int, partition int32, cursor str
 	}
 	page.Mark, page.Next = p.Mark, p.Next
 	return page, nil
+}
+
+// Holds tells whether there are states of a partition, in whatever shard: false
+// only if one walk over all keys, on servers that stayed the same, met none.
+func (s *Store) Holds(ctx context.Context, partition int32) (bool, error) {
+	var found atomic.Bool
+	err := s.c.eachMaster(ctx, func(ctx context.Context, rc *redis.Client) error {
+		before, err := runID(ctx, rc)
+		if err != nil {
+			return err
+		}
+		for at := uint64(0); !found.Load(); {
+			keys, next, err := rc.Scan(ctx, at, "{"+s.view+":"+s.fingerprint+":*}:[eo]:*", s.count).Result()
+			if err != nil {
+				return s.c.failed(ctx, "look for states", err)
+			}
+			if holds, err := s.anyOf(ctx, rc, keys, partition); err != nil {
+				return err
+			} else if holds {
+				found.Store(true)
+			}
+			if at = next; at == 0 {
+				break
+			}
+		}
+		if after, err := runID(ctx, rc); err != nil || after == before || found.Load() {
+			return err
+		}
+		return unavailable("look for states", errors.New("another server took over meanwhile"))
+	})
+	return found.Load(), err
+}
+
+// anyOf tells whether one of the keys has a field of the partition.
+func (s *Store) anyOf(ctx context.Context, rc *redis.Client, keys []string, partition int32) (bool, error) {
+	cmds := make([]*redis.StringSliceCmd, len(keys))
+	_, err := rc.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, k := range keys {
+			cmds[i] = p.HKeys(ctx, k)
+		}
+		return nil
+	})
+	if err != nil {
+		return false, s.c.failed(ctx, "look for states", err)
+	}
+	of := field(partition)
+	return slices.ContainsFunc(cmds, func(c *redis.StringSliceCmd) bool {
+		return slices.ContainsFunc(c.Val(), func(f string) bool { return f == of || strings.HasPrefix(f, of+":") })
+	}), nil
+}
+
+// runID names the process that answers: another one's cursors mean other places.
+func runID(ctx context.Context, rc *redis.Client) (string, error) {
+	text, err := rc.Info(ctx, "server").Result()
+	if err != nil {
+		return "", unavailable("ask a server who it is", err)
+	}
+	for line := range strings.Lines(text) {
+		if id, ok := strings.CutPrefix(line, "run_id:"); ok {
+			return strings.TrimSpace(id), nil
+		}
+	}
+	return "", nil // an embedded one
 }
 
 // State is a state met by Scan, in its two parts.

@@ -324,6 +324,25 @@ func TestRewrite(t *testing.T) {
 	r.holds(0, "")
 }
 
+// O2: states are found by their partition, in both of their parts.
+func TestHolds(t *testing.T) {
+	r := newRig(t)
+	holds := func(partition int32, want bool) {
+		t.Helper()
+		if got, err := r.s.Holds(r.ctx, partition); err != nil || got != want {
+			t.Errorf("states of partition %d: %v %v", partition, got, err)
+		}
+	}
+	holds(1, false)
+	r.put(0, 1, mark(1, 1, 1)) // a marker is no state
+	holds(1, false)
+	r.put(1, 10, mark(1, 1, 1), marker.Write{Entity: "e", Served: []byte("s")})
+	holds(1, false)
+	holds(10, true)
+	r.put(0, 1, mark(2, 1, 1), marker.Write{Entity: "e", Open: []transforms.Open{open(5, "a")}})
+	holds(1, true)
+}
+
 // What others have under the view's prefix is refused by name; what is ours is not.
 func TestCheckPrefix(t *testing.T) {
 	r := newRig(t)
