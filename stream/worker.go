@@ -119,6 +119,9 @@ func (w *Worker) Step(ctx context.Context) (finished bool, err error) {
 		if err := p.flushDue(ctx); err != nil || p.phase != active {
 			return err
 		}
+		if err := p.confirm(ctx); err != nil {
+			return err
+		}
 		return p.sweepPage(ctx)
 	})
 	if err = errors.Join(pollErr, err); err == nil {
