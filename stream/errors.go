@@ -38,7 +38,7 @@ type TopicChangedError struct {
 }
 
 func (e *TopicChangedError) Error() string {
-	return fmt.Sprintf("partition %d: the markers speak of topic id %s, the topic's is %s: it was deleted and created again, and what was not yet read of the old one is lost; %s",
+	return fmt.Sprintf("partition %d: the markers speak of topic id %s, the topic's is %s: it was deleted and created again (or the definition had another topic), and what was not yet read of the old one is lost; %s",
 		e.Partition, e.Was, e.Is, adoptHint)
 }
 

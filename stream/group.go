@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/tallystick/tallystick/transforms/marker"
 )
@@ -33,7 +35,21 @@ func (w *Worker) change(ctx context.Context, c Change) error {
 	w.Lose(c.Lost...)
 	err := w.Revoke(ctx, c.Revoked...)
 	w.Assign(c.Assigned...)
+	if len(c.Lost)+len(c.Revoked)+len(c.Assigned) > 0 {
+		w.notice(-1, -1, nil, "the group's partitions that this process has: %s", named(w.order))
+	}
 	return err
+}
+
+func named(ids []int32) string {
+	if len(ids) == 0 {
+		return "none"
+	}
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = strconv.Itoa(int(id))
+	}
+	return strings.Join(texts, ", ")
 }
 
 // Revoke writes what partitions have not written yet and gives them up.

@@ -89,6 +89,17 @@ func TestMembersShare(t *testing.T) {
 	y.o.say(Change{Assigned: []int32{1}})
 	y.runs(20 * time.Second)
 	b.whole()
+	x.o.say(Change{Revoked: []int32{0, 2}})
+	x.runs(time.Second)
+	var told []string
+	for _, n := range b.notices {
+		if has, ok := strings.CutPrefix(n.Text, "the group's partitions that this process has: "); ok {
+			told = append(told, has)
+		}
+	}
+	if want := []string{"0, 2", "1", "none"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
 }
 
 // A revocation is written before the group hears that it is done, also where the

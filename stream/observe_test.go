@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,5 +89,20 @@ func TestOpeningSaysWhy(t *testing.T) {
 	}
 	if !b.w.Progress().After(begun) {
 		t.Error("a round is no progress")
+	}
+}
+
+// What ends the worker and stands in the way of its last flush too is said once.
+func TestRefusedWritesAreSaidOnce(t *testing.T) {
+	b := newBench(t, 2, 2)
+	b.start(&meddling{port: b.port, refuse: 1000, err: errors.New("no permission")})
+	err := b.w.Run(b.Context())
+	if err == nil {
+		t.Fatal("it went on")
+	}
+	for _, p := range []string{"partition 0: ", "partition 1: "} {
+		if n := strings.Count(err.Error(), p); n > 1 {
+			t.Errorf("%s%d times in: %v", p, n, err)
+		}
 	}
 }

@@ -21,7 +21,8 @@ type Options struct {
 	// estimated), of a (shard, partition) make it write early; while catching up,
 	// eight times as much.
 	MaxDirty, MaxBytes int
-	// IdleEvery is how often a shard without changes writes its marker: 10 s.
+	// IdleEvery is how often a shard without changes writes its marker, or, where
+	// its position has not changed either, reads it: 10 s.
 	IdleEvery time.Duration
 	// CacheBytes bound the states held in memory and what is to be quarantined,
 	// about: 256 MiB.

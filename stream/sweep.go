@@ -52,6 +52,34 @@ func (p *partition) sweepPage(ctx context.Context) error {
 	return nil
 }
 
+// confirm asks a store to which nothing was written for IdleEvery whether it holds
+// the markers still (O2): while no records come, nothing else tells of a store that
+// came back empty or as it was before, or of a view that was dropped.
+func (p *partition) confirm(ctx context.Context) error {
+	now := p.w.o.Now()
+	for _, s := range p.shards {
+		if !p.due(s).IsZero() || s.marked.Add(p.w.o.IdleEvery).After(now) {
+			continue
+		}
+		marks, err := p.w.sink.Marks(ctx, p.id)
+		if err != nil {
+			return p.later(ctx, "its markers cannot be read", err)
+		}
+		for _, s := range p.shards {
+			if marks[s.id] != s.mark {
+				return p.lose(ctx, s, marker.ErrMoved)
+			}
+		}
+		for _, s := range p.shards {
+			if p.due(s).IsZero() {
+				s.marked = now
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
 // expired tells whether nothing of a state can matter any more. What is in
 // memory counts more than what was read.
 func (p *partition) expired(s *shard, entity string, served []byte) bool {

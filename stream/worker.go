@@ -83,7 +83,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		dctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), from.Add(w.o.DrainTimeout))
 		defer cancel()
-		return errors.Join(err, w.Drain(dctx))
+		drained := w.Drain(dctx)
+		if err != nil && drained != nil && drained.Error() == err.Error() {
+			return err // what could not be written still cannot: said once
+		}
+		return errors.Join(err, drained)
 	}
 }
 
@@ -117,6 +121,9 @@ func (w *Worker) Step(ctx context.Context) (finished bool, err error) {
 			}
 		}
 		if err := p.flushDue(ctx); err != nil || p.phase != active {
+			return err
+		}
+		if err := p.confirm(ctx); err != nil {
 			return err
 		}
 		return p.sweepPage(ctx)

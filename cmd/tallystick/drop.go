@@ -16,6 +16,8 @@ func dropCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drop VIEW",
 		Short: "Remove a view's states and markers from the online store",
+		Long: `Remove what the online store holds of a view, as the definition has it. Stop its
+` + "`stream`" + ` processes before: one that runs fills it again.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef("name one view: tallystick drop VIEW")
@@ -50,7 +52,7 @@ func dropCommand() *cobra.Command {
 			keys := phase.done.Load()
 			var inUse *online.LiveError
 			if errors.As(err, &inUse) {
-				return fmt.Errorf("%w; add --live to remove what readers use", err)
+				return fmt.Errorf("%w; or add --live, which removes what readers use", err)
 			}
 			if err != nil {
 				return err

@@ -135,6 +135,9 @@ func (f *filler) fillTopic(ctx context.Context, s *servers, topic string, from s
 		fmt.Fprintf(w, "Kafka    topic %s holds about %d records already: nothing was appended\n", topic, n)
 		return nil
 	}
+	if t != nil && t.TimestampType == log.LogAppendTime {
+		return fmt.Errorf("topic %s has LogAppendTime, by which all samples would be late, as they are of days long gone: delete it, and it is created as they need it, or set message.timestamp.type=CreateTime and retention.ms=-1", topic)
+	}
 	p := m.phase("fill "+topic, from.about)
 	n, err := from.fill(ctx, s.client, topic, int(from.partitions), func(n int) { p.done.Add(int64(n)) })
 	p.end()

@@ -233,6 +233,17 @@ func checkLog(t *testing.T, text string) {
 	}
 }
 
+// A notice of the whole worker names no partition.
+func TestNoticeOfNoPartition(t *testing.T) {
+	for partition, want := range map[int32]string{-1: "v: all\n", 0: "v: partition 0: all\n"} {
+		var b bytes.Buffer
+		notice(&b, "v", stream.Notice{Partition: partition, Shard: -1, Offset: -1, Text: "all"})
+		if b.String() != want {
+			t.Errorf("%q, want %q", b.String(), want)
+		}
+	}
+}
+
 // Why a command ends is an object too, its flags' faults included.
 func TestLogOfFailure(t *testing.T) {
 	for _, args := range [][]string{{"stream", "-f", "no.yaml", "--log", "json"}, {"stream", "--log=json", "--nonsense"}} {

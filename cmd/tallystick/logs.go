@@ -79,7 +79,11 @@ func (l *logLines) Write(b []byte) (int, error) {
 func notice(w io.Writer, view string, n stream.Notice) {
 	lines, ok := w.(*logLines)
 	if !ok {
-		_, _ = io.WriteString(w, view+": partition "+strconv.Itoa(int(n.Partition))+": "+printable(noticeText(n))+"\n")
+		where := view + ": "
+		if n.Partition >= 0 {
+			where += "partition " + strconv.Itoa(int(n.Partition)) + ": "
+		}
+		_, _ = io.WriteString(w, where+printable(noticeText(n))+"\n")
 		return
 	}
 	level, attrs := slog.LevelInfo, []slog.Attr{slog.String("view", view)}

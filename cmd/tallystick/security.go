@@ -51,6 +51,15 @@ func secret(flag, path, variable string) (string, error) {
 // onByEnv tells whether a variable turns something on.
 func onByEnv(name string) bool { return slices.Contains([]string{"1", "true"}, os.Getenv(name)) }
 
+// checkSwitch refuses a variable that may have been meant to turn something on: a
+// password would go over the wire as it is.
+func checkSwitch(name string) error {
+	if v := os.Getenv(name); !slices.Contains([]string{"", "0", "false", "1", "true"}, v) {
+		return usagef("%s: %q is neither 1 (or true) nor 0 (or false)", name, v)
+	}
+	return nil
+}
+
 // tlsFlags say whether a server is spoken to by TLS, and with which certificates.
 type tlsFlags struct {
 	server        string // as in the names of the flags
@@ -70,6 +79,9 @@ func (t *tlsFlags) add(cmd *cobra.Command, server, name string) {
 // config returns what the flags ask for, nil for no TLS.
 func (t *tlsFlags) config() (*tls.Config, error) {
 	if !t.on {
+		if err := checkSwitch("TALLYSTICK_" + strings.ToUpper(t.server) + "_TLS"); err != nil {
+			return nil, err
+		}
 		for _, f := range []struct{ name, value string }{{"ca", t.ca}, {"cert", t.cert}, {"key", t.key}} {
 			if f.value != "" {
 				return nil, usagef("--%s-%s: it goes with --%s-tls: add that, or leave this out", t.server, f.name, t.server)

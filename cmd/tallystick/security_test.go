@@ -80,6 +80,17 @@ func TestSecuredByEnvironment(t *testing.T) {
 	tally(t, exitOK, slices.Concat([]string{"stream", "--until", "end"}, s.kafka[:4], s.redis[:2])...)
 }
 
+// A variable that may have been meant to turn TLS on does not leave it off.
+func TestTLSByEnvironmentIsAskedForPlainly(t *testing.T) {
+	s := newSecured(t, "plain")
+	t.Setenv("TALLYSTICK_REDIS_TLS", "yes")
+	args := append([]string{"get", "customers", "customer=c001"}, without(s.redis, "--redis-tls", "--redis-ca", "--redis-cert", "--redis-key")...)
+	out, errs := tally(t, exitUsage, args...)
+	if !strings.Contains(errs, `TALLYSTICK_REDIS_TLS: "yes" is neither 1 (or true) nor 0 (or false)`) {
+		t.Errorf("%s%s", out, errs)
+	}
+}
+
 // What servers and files can refuse is said in one sentence, which names the flag
 // to look at and never what is secret.
 func TestRefusedSecurity(t *testing.T) {

@@ -389,7 +389,7 @@ func (s *streamFlags) report(ctx context.Context, w io.Writer, redis *online.Cli
 	for _, v := range vs {
 		view, err := streamed(ctx, redis, v)
 		if err != nil {
-			return err
+			return fmt.Errorf("view %s: it has ended, and how far Redis is cannot be told: %w", v.Name, err)
 		}
 		out.Views = append(out.Views, *view)
 	}

@@ -27,7 +27,7 @@ var mutants = []struct {
 	notice     []string // arguments of go test
 }{
 	{"no compare", "O1", "store/online/store.go", "if stored != was {", "if false && stored != was {", []string{"./store/online"}},
-	{"no watch", "O1", "store/online/store.go", "\t}, key)\n\tif err == nil || sent", "\t})\n\tif err == nil || sent", []string{"./store/online"}},
+	{"no watch", "O1", "store/online/store.go", "\t}, key)\n\tif err == nil || errors.Is", "\t})\n\tif err == nil || errors.Is", []string{"./store/online"}},
 	{"no compare in the simulated store", "O1", "stream/sim_store_test.go", "if watched.mark != was {", "if false {", nil},
 	{"raw timestamps", "clock", "schemas/clock.go", "if !c.set || t > c.now {", "if true {", nil},
 	{"ids forgotten early", "V7", "transforms/step.go", "s.ids.forgetBefore(horizon)", "s.ids.forgetBefore(horizon.AddSat(v.spec.Lateness / 2))", nil},
@@ -43,6 +43,7 @@ var mutants = []struct {
 	{"marker without state", "O1", "stream/flush.go", "s.mark, now, writes)", "s.mark, now, nil)", nil},
 	{"state without marker", "O1", "stream/flush.go", "s.mark, now, writes)", "s.mark, s.mark, writes)", nil},
 	{"no rewind after a failover", "O2", "stream/flush.go", "if m.Next < p.pos {", "if false {", nil},
+	{"quiet partitions not looked at", "O2", "stream/worker.go", "if err := p.confirm(ctx); err != nil {", "if err := error(nil); err != nil {", []string{"./stream", "-run", "^TestQuietPartitions"}},
 	{"cache kept after a failover", "O2", "stream/flush.go", "p.cache.dropShard(s.id)", "", nil},
 	{"an evicted state taken for none", "O1", "stream/apply.go", "p.shards[e.shard].whole = false", "", nil},
 	{"leftovers kept at a bootstrap", "O2", "stream/bootstrap.go", "\tif holds {\n", "\tif false {\n", nil},

@@ -126,7 +126,7 @@ func TestTopicRecreated(t *testing.T) {
 		x.Errorf("the worker that was running said\n%s\nwant\n%s\nor\n%s", w.errout.String(), gone, other)
 	}
 	x.unchanged(func() {
-		x.refused(fmt.Sprintf(": the markers speak of topic id %s, the topic's is %s: it was deleted and created again, and what was not yet read of the old one is lost; "+
+		x.refused(fmt.Sprintf(": the markers speak of topic id %s, the topic's is %s: it was deleted and created again (or the definition had another topic), and what was not yet read of the old one is lost; "+
 			"the states cannot be continued: remove them with `tallystick drop`, then `tallystick stream` folds the view anew from a log that begins at offset 0", was, is),
 			x.stream("--view", "corrected", "--until", "end")...)
 	})

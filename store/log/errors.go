@@ -29,8 +29,14 @@ func (e *UnreachableError) Error() string {
 	switch {
 	case dial.IsTLS(e.Err):
 		hint = "check --kafka-tls, --kafka-ca and --kafka-cert"
+	case errors.Is(e.Err, kerr.IllegalSaslState):
+		reason, hint = errors.New("it asks for no SASL there"), "leave --kafka-sasl out, or check --brokers"
+	case errors.Is(e.Err, kerr.UnsupportedSaslMechanism):
+		reason, hint = errors.New("it does not take this SASL mechanism"), "check --kafka-sasl"
 	case isLogin(e.Err):
 		reason, hint = errors.New("it does not accept this user and password"), "check --kafka-sasl, --kafka-user and the password"
+	case !e.TLS && strings.Contains(e.Err.Error(), "tls alert record"): // kgo's guess has no type
+		reason, hint = errors.New("it speaks TLS, and this client does not"), "check --kafka-tls"
 	case errors.Is(e.Err, io.EOF):
 		reason, hint = errors.New("it closes the connection at once, as a broker does that expects TLS, SASL or another password"), "check --kafka-tls and --kafka-sasl"
 	case e.TLS:
@@ -42,12 +48,7 @@ func (e *UnreachableError) Error() string {
 // isLogin tells whether a broker turned down who this client says it is. What a
 // broker answers is its own text, so it is not repeated.
 func isLogin(err error) bool {
-	for _, e := range []error{kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, kerr.SaslAuthenticationFailed)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

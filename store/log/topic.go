@@ -229,7 +229,7 @@ func (c *Client) similar(ctx context.Context, name string) []string {
 	}
 	var names []string
 	for _, t := range resp.Topics {
-		if t.Topic != nil && !t.IsInternal && t.ErrorCode == 0 {
+		if t.Topic != nil && !t.IsInternal && t.ErrorCode == 0 && !strings.HasPrefix(*t.Topic, name+".") { // such as its quarantine
 			names = append(names, *t.Topic)
 		}
 	}

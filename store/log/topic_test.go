@@ -55,10 +55,42 @@ func TestOpenUnreachable(t *testing.T) {
 	}
 }
 
+// What a broker turns down is told apart, and names the flag to look at.
+func TestUnreachableSays(t *testing.T) {
+	alert, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alert.Close()
+	go func() {
+		for {
+			c, err := alert.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte{21, 3, 3, 0, 2, 2, 80}) // what a TLS listener says to what is no ClientHello
+			_, _ = c.Read(make([]byte, 1<<10))
+			c.Close()
+		}
+	}()
+	_, err = Open(context.Background(), Options{Brokers: []string{alert.Addr().String()}, ConnectTimeout: 5 * time.Second})
+	for want, err := range map[string]error{
+		"it speaks TLS, and this client does not; check --kafka-tls":                                   err,
+		"it asks for no SASL there; leave --kafka-sasl out":                                            &UnreachableError{Err: kerr.IllegalSaslState},
+		"it does not take this SASL mechanism; check --kafka-sasl":                                     &UnreachableError{Err: kerr.UnsupportedSaslMechanism},
+		"it does not accept this user and password; check --kafka-sasl, --kafka-user and the password": &UnreachableError{Err: kerr.SaslAuthenticationFailed},
+	} {
+		if _, ok := errors.AsType[*UnreachableError](err); !ok || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 func TestDescribe(t *testing.T) {
 	r := newRig(t)
 	r.create("orders", 3, map[string]string{"retention.ms": "12345", "message.timestamp.type": "LogAppendTime"})
 	r.create("payments", 1, nil)
+	r.create("payment.quarantine", 1, nil)
 	d, err := r.c.Describe(r.ctx, "orders")
 	r.must(err)
 	m := meta{topicID: r.rawID("orders")}
@@ -71,6 +103,8 @@ func TestDescribe(t *testing.T) {
 
 	_, err = r.c.Describe(r.ctx, "order")
 	equal(t, wantErr[*MissingTopicError](t, err).Similar, []string{"orders"})
+	_, err = r.c.Describe(r.ctx, "payment") // whose quarantine was left behind
+	equal(t, wantErr[*MissingTopicError](t, err).Similar, []string{"payments"})
 	_, err = r.c.Describe(r.ctx, "zzz")
 	equal(t, wantErr[*MissingTopicError](t, err).Similar, []string(nil))
 	if r.k.TopicInfo("order") != nil {

@@ -117,7 +117,7 @@ func (c *Client) check(ctx context.Context, allowUnknown bool) error {
 func checkPolicy(ctx context.Context, rc *redis.Client, allowUnknown bool) error {
 	addr := rc.Options().Addr
 	if err := rc.Ping(ctx).Err(); err != nil {
-		return &UnreachableError{Addr: addr, Err: err}
+		return &UnreachableError{Addr: addr, TLS: rc.Options().TLSConfig != nil, Err: err}
 	}
 	policy := ""
 	if info, err := rc.Info(ctx, "memory").Result(); err == nil {

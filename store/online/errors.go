@@ -28,9 +28,12 @@ func (e *PolicyError) Error() string {
 	return fmt.Sprintf("Redis at %s has maxmemory-policy %s and would throw features away when its memory is full; set it: CONFIG SET maxmemory-policy noeviction, and in redis.conf", e.Addr, e.Policy)
 }
 
+const loginHint = "check --redis-username and TALLYSTICK_REDIS_PASSWORD or --redis-password-file"
+
 // UnreachableError says that a server does not answer, or lets nobody in.
 type UnreachableError struct {
 	Addr string
+	TLS  bool // was spoken
 	Err  error
 }
 
@@ -38,13 +41,15 @@ func (e *UnreachableError) Error() string {
 	reason, hint := dial.Reason(e.Err), "check --redis"
 	switch c := code(e.Err); {
 	case c == "NOAUTH", c == "WRONGPASS", c == "NOPERM":
-		hint = "check --redis-username and TALLYSTICK_REDIS_PASSWORD or --redis-password-file"
+		hint = loginHint
 	case dial.IsTLS(e.Err):
 		hint = "check --redis-tls, --redis-ca and --redis-cert"
 	case errors.Is(e.Err, io.EOF), errors.Is(e.Err, syscall.ECONNRESET):
 		reason, hint = errors.New("it closes the connection at once, as if one side spoke TLS and the other did not"), "check --redis-tls"
+	case e.TLS: // a server without TLS waits for the end of a line
+		hint = "check --redis, and whether it speaks TLS there"
 	}
-	return fmt.Sprintf("cannot reach Redis at %s: %v; %s", e.Addr, reason, hint)
+	return fmt.Sprintf("cannot reach Redis at %s: %s; %s", e.Addr, strings.TrimSuffix(reason.Error(), "."), hint)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
@@ -67,13 +72,22 @@ func (e *LiveError) Error() string {
 	return fmt.Sprintf("readers of view %s use fingerprint %s: make another one live first", e.View, e.Fingerprint)
 }
 
+// dropHint is what heals keys that hold what they should not.
+const dropHint = "remove the view's states with `tallystick drop`, then `tallystick stream` folds it anew"
+
 // KeyError says that a key holds what this package does not write there.
 type KeyError struct {
 	Key string
 	Err error
 }
 
-func (e *KeyError) Error() string { return fmt.Sprintf("redis key %q: %v", e.Key, e.Err) }
+func (e *KeyError) Error() string {
+	if errors.Is(e.Err, ErrForeign) {
+		return fmt.Sprintf("redis key %q: %v", e.Key, e.Err)
+	}
+	return fmt.Sprintf("redis key %q: %v; %s", e.Key, e.Err, dropHint)
+}
+
 func (e *KeyError) Unwrap() error { return e.Err }
 
 // passing are the error codes of Redis that pass by themselves: nothing was done.
@@ -93,9 +107,22 @@ func code(err error) string {
 // unavailable gives a read or a write that was not done its error.
 func unavailable(what string, err error) error {
 	if c := code(err); c != "" && !isPassing(c) {
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w%s", what, err, advice(err))
 	}
 	return fmt.Errorf("%w: %s: %w", marker.ErrUnavailable, what, err)
+}
+
+// advice is what to do about a reply that does not pass by itself.
+func advice(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "NOPERM"): // also behind EXECABORT
+		return "; its ACL must allow this user the commands and keys that docs/operations.md lists"
+	case strings.Contains(text, "NOAUTH"), strings.Contains(text, "WRONGPASS"):
+		return "; " + loginHint
+	case strings.Contains(text, "WRONGTYPE"):
+		return "; " + dropHint
+	}
+	return ""
 }
 
 func isPassing(c string) bool { return slices.Contains(passing, c) }
@@ -127,5 +154,5 @@ func outcome(cmds []redis.Cmder, err error) error {
 	case isPassing(code(err)):
 		return fmt.Errorf("%w: %w", marker.ErrUnavailable, err)
 	}
-	return fmt.Errorf("redis refused a write: %w", err)
+	return fmt.Errorf("redis refused a write: %w%s", err, advice(err))
 }

@@ -3,6 +3,7 @@ package online
 import (
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -184,6 +185,29 @@ func TestOutcomes(t *testing.T) {
 	for _, soft := range []error{marker.ErrFull, marker.ErrUnavailable, marker.ErrUnknown, marker.ErrMoved} {
 		if err == nil || errors.Is(err, soft) {
 			t.Errorf("NOPERM: %v", err)
+		}
+	}
+}
+
+// Messages that nothing but an operator heals say what to do.
+func TestErrorsSayWhatToDo(t *testing.T) {
+	const acl, drop = "its ACL must allow", "`tallystick drop`"
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{outcome(nil, redisError("EXECABORT Transaction discarded because of previous errors. (NOPERM this user has no permissions to run the 'hset' command)")), acl},
+		{unavailable("set the live fingerprint", redisError("NOPERM this user has no permissions to run the 'set' command")), acl},
+		{unavailable("read markers", redisError("WRONGTYPE Operation against a key holding the wrong kind of value")), drop},
+		{unavailable("watch a marker", redisError("NOAUTH Authentication required.")), "check --redis-username"},
+		{&KeyError{"k", errors.New("corrupt marker")}, drop},
+		{&KeyError{"k", ErrForeign}, "or give the view another name"},
+		{&UnreachableError{Addr: "a:1", Err: redisError("NOAUTH Authentication required.")}, "Authentication required; check --redis-username"},
+		{&UnreachableError{Addr: "a:1", TLS: true, Err: os.ErrDeadlineExceeded}, "no answer in time; check --redis, and whether it speaks TLS there"},
+		{&UnreachableError{Addr: "a:1", Err: os.ErrDeadlineExceeded}, "no answer in time; check --redis"},
+	} {
+		if text := c.err.Error(); !strings.Contains(text, c.want) || strings.Count(text, c.want) != 1 {
+			t.Errorf("%s\n\twant %q", text, c.want)
 		}
 	}
 }

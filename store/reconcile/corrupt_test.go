@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"iter"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -385,6 +386,9 @@ func (x expected) unlike(r *Report) string {
 		}
 		if d.Evidence.Text == "" {
 			return "no evidence"
+		}
+		if other := map[Side]string{OnOnline: d.Offline, OnOffline: d.Online}[d.Side]; strings.Contains(other, "do not parse") {
+			return fmt.Sprintf("side %q, and of the other it says: %s", d.Side, other)
 		}
 	}
 	for _, l := range r.Levels {

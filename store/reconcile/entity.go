@@ -277,13 +277,18 @@ func (r *run) state(e *entity, p *part, c Cause, side Side, text string) *findin
 	d := r.difference(StateKind, p.at, c, side, ev)
 	r.name(&d, e)
 	d.Online, d.Offline = holds(p.stored != nil, p.on), holds(p.row != nil || len(p.tiles) > 0, p.off)
+	if side == OnOnline && p.off == nil && d.Offline != nothing { // see read
+		d.Offline = "a state, not looked at"
+	}
 	return r.add(&finding{Difference: d, entity: e.name, part: p})
 }
+
+const nothing = "nothing"
 
 func holds(there bool, s *transforms.State) string {
 	switch {
 	case !there:
-		return "nothing"
+		return nothing
 	case s == nil:
 		return "bytes that do not parse"
 	}
