@@ -75,7 +75,7 @@ func (f *free) Partitions(context.Context) ([]int32, error) { return nil, nil }
 func (f *free) Marks(context.Context, int32) ([]Mark, error) {
 	return append([]Mark(nil), f.marks...), nil
 }
-func (f *free) Put(context.Context, []Quarantined) error { return nil }
+func (f *free) Put(context.Context, []Quarantined) error   { return nil }
 func (f *free) Holds(context.Context, int32) (bool, error) { return true, nil }
 
 func (f *free) Walk(_ context.Context, shard int, _ int32, _ string) (marker.Page, error) {

@@ -46,7 +46,7 @@ func (m *memoryFlag) bound() (restore func()) {
 }
 
 // roomy is memory in which garbage may be twice what is in use.
-const roomy = 500_000_000
+const roomy = 800_000_000
 
 // budget is what one view may hold.
 type budget struct {
@@ -54,8 +54,9 @@ type budget struct {
 	fetch  int64 // bytes fetched from the log and not looked at yet, as compressed
 }
 
-// budget divides the memory over views. States may take a third: what is encoded for a
-// flush and what the garbage collector has not taken back come on top. A fetch
+// budget divides the memory over views. States may take a third, half of what is
+// roomy: what is encoded for a flush and what the garbage collector has not taken
+// back come on top, and both are bounded. A fetch
 // may take 1/64, as it is held up to three times (on its way, waiting, being
 // worked on) and unpacks to several times its size.
 func (m *memoryFlag) budget(views int) budget {
@@ -63,5 +64,9 @@ func (m *memoryFlag) budget(views int) budget {
 		return budget{}
 	}
 	share := m.heap() / int64(max(1, views))
-	return budget{int(share / 3), share / 64}
+	states := share / 3
+	if m.memory >= roomy {
+		states = share / 2
+	}
+	return budget{int(states), share / 64}
 }
