@@ -27,8 +27,11 @@ func TestMemoryFlag(t *testing.T) {
 	}
 	m := memoryFlag{1_000_000_000}
 	one, four := m.budget(1), m.budget(4)
-	if one.states != 258_133_333 || one.states/4 != four.states || one.fetch/4 != four.fetch || one.fetch > 20_000_000 {
+	if one.states != 387_200_000 || one.states/4 != four.states || one.fetch/4 != four.fetch || one.fetch > 20_000_000 {
 		t.Errorf("%+v %+v", one, four)
+	}
+	if small := (&memoryFlag{200_000_000}).budget(1); small.states != 50_400_000 {
+		t.Errorf("%+v", small)
 	}
 	if (&memoryFlag{}).budget(3) != (budget{}) {
 		t.Error("a bound where none was asked for")
