@@ -30,7 +30,7 @@ func TestMemoryFlag(t *testing.T) {
 	if one.states != 387_200_000 || one.states/4 != four.states || one.fetch/4 != four.fetch || one.fetch > 20_000_000 {
 		t.Errorf("%+v %+v", one, four)
 	}
-	if small := (&memoryFlag{200_000_000}).budget(1); small.states != 50_400_000 {
+	if small := (&memoryFlag{200_000_000}).budget(1); small.states != 44_800_000 {
 		t.Errorf("%+v", small)
 	}
 	if (&memoryFlag{}).budget(3) != (budget{}) {

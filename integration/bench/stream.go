@@ -139,7 +139,7 @@ func redisInfo(ctx context.Context, rc *redis.Client) (map[string]float64, error
 		}
 	}
 	if counters["total_commands_processed"] == 0 {
-		return nil, errors.New("Redis does not tell its counters")
+		return nil, errors.New("the store does not tell its counters")
 	}
 	return counters, nil
 }
