@@ -81,6 +81,9 @@ func (s *Store) anyOf(ctx context.Context, rc *redis.Client, keys []string, part
 // runID names the process that answers: another one's cursors mean other places.
 func runID(ctx context.Context, rc *redis.Client) (string, error) {
 	text, err := rc.Info(ctx, "server").Result()
+	if _, refused := errors.AsType[redis.Error](err); refused {
+		return "", nil // an embedded one, which does not tell
+	}
 	if err != nil {
 		return "", unavailable("ask a server who it is", err)
 	}
@@ -89,7 +92,7 @@ func runID(ctx context.Context, rc *redis.Client) (string, error) {
 			return strings.TrimSpace(id), nil
 		}
 	}
-	return "", nil // an embedded one
+	return "", nil
 }
 
 // State is a state met by Scan, in its two parts.
