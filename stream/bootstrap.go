@@ -90,6 +90,7 @@ type bootstrapping struct {
 
 func (b *bootstrapping) write(ctx context.Context, now Mark, ws []Write) error {
 	now.Token = b.p.w.o.Token()
+	b.p.w.beat()
 	if err := b.p.w.sink.Commit(ctx, b.shard, b.p.id, b.mark, now, ws); err != nil {
 		return err
 	}

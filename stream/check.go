@@ -3,21 +3,18 @@ package stream
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/transforms/marker"
 )
 
 // Check holds the markers of the store against the log as Run does, and writes
 // nothing: what cannot be continued is refused before anything is changed. What
 // has changed when Run begins, Run refuses.
 func (w *Worker) Check(ctx context.Context) error {
-	cut, err := w.source.Cut(ctx)
+	cut, err := w.topic(ctx)
 	if err != nil {
-		return fmt.Errorf("the topic cannot be described: %w", err)
-	}
-	if err := w.checkPartitions(ctx, cut); err != nil {
 		return err
 	}
 	if w.o.Until != nil && w.o.Until.TopicID != cut.TopicID {
@@ -28,18 +25,28 @@ func (w *Worker) Check(ctx context.Context) error {
 			return &MissingPartitionError{id, len(cut.Partitions)}
 		}
 	}
+	marks := map[int32][]Mark{}
 	for _, id := range cut.PartitionIDs() {
 		if w.o.Partitions != nil && !slices.Contains(w.o.Partitions, id) {
 			continue
 		}
-		if err := w.checkMarks(ctx, id, cut); err != nil {
+		if marks[id], err = w.sink.Marks(ctx, id); err != nil {
+			return fmt.Errorf("the markers of partition %d: %w", id, err)
+		}
+	}
+	// Others of the group write meanwhile: where the log ends is asked afterwards.
+	if cut, err = w.source.Cut(ctx); err != nil {
+		return fmt.Errorf("the topic cannot be described: %w", err)
+	}
+	for _, id := range slices.Sorted(maps.Keys(marks)) {
+		if err := w.checkMarks(id, marks[id], cut); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *Worker) checkMarks(ctx context.Context, id int32, cut schemas.TopicCut) error {
+func (w *Worker) checkMarks(id int32, marks []Mark, cut schemas.TopicCut) error {
 	p := &partition{w: w, id: id, end: -1}
 	if w.o.Until != nil {
 		bounds, ok := w.o.Until.Partitions[id]
@@ -48,31 +55,30 @@ func (w *Worker) checkMarks(ctx context.Context, id int32, cut schemas.TopicCut)
 		}
 		p.end = bounds.End
 	}
-	marks, err := w.sink.Marks(ctx, id)
-	if err != nil {
-		return fmt.Errorf("the markers of partition %d: %w", id, err)
+	bounds, ok := cut.Partitions[id]
+	if !ok {
+		return nil // the broker asked last has not heard of it yet
 	}
-	bounds := cut.Partitions[id]
 	if err := p.mayBootstrap(marks, bounds.Start); err != nil {
 		return err
 	}
-	return p.check(slices.DeleteFunc(marks, func(m Mark) bool { return m.Phase != marker.Live }), cut.TopicID, bounds)
+	return p.check(marks, cut.TopicID, bounds)
 }
 
-// checkPartitions refuses a topic that lacks partitions which were folded (K3).
-func (w *Worker) checkPartitions(ctx context.Context, cut schemas.TopicCut) error {
+// topic describes the topic, and refuses one that lacks partitions which were
+// folded (K3). These are asked for first: others may adopt new ones meanwhile.
+func (w *Worker) topic(ctx context.Context) (schemas.TopicCut, error) {
 	have, err := w.sink.Partitions(ctx)
 	if err != nil {
-		return fmt.Errorf("the online store's partitions: %w", err)
+		return schemas.TopicCut{}, fmt.Errorf("the online store's partitions: %w", err)
 	}
-	var missing []int32
-	for _, id := range have {
-		if _, ok := cut.Partitions[id]; !ok {
-			missing = append(missing, id)
-		}
+	cut, err := w.source.Cut(ctx)
+	if err != nil {
+		return cut, fmt.Errorf("the topic cannot be described: %w", err)
 	}
+	missing := slices.DeleteFunc(have, func(id int32) bool { _, ok := cut.Partitions[id]; return ok })
 	if len(missing) > 0 {
-		return &FewerPartitionsError{missing, len(cut.Partitions)}
+		return cut, &FewerPartitionsError{missing, len(cut.Partitions)}
 	}
-	return nil
+	return cut, nil
 }

@@ -151,10 +151,11 @@ func (p *partition) missing(ctx context.Context, have int) error {
 	return err
 }
 
-// check holds the markers against the log (K3) and the cut to stop at.
+// check holds the live markers against the log (K3) and the cut to stop at.
 func (p *partition) check(marks []Mark, topicID string, bounds schemas.PartitionCut) error {
 	for i, m := range marks {
 		switch {
+		case m.Phase != marker.Live: // it is bootstrapped first
 		case m.TopicID != topicID:
 			return &TopicChangedError{p.id, m.TopicID, topicID}
 		case m.Next < bounds.Start:

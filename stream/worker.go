@@ -164,29 +164,24 @@ func (w *Worker) refresh(ctx context.Context) error {
 		return nil
 	}
 	w.refreshed = now // also when it fails: the next try has time, due flushes have not
-	cut, err := w.source.Cut(ctx)
-	if err != nil {
-		if w.started && errors.Is(err, marker.ErrUnavailable) {
-			return nil
-		}
-		return fmt.Errorf("the topic cannot be described: %w", err)
-	}
 	if !w.started {
-		if err := w.begin(ctx, cut); err != nil {
-			return err
-		}
-		w.started = true
-		return nil
+		return w.begin(ctx)
 	}
-	if w.o.Membership == nil {
+	cut, err := w.source.Cut(ctx)
+	switch {
+	case errors.Is(err, marker.ErrUnavailable):
+	case err != nil:
+		return fmt.Errorf("the topic cannot be described: %w", err)
+	case w.o.Membership == nil:
 		w.Assign(cut.PartitionIDs()...)
 	}
 	return nil
 }
 
 // begin takes up the partitions that there are.
-func (w *Worker) begin(ctx context.Context, cut schemas.TopicCut) error {
-	if err := w.checkPartitions(ctx, cut); err != nil {
+func (w *Worker) begin(ctx context.Context) error {
+	cut, err := w.topic(ctx)
+	if err != nil {
 		return err
 	}
 	switch {
@@ -211,6 +206,7 @@ func (w *Worker) begin(ctx context.Context, cut schemas.TopicCut) error {
 	default:
 		w.Assign(cut.PartitionIDs()...)
 	}
+	w.started = true
 	return nil
 }
 
