@@ -17,8 +17,8 @@ type redisFlags struct {
 	master   string
 	cluster  bool
 	username string
-	password string // its file
-	sentinel string // the file of the Sentinels' password
+	password secretFile
+	sentinel secretFile // of the Sentinels
 	tls      tlsFlags
 }
 
@@ -28,8 +28,8 @@ func (r *redisFlags) add(cmd *cobra.Command) {
 	f.StringVar(&r.master, "redis-master", "", "`NAME` of the master, where --redis are Sentinels")
 	f.BoolVar(&r.cluster, "redis-cluster", false, "the single --redis address is a Cluster's")
 	f.StringVar(&r.username, "redis-username", os.Getenv("TALLYSTICK_REDIS_USERNAME"), "`NAME` of the ACL user ($TALLYSTICK_REDIS_USERNAME)")
-	f.StringVar(&r.password, "redis-password-file", "", "`FILE` that holds its password, in the place of $TALLYSTICK_REDIS_PASSWORD")
-	f.StringVar(&r.sentinel, "redis-sentinel-password-file", "", "`FILE` that holds the Sentinels' password, in the place of $TALLYSTICK_SENTINEL_PASSWORD")
+	f.StringVar(&r.password.path, "redis-password-file", "", "`FILE` that holds its password, in the place of $TALLYSTICK_REDIS_PASSWORD")
+	f.StringVar(&r.sentinel.path, "redis-sentinel-password-file", "", "`FILE` that holds the Sentinels' password, in the place of $TALLYSTICK_SENTINEL_PASSWORD")
 	r.tls.add(cmd, "redis", "Redis")
 }
 
@@ -65,15 +65,15 @@ func (r *redisFlags) options() (online.Options, error) {
 
 // secure adds passwords and TLS.
 func (r *redisFlags) secure(o *online.Options) (err error) {
-	if o.Password, err = secret("--redis-password-file", r.password, "TALLYSTICK_REDIS_PASSWORD"); err != nil {
+	if o.Password, err = r.password.or("TALLYSTICK_REDIS_PASSWORD", "--redis-password-file"); err != nil {
 		return err
 	}
 	if o.Username != "" && o.Password == "" {
 		return usagef("--redis-username: it needs a password: set TALLYSTICK_REDIS_PASSWORD, or name a file with --redis-password-file")
 	}
 	if r.master != "" {
-		o.SentinelPassword, err = secret("--redis-sentinel-password-file", r.sentinel, "TALLYSTICK_SENTINEL_PASSWORD")
-	} else if r.sentinel != "" {
+		o.SentinelPassword, err = r.sentinel.or("TALLYSTICK_SENTINEL_PASSWORD", "--redis-sentinel-password-file")
+	} else if r.sentinel.path != "" {
 		err = usagef("--redis-sentinel-password-file: it goes with --redis-master: add that, or leave this out")
 	}
 	if err != nil {

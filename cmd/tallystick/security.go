@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -25,16 +26,35 @@ import (
 // maxSecret bounds a file that holds a password: one that is greater is another.
 const maxSecret = 4096
 
-// secret returns what the file holds, less its last line break, or, where no file
-// is named, the variable's value. Messages name where it came from, never what.
-func secret(flag, path, variable string) (string, error) {
-	if path == "" {
+// secretFile is a file that holds a password. It is read once: it may be a pipe.
+type secretFile struct {
+	path string
+	text string // what it holds; "" = not read yet
+}
+
+// or returns what the file holds, less its last line break, or, where no file is
+// named, the variable's value. Messages name where it came from, never what. The
+// first call must have returned before there are others at once.
+func (s *secretFile) or(variable, flag string) (_ string, err error) {
+	if s.path == "" {
 		return os.Getenv(variable), nil
 	}
+	if s.text == "" {
+		s.text, err = readSecret(flag, s.path)
+	}
+	return s.text, err
+}
+
+func readSecret(flag, path string) (string, error) {
 	if err := checkReadable(flag, path); err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return "", usagef("%s: %w", flag, told(path, "file", err))
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
 		return "", usagef("%s: %w", flag, told(path, "file", err))
 	}
@@ -139,7 +159,7 @@ type kafkaSecurity struct {
 	tls       tlsFlags
 	mechanism string
 	user      string
-	password  string // its file
+	password  secretFile
 }
 
 func (k *kafkaSecurity) add(cmd *cobra.Command) {
@@ -147,7 +167,7 @@ func (k *kafkaSecurity) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&k.mechanism, "kafka-sasl", os.Getenv("TALLYSTICK_KAFKA_SASL"), "SASL `MECHANISM`: "+strings.Join(log.Mechanisms(), ", ")+" ($TALLYSTICK_KAFKA_SASL)")
 	f.StringVar(&k.user, "kafka-user", os.Getenv("TALLYSTICK_KAFKA_USER"), "SASL user `NAME` ($TALLYSTICK_KAFKA_USER)")
-	f.StringVar(&k.password, "kafka-password-file", "", "`FILE` that holds the user's password, in the place of $TALLYSTICK_KAFKA_PASSWORD")
+	f.StringVar(&k.password.path, "kafka-password-file", "", "`FILE` that holds the user's password, in the place of $TALLYSTICK_KAFKA_PASSWORD")
 }
 
 // apply adds what the flags ask for.
@@ -156,7 +176,7 @@ func (k *kafkaSecurity) apply(o *log.Options) (err error) {
 		return err
 	}
 	if k.mechanism == "" {
-		for _, f := range []struct{ name, value string }{{"kafka-user", k.user}, {"kafka-password-file", k.password}} {
+		for _, f := range []struct{ name, value string }{{"kafka-user", k.user}, {"kafka-password-file", k.password.path}} {
 			if f.value != "" {
 				return usagef("--%s: it goes with --kafka-sasl: add that, or leave this out", f.name)
 			}
@@ -167,7 +187,7 @@ func (k *kafkaSecurity) apply(o *log.Options) (err error) {
 	if !slices.Contains(log.Mechanisms(), mechanism) {
 		return usagef("--kafka-sasl: %q is no mechanism: it is one of %s", k.mechanism, strings.Join(log.Mechanisms(), ", "))
 	}
-	password, err := secret("--kafka-password-file", k.password, "TALLYSTICK_KAFKA_PASSWORD")
+	password, err := k.password.or("TALLYSTICK_KAFKA_PASSWORD", "--kafka-password-file")
 	switch {
 	case err != nil:
 		return err
@@ -183,24 +203,24 @@ func (k *kafkaSecurity) apply(o *log.Options) (err error) {
 // registrySecurity says who we are to a Schema Registry, and whom we trust there.
 type registrySecurity struct {
 	user     string
-	password string // its file
+	password secretFile
 	ca       string // a file
 }
 
 func (r *registrySecurity) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&r.user, "registry-user", os.Getenv("TALLYSTICK_REGISTRY_USER"), "user `NAME` for the Schema Registry ($TALLYSTICK_REGISTRY_USER)")
-	f.StringVar(&r.password, "registry-password-file", "", "`FILE` that holds the user's password, in the place of $TALLYSTICK_REGISTRY_PASSWORD")
+	f.StringVar(&r.password.path, "registry-password-file", "", "`FILE` that holds the user's password, in the place of $TALLYSTICK_REGISTRY_PASSWORD")
 	f.StringVar(&r.ca, "registry-ca", os.Getenv("TALLYSTICK_REGISTRY_CA"), "`FILE` of the authorities that sign the registry's certificate, PEM (default: the system's; $TALLYSTICK_REGISTRY_CA)")
 }
 
 // options are what the flags ask for.
 func (r *registrySecurity) options() (opts []registry.Option, err error) {
-	if r.user == "" && r.password != "" {
+	if r.user == "" && r.password.path != "" {
 		return nil, usagef("--registry-password-file: it goes with --registry-user: add that, or leave this out")
 	}
 	if r.user != "" {
-		password, err := secret("--registry-password-file", r.password, "TALLYSTICK_REGISTRY_PASSWORD")
+		password, err := r.password.or("TALLYSTICK_REGISTRY_PASSWORD", "--registry-password-file")
 		if err == nil && password == "" {
 			err = usagef("--registry-user: it needs a password: set TALLYSTICK_REGISTRY_PASSWORD, or name a file with --registry-password-file")
 		}

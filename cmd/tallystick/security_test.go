@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -62,6 +63,30 @@ func TestSecuredServers(t *testing.T) {
 		if !strings.Contains(out, `"applied": `) || strings.Contains(out, `"read": 0,`) {
 			t.Errorf("%s: %s", mechanism, out)
 		}
+	}
+}
+
+// A password may come from a pipe, which can be read once, as a shell's <(command)
+// does; from one that never ends it is refused.
+func TestSecretFromPipe(t *testing.T) {
+	s := newSecured(t, "plain")
+	tally(t, exitOK, append([]string{"fill", "--events", "10"}, s.kafka...)...)
+	piped := func(args []string, secret string) []string {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		if _, err := w.WriteString(secret); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		return append(slices.Clone(args[:len(args)-1]), fmt.Sprintf("/dev/fd/%d", r.Fd()))
+	}
+	tally(t, exitOK, slices.Concat([]string{"stream", "--until", "end"}, piped(s.kafka, secrets["kafka"]), piped(s.redis, secrets["redis"]))...)
+	_, errs := tally(t, exitUsage, slices.Concat([]string{"stream", "--until", "end"}, s.kafka, s.redis[:len(s.redis)-1], []string{"/dev/zero"})...)
+	if !strings.Contains(errs, "does not hold a password") {
+		t.Error(errs)
 	}
 }
 
