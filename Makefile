@@ -28,10 +28,11 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 lint:
 	go run $(STATICCHECK) -tags real,mutants ./...
 
-# The packages that run goroutines. What the demo runs, the other tests of cmd run.
+# The packages that run goroutines. What the demo runs, the other tests of cmd run;
+# memory is another with -race.
 race:
 	go test -race ./batch/... ./stream/... ./store/... ./schemas/registry ./transforms/reading
-	go test -race -skip TestDemo ./cmd/...
+	go test -race -skip "TestDemo|TestMemoryIsBounded" ./cmd/...
 
 # A short fuzz of every decoder; FUZZTIME=10m for a long one.
 FUZZTIME ?= 10s
