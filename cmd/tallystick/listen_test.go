@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tallystick/tallystick/integration/testbed"
+	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/online"
 	"github.com/tallystick/tallystick/store/reconcile"
 	"github.com/tallystick/tallystick/stream"
@@ -338,6 +339,30 @@ func TestEvictionIsTold(t *testing.T) {
 	}
 	if text := notices.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "a:1 has evicted 7 keys") || !strings.Contains(text, "a:1 now has maxmemory-policy allkeys-lru") {
 		t.Error(text)
+	}
+}
+
+// A Kafka that does not answer says nothing of Redis, which is asked all the same.
+func TestSamplesApart(t *testing.T) {
+	kafka, redis := testbed.Kafka(t), testbed.Redis(t)
+	client, err := log.Open(t.Context(), log.Options{Brokers: kafka.ListenAddrs(), Extra: testbed.KafkaOptions()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	store, err := online.Open(t.Context(), online.Options{Addrs: []string{redis.Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	kafka.Close()
+	m := newMonitor(nil)
+	m.views["v"] = &watched{topic: "t"}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	m.sample(ctx, client, store, io.Discard)
+	if !m.redis || len(m.servers) != 1 {
+		t.Errorf("Redis counts as away: %v", m.servers)
 	}
 }
 

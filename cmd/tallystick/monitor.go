@@ -33,8 +33,9 @@ type monitor struct {
 	metrics streamMetrics
 	flushes *prometheus.HistogramVec
 
+	views map[string]*watched // as made; what they point to is behind mu
+
 	mu      sync.Mutex
-	views   map[string]*watched // nil worker = not started yet, or ended
 	servers []online.Server
 	redis   bool // it answered the last question
 	warned  map[string]bool
@@ -50,7 +51,7 @@ type worked interface {
 // watched is a view and its worker.
 type watched struct {
 	topic  string
-	worker worked
+	worker worked          // nil = not started yet, or ended
 	ends   map[int32]int64 // as last heard of
 	ended  bool
 }
@@ -112,15 +113,20 @@ func (m *monitor) follow(ctx context.Context, client *log.Client, redis *online.
 	every(ctx, sampleEvery, func() { m.sample(ctx, client, redis, notices) })
 }
 
-// sample asks Kafka where the topics end, so that lag is known while a worker
-// waits for Redis, and Redis whether it throws keys away (O3).
+// sample asks Kafka and Redis at once: neither says anything of the other.
 func (m *monitor) sample(ctx context.Context, client *log.Client, redis *online.Client, notices io.Writer) {
 	ctx, cancel := context.WithTimeout(ctx, sampleEvery)
 	defer cancel()
-	m.mu.Lock()
-	views := slices.Collect(maps.Values(m.views))
-	m.mu.Unlock()
-	for _, v := range views {
+	var wg sync.WaitGroup
+	wg.Go(func() { m.askLog(ctx, client) })
+	m.askRedis(ctx, redis, notices)
+	wg.Wait()
+}
+
+// askLog asks where the topics end, so that lag is known while a worker waits for
+// Redis.
+func (m *monitor) askLog(ctx context.Context, client *log.Client) {
+	for _, v := range m.views {
 		ends, err := client.Ends(ctx, v.topic)
 		if err == nil {
 			m.mu.Lock()
@@ -128,6 +134,10 @@ func (m *monitor) sample(ctx context.Context, client *log.Client, redis *online.
 			m.mu.Unlock()
 		}
 	}
+}
+
+// askRedis asks whether it throws keys away (O3).
+func (m *monitor) askRedis(ctx context.Context, redis *online.Client, notices io.Writer) {
 	servers, err := redis.Servers(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()

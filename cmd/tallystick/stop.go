@@ -11,8 +11,8 @@ import (
 // tell its lag, to leave its group and to report.
 const (
 	stopTime    = 9 * time.Second
-	drainTime   = 5 * time.Second
-	partingTime = 1500 * time.Millisecond
+	drainTime   = 4 * time.Second
+	partingTime = 1250 * time.Millisecond
 )
 
 var errGivenUp = errors.New("interrupted, and what was under way did not end in time: it was given up, as if killed; nothing is lost by that")

@@ -166,6 +166,15 @@ func again(t *testing.T, producer *kgo.Client, topic string, n int) {
 	}
 }
 
+// What follows upon a signal ends within its time, each step at its longest: the
+// last write, the lag, the group left, the source closed, the report.
+func TestStopTimes(t *testing.T) {
+	const closing = time.Second // franz-go's bound
+	if all := drainTime + partingTime + partingTime + closing + partingTime; all > stopTime || stopTime >= 10*time.Second {
+		t.Errorf("%v, of %v", all, stopTime)
+	}
+}
+
 func TestWithin(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	want := errors.New("its own")
