@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -24,8 +25,10 @@ type guarded struct {
 	file  string
 	addr  string
 	redis *miniredis.Miniredis
+	kc    *kgo.Client // of the admin
 	admin *kadm.Client
 	flags []string // of who streams
+	until []string // flags that end it
 }
 
 // user is who streams; all are the rights that it takes.
@@ -54,7 +57,7 @@ func newGuarded(t *testing.T, lacks ...string) *guarded {
 		}
 	}
 	kafka := testbed.Kafka(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "of-admin"), kfake.User("PLAIN", user, "of-worker", acls...))
-	g := &guarded{T: t, file: initialised(t), addr: kafka.ListenAddrs()[0], redis: testbed.Redis(t)}
+	g := &guarded{T: t, file: initialised(t), addr: kafka.ListenAddrs()[0], redis: testbed.Redis(t), until: []string{"--until", "end"}}
 	g.flags = []string{"--kafka-sasl", "plain", "--kafka-user", user, "--kafka-password-file", written(t, "password", "of-worker")}
 	tally(t, exitOK, "fill", "--events", "20", "-f", g.file, "--brokers", g.addr, "--kafka-sasl", "plain", "--kafka-user", "admin", "--kafka-password-file", written(t, "password", "of-admin"))
 	kc, err := kgo.NewClient(append(testbed.KafkaOptions(), kgo.SeedBrokers(g.addr), kgo.SASL(plain.Auth{User: "admin", Pass: "of-admin"}.AsMechanism()))...)
@@ -62,28 +65,38 @@ func newGuarded(t *testing.T, lacks ...string) *guarded {
 		t.Fatal(err)
 	}
 	t.Cleanup(kc.Close)
-	g.admin = kadm.NewClient(kc)
+	g.kc, g.admin = kc, kadm.NewClient(kc)
 	return g
 }
 
 func (g *guarded) args() []string {
-	return append([]string{"stream", "--until", "end", "-f", g.file, "--brokers", g.addr, "--redis", g.redis.Addr()}, g.flags...)
+	return slices.Concat([]string{"stream", "-f", g.file, "--brokers", g.addr, "--redis", g.redis.Addr()}, g.until, g.flags)
 }
 
-// state is everything that Redis holds and what topics there are.
+// state is everything that Redis holds and what topics and groups there are.
 func (g *guarded) state() string {
 	g.Helper()
-	topics, err := g.admin.ListTopics(g.Context())
+	resp, err := kmsg.NewPtrMetadataRequest().RequestWith(g.Context(), g.kc) // the admin's client would remember
 	if err != nil {
 		g.Fatal(err)
 	}
-	return strings.Join(topics.Names(), " ") + "\n" + g.redis.Dump()
+	var topics []string
+	for _, t := range resp.Topics {
+		topics = append(topics, *t.Topic)
+	}
+	slices.Sort(topics)
+	groups, err := g.admin.ListGroups(g.Context())
+	if err != nil {
+		g.Fatal(err)
+	}
+	return fmt.Sprint(topics, groups.Groups(), "\n", g.redis.Dump())
 }
 
 // Each thing that a stream cannot go on from is told in one sentence, and nothing
 // is written: neither to Redis nor to Kafka.
 func TestNothingIsWritten(t *testing.T) {
 	streamed := func(g *guarded) { tally(g.T, exitOK, g.args()...) }
+	follow := func(g *guarded) { g.until = nil }
 	for name, c := range map[string]struct {
 		lacks []string
 		spoil func(*guarded)
@@ -98,12 +111,27 @@ func TestNothingIsWritten(t *testing.T) {
 				return false
 			})
 		}, "set it: CONFIG SET maxmemory-policy noeviction"},
-		"broker that is not there": {nil, func(g *guarded) { g.flags = append(g.flags, "--brokers", "127.0.0.1:1") }, "check --brokers"},
-		"Redis that is not there":  {nil, func(g *guarded) { g.flags = append(g.flags, "--redis", "127.0.0.1:1") }, "check --redis"},
-		"topic missing":            {nil, func(g *guarded) { edit(g.T, g.file, "topic: orders", "topic: orders2") }, "topic orders2 does not exist"},
-		"topic not allowed":        {[]string{"describe", "configuration", "read", "quarantine", "create quarantine"}, nil, "topic orders"},
-		"not allowed to read":      {[]string{"read", "quarantine", "create quarantine"}, nil, "grant this client Read on it"},
-		"no quarantine":            {[]string{"create quarantine"}, nil, "grant this client Create on it"},
+		"broker that is not there":  {nil, func(g *guarded) { g.flags = append(g.flags, "--brokers", "127.0.0.1:1") }, "check --brokers"},
+		"Redis that is not there":   {nil, func(g *guarded) { g.flags = append(g.flags, "--redis", "127.0.0.1:1") }, "check --redis"},
+		"group not allowed":         {[]string{"group"}, follow, "grant this client Read on it"},
+		"no quarantine, in a group": {[]string{"create quarantine"}, follow, "grant this client Create on it"},
+		"Redis that reads its file": {nil, func(g *guarded) {
+			g.redis.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+				switch {
+				case strings.EqualFold(cmd, "INFO"):
+					c.WriteBulk("# Memory\r\nmaxmemory_policy:noeviction\r\n")
+				case strings.EqualFold(cmd, "SMEMBERS"):
+					c.WriteError("LOADING Redis is loading the dataset in memory")
+				default:
+					return false
+				}
+				return true
+			})
+		}, "LOADING"},
+		"topic missing":       {nil, func(g *guarded) { edit(g.T, g.file, "topic: orders", "topic: orders2") }, "topic orders2 does not exist"},
+		"topic not allowed":   {[]string{"describe", "configuration", "read", "quarantine", "create quarantine"}, nil, "topic orders"},
+		"not allowed to read": {[]string{"read", "quarantine", "create quarantine"}, nil, "grant this client Read on it"},
+		"no quarantine":       {[]string{"create quarantine"}, nil, "grant this client Create on it"},
 		"topic created again": {nil, func(g *guarded) {
 			streamed(g)
 			if _, err := g.admin.DeleteTopics(g.Context(), "orders"); err != nil {

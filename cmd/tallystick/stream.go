@@ -270,7 +270,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if err != nil {
 		return err
 	}
-	if err := prepare(ctx, v, client, redis, worker, quarantine); err != nil {
+	if err := prepare(ctx, v, client, redis, worker, member, quarantine); err != nil {
 		return err
 	}
 	// Readers of a view that nobody reads yet use this fingerprint.

@@ -22,6 +22,9 @@ func NewMembership(client *log.Client, o log.GroupOptions) *Membership {
 	return &Membership{client: client, o: o}
 }
 
+// Check tells whether the group may be joined, and changes nothing.
+func (m *Membership) Check(ctx context.Context) error { return m.client.CheckGroup(ctx, m.o) }
+
 // Changes returns what the group has decided since the last call. The first call
 // joins the group.
 func (m *Membership) Changes(ctx context.Context) ([]stream.Change, error) {

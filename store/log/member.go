@@ -158,6 +158,38 @@ func (m *Member) options(ctx context.Context) []kgo.Opt {
 	return opts
 }
 
+// CheckGroup tells whether this client may join the group, and changes nothing: to
+// join, and to end for another reason, would cost the other members a rebalance.
+// Errors: *GroupError, *UnauthorisedError. What may pass is none.
+func (c *Client) CheckGroup(ctx context.Context, o GroupOptions) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	o = o.withDefaults()
+	if err := c.checkProtocol(ctx, &o); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, groupCheckTime)
+	defer cancel()
+	req := kmsg.NewPtrHeartbeatRequest() // of a member that no group has
+	req.Group, req.MemberID = o.Group, "nobody"
+	resp, err := req.RequestWith(ctx, c.kc)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if errors.Is(err, kerr.GroupAuthorizationFailed) {
+		return groupUnauthorised(o.Group)
+	}
+	return nil
+}
+
+// groupCheckTime bounds the wait for a group's coordinator.
+const groupCheckTime = 5 * time.Second
+
+func groupUnauthorised(group string) error {
+	return &UnauthorisedError{What: "consumer group " + group, Need: "Read", Err: kerr.GroupAuthorizationFailed}
+}
+
 // checkProtocol refuses brokers that do not speak the protocol: franz-go would
 // use the other one without a word.
 func (c *Client) checkProtocol(ctx context.Context, o *GroupOptions) error {
@@ -247,7 +279,7 @@ func (m *Member) watch(ctx context.Context) {
 func (m *Member) fault(err error) error {
 	switch {
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		return &UnauthorisedError{What: "consumer group " + m.o.Group, Need: "Read", Err: kerr.GroupAuthorizationFailed}
+		return groupUnauthorised(m.o.Group)
 	case isAuth(err):
 		return topicErr(m.o.Topic, "Read", err)
 	}

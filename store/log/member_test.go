@@ -257,6 +257,14 @@ func TestGroupErrors(t *testing.T) {
 		final(h, "consumer group g", "Read")
 		wantErr[*UnauthorisedError](g, h.err)
 		faults.Remove()
+		o := GroupOptions{Group: "new", Topic: "t", Protocol: g.protocol}
+		g.must(g.c.CheckGroup(g.ctx, o))
+		faults = g.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: "new", TopLevel: true, Err: kerr.GroupAuthorizationFailed, Count: -1})
+		wantErr[*UnauthorisedError](g, g.c.CheckGroup(g.ctx, o))
+		faults.Remove()
+		if all, err := g.c.adm.ListGroups(g.ctx); err != nil || all["new"].Group != "" {
+			g.Errorf("to ask whether a group may be joined made it: %v %v", all, err)
+		}
 		if g.protocol != ClassicProtocol {
 			return
 		}
