@@ -140,14 +140,17 @@ func (d *daemon) sum(name, label string) (sum float64, found int) {
 	return sum, found
 }
 
-// caughtUp waits until all partitions are read and written.
+// caughtUp waits until all records are read and written, in both views: each has a
+// worker of its own, and one may begin after the other has ended.
 func (d *daemon) caughtUp(records float64) {
 	d.Helper()
-	d.until("all is in Redis", func() bool {
-		lag, found := d.sum("tallystick_stream_lag_records", "")
-		read, _ := d.sum("tallystick_stream_records", `view="customers"`)
-		return found > 0 && lag == 0 && read == records
-	})
+	for _, view := range []string{`view="customers"`, `view="categories"`} {
+		d.until("all is in Redis, "+view, func() bool {
+			lag, found := d.sum("tallystick_stream_lag_records", view)
+			read, _ := d.sum("tallystick_stream_records", view)
+			return found > 0 && lag == 0 && read == records
+		})
+	}
 }
 
 // filled is a project with records in an embedded Kafka.

@@ -62,9 +62,6 @@ views:
 // stays below it, with a Redis that is slow and for a while does not answer at
 // all: nothing piles up in memory, reading stops (the log's bytes stay in Kafka).
 func TestMemoryIsBounded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it moves a log of 60 MB")
-	}
 	const limit, records, parts = 100_000_000, 60_000, 4
 	kafka, redis := testbed.Kafka(t), testbed.Redis(t)
 	producer := testbed.Producer(t, kafka, "")

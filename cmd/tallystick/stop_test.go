@@ -28,6 +28,7 @@ type gate struct {
 	slow  time.Duration // by which each answer is late
 	held  bytes.Buffer  // what clients sent while it was closed
 	conns []net.Conn
+	over  chan struct{} // closed at the end of the test
 }
 
 func newGate(t *testing.T, to string) *gate {
@@ -37,7 +38,7 @@ func newGate(t *testing.T, to string) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{Listener: l, to: to}
+	g := &gate{Listener: l, to: to, over: make(chan struct{})}
 	g.cond = sync.NewCond(&g.mu)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -60,6 +61,7 @@ func newGate(t *testing.T, to string) *gate {
 	})
 	t.Cleanup(func() {
 		l.Close()
+		close(g.over)
 		g.set(false)
 		g.mu.Lock()
 		for _, c := range g.conns {
@@ -89,7 +91,11 @@ func (g *gate) pass(from, to net.Conn, client bool) {
 		slow := g.slow
 		g.mu.Unlock()
 		if !client && slow > 0 {
-			time.Sleep(slow) // it is what is tested: a slow server
+			select { // it is what is tested: a slow server
+			case <-time.After(slow):
+			case <-g.over:
+				return
+			}
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
