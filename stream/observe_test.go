@@ -59,6 +59,28 @@ func TestObserved(t *testing.T) {
 	}
 }
 
+// V8: the ledger that is told is that of what is written, not of what is read.
+func TestLedgerIsOfWhatIsWritten(t *testing.T) {
+	b := newBench(t, 2, 1)
+	b.opt.UntilEnd, b.opt.FlushEvery, b.opt.CatchUpEvery, b.opt.IdleEvery = false, time.Hour, time.Hour, time.Hour
+	b.start(nil)
+	for len(b.w.Status()) == 0 || b.w.Status()[0].Read < b.visible[0] {
+		_, err := b.w.Step(b.Context())
+		b.must(err)
+	}
+	if got := b.sum(); got != (transforms.Ledger{}) || b.w.Status()[0].Written != 0 {
+		t.Errorf("nothing is written, and the ledger is %v, written up to %d", &got, b.w.Status()[0].Written)
+	}
+	b.must(b.w.Drain(b.Context()))
+	var want transforms.Ledger
+	for _, row := range b.store.cells {
+		want.Merge(&row[0].mark.Ledger)
+	}
+	if got := b.sum(); got != want || got.Read() == 0 {
+		t.Errorf("the ledger is %v, that of the markers %v", &got, &want)
+	}
+}
+
 // sum adds up the ledgers of all partitions' status.
 func (b *bench) sum() (sum transforms.Ledger) {
 	for _, st := range b.w.Status() {
