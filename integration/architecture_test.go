@@ -126,14 +126,15 @@ func TestPrometheusStaysInCmd(t *testing.T) {
 // at least.
 var helpers = map[string]int{"/integration/testbed": 8, "/integration/servers": 1}
 
-// §11, §12: production code imports no test helper: they are for _test.go files
-// and for the command that measures.
+// §11, §12: production code imports no test helper: they are for _test.go files,
+// one another, and the command that measures.
 func TestOnlyTestsImportTestHelpers(t *testing.T) {
 	list := goList(t, "./...")
 	for helper, least := range helpers {
 		path, users := modulePath+helper, 0
 		for _, p := range list {
-			if slices.Contains(p.Imports, path) && p.ImportPath != modulePath+"/integration/bench" {
+			by := strings.TrimPrefix(p.ImportPath, modulePath)
+			if _, helps := helpers[by]; slices.Contains(p.Imports, path) && !helps && by != "/integration/bench" {
 				t.Errorf("%s imports %s outside its tests", p.ImportPath, path)
 			}
 			if slices.Contains(p.TestImports, path) || slices.Contains(p.XTestImports, path) {

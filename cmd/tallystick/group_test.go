@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -69,28 +67,10 @@ func (s *shared) must(err error) {
 	}
 }
 
-// output is what a process prints, for others to read meanwhile.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // process is an always-on stream.
 type process struct {
 	*shared
-	out, errs output
+	out, errs testbed.Heard
 	stop      context.CancelFunc
 	code      chan int
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,28 +26,10 @@ import (
 	"github.com/tallystick/tallystick/transforms"
 )
 
-// heard is what a command running in this process has said so far.
-type heard struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *heard) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *heard) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // daemon is a command that runs until it is stopped.
 type daemon struct {
 	*testing.T
-	out, errs heard
+	out, errs testbed.Heard
 	stop      context.CancelFunc
 	code      chan int
 	url       string

@@ -82,7 +82,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	cmd := exec.CommandContext(ctx, os.Args[0], "stream", "-f", filepath.Join(dir, "d.yaml"), "--brokers", kafka.ListenAddrs()[0], "--redis", g.Addr().String(),
 		"--memory", strconv.Itoa(limit)+"B", "--until", "end")
 	cmd.Env = append(os.Environ(), asProgram+"=1")
-	var said heard
+	var said testbed.Heard
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -87,18 +87,7 @@ func TestClusterFailover(t *testing.T) {
 	x.must(err)
 	master, err := r.Owner(x.ctx, int(slot))
 	x.must(err)
-	replica := x.replicaOf(master)
-	x.isolate(x.node(replica))
-	events := x.live(500)
-	acked := x.ahead(x.node(master), x.node(replica))
-	master.Kill()
-	x.until("the worker to see the regress", func() bool { return w.said("the store went back from offset") > 0 })
-	events.end()
-	x.last()
-	w.stop()
-	x.evidence("offsets of acknowledged writes lost", acked)
-	x.evidence("shards that went back", w.said("the store went back from offset"))
-	x.verdict()
+	x.failover(w, master, x.replicaOf(master))
 }
 
 // replicaOf returns the replica that began beside a master.

@@ -21,7 +21,13 @@ func TestSentinelFailover(t *testing.T) {
 	x.produce(4_000)
 	w := x.start()
 	x.last()
-	master, replica := r.Nodes()[0], r.Nodes()[1]
+	x.failover(w, r.Nodes()[0], r.Nodes()[1])
+}
+
+// failover kills a master with acknowledged writes that its replica lacks, and
+// waits until the worker has read them again.
+func (x *rig) failover(w *worker, master, replica *servers.RedisNode) {
+	x.Helper()
 	x.isolate(x.node(replica))
 	events := x.live(500)
 	acked := x.ahead(x.node(master), x.node(replica))

@@ -3,37 +3,19 @@
 package real
 
 import (
-	"bytes"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
+
+	"github.com/tallystick/tallystick/integration/testbed"
 )
 
 // worker is a running `tallystick stream`.
 type worker struct {
 	x      *rig
 	cmd    *exec.Cmd
-	errout output
+	errout testbed.Heard
 	exited chan struct{}
-}
-
-// output collects what a process writes, to be read meanwhile.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 // start starts a worker; more are further flags. It is killed at the end of the

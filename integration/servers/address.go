@@ -3,28 +3,20 @@
 package servers
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
+
+	"github.com/tallystick/tallystick/integration/testbed"
 )
 
-// loopback returns an error where an address, host:port, is not an IP address of
-// this machine alone. Names are refused: what they mean is not known before they
-// are looked up.
+// loopback returns an error where an address is not of this machine alone.
 func loopback(addrs ...string) error {
 	if len(addrs) == 0 {
-		return fmt.Errorf("there is no address")
+		return errors.New("there is no address")
 	}
-	for _, a := range addrs {
-		host, _, err := net.SplitHostPort(a)
-		if err != nil {
-			return err
-		}
-		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-			return fmt.Errorf("%s is not a loopback address: tests talk to this machine only", a)
-		}
-	}
-	return nil
+	return testbed.RefuseOutside(addrs...)
 }
 
 // split reads addresses with commas between them.

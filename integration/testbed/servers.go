@@ -25,7 +25,7 @@ func RefuseOutside(addrs ...string) error {
 			return err
 		}
 		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-			return fmt.Errorf("%s is not a loopback address", a)
+			return fmt.Errorf("%s is not a loopback address: tests talk to this machine only", a)
 		}
 	}
 	return nil
