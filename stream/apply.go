@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/schemas/registry"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/marker"
 	"github.com/tallystick/tallystick/transforms/reading"
@@ -70,7 +71,7 @@ func (p *partition) chunk(ctx context.Context, recs []schemas.Record) error {
 		return nil
 	}
 	// What came before it is folded, and flushed when the worker stops.
-	if _, final := errors.AsType[*reading.IncompatibleError](readErr); !final {
+	if _, final := errors.AsType[*reading.IncompatibleError](readErr); !final && !errors.Is(readErr, registry.ErrDenied) {
 		readErr = fmt.Errorf("%w: %w", marker.ErrUnavailable, readErr)
 	}
 	return p.later(ctx, "a record cannot be read", readErr)
