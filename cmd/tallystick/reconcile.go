@@ -51,7 +51,7 @@ fires, 1 nothing could be compared or the comparison failed.`,
 	r.readFlags(cmd)
 	r.redisFlags.add(cmd)
 	r.everyFlag.add(cmd)
-	r.storeFlags.add(cmd)
+	r.storeFlags.add(cmd, 0)
 	f := cmd.Flags()
 	viewFlag(cmd, &r.views, "only the view")
 	f.StringVar(&r.out, "out", os.Getenv("TALLYSTICK_OUT"), "directory or URL `DIR` of the tables, as given to replay ($TALLYSTICK_OUT)")

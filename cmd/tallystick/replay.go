@@ -48,7 +48,7 @@ func replayCommand() *cobra.Command {
 	r.startFlags.add(cmd)
 	r.limits.add(cmd)
 	r.everyFlag.add(cmd)
-	r.storeFlags.add(cmd)
+	r.storeFlags.add(cmd, 0)
 	f := cmd.Flags()
 	viewFlag(cmd, &r.views, "only the view")
 	f.StringVar(&r.out, "out", "", "directory or URL `DIR`, such as s3://bucket/prefix, of the tables: DIR/VIEW/{features,tiles,open,quarantine}")

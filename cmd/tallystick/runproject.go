@@ -46,7 +46,7 @@ Exit codes are those of reconcile.`,
 	}
 	p.readFlags(cmd)
 	p.redisFlags.add(cmd)
-	p.storeFlags.add(cmd)
+	p.storeFlags.add(cmd, 0)
 	f := cmd.Flags()
 	f.StringVar(&p.out, "out", "", "directory or URL `DIR` of the tables (default: "+tablesDir+", beside the definition)")
 	f.BoolVar(&p.fill, "fill", false, "with --brokers: fill the samples' topics where they are missing or empty")

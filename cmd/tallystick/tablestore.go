@@ -18,8 +18,13 @@ type storeFlags struct {
 	root      *offline.Root // nil until it is asked for
 }
 
-func (s *storeFlags) add(cmd *cobra.Command) {
-	cmd.Flags().Float64Var(&s.storeRate, "store-rate", 0, "call the store of the tables at most `N` times a second (default: no limit)")
+// add adds the flag; rate 0 = no limit unless one is given.
+func (s *storeFlags) add(cmd *cobra.Command, rate float64) {
+	usage := "call the store of the tables at most `N` times a second"
+	if rate == 0 {
+		usage += " (default: no limit)"
+	}
+	cmd.Flags().Float64Var(&s.storeRate, "store-rate", rate, usage)
 }
 
 func (s *storeFlags) check() error {
