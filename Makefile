@@ -1,6 +1,6 @@
-# Every target but test-real, bench-stream, test-browser, up, down and test-docker needs
+# Every target but test-real, bench-stream, bench-replay, test-browser, up, down and test-docker needs
 # only Go.
-.PHONY: build test test-real vet fmt lint race fuzz sim mutants bench bench-stream demo ci test-browser up down test-docker
+.PHONY: build test test-real vet fmt lint race fuzz sim mutants bench bench-stream bench-replay demo ci test-browser up down test-docker
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -66,6 +66,11 @@ bench:
 # when live, on real servers. The last line is the ratio.
 bench-stream:
 	@go run -tags real ./integration/bench stream
+
+# CPU time of a backfill against a copy of the topic to Parquet. The last line is the
+# ratio.
+bench-replay:
+	@go run -tags real ./integration/bench replay
 
 demo:
 	go run ./cmd/tallystick demo
