@@ -47,7 +47,7 @@ func replayCommand() *cobra.Command {
 	}
 	r.readFlags(cmd)
 	r.startFlags.add(cmd)
-	r.limits.add(cmd)
+	r.limits.add(cmd, "`SIZE` that the process stays below; rows to be sorted that do not fit are spilled. Below 100MB it bounds the rows alone")
 	r.everyFlag.add(cmd)
 	r.storeFlags.add(cmd, 0)
 	f := cmd.Flags()
@@ -101,6 +101,24 @@ func (r *replayFlags) round(ctx context.Context, w io.Writer, client *log.Client
 	}
 	out.print(w)
 	return nil
+}
+
+// bound makes the process keep below its memory, until the returned function is
+// called.
+func (r *replayFlags) bound() (restore func()) {
+	if r.memory < leastMemory {
+		return func() {}
+	}
+	return (&memoryFlag{r.memory}).bound()
+}
+
+// rows is how many bytes rows to be sorted may take: beside them are what is being
+// read, what is being written, and what the garbage collector has not taken back.
+func (r *replayFlags) rows() int {
+	if r.memory < leastMemory {
+		return int(r.memory)
+	}
+	return int((&memoryFlag{r.memory}).heap() / 4 * 3)
 }
 
 func (r *replayFlags) checkOutputs() error {
