@@ -71,7 +71,7 @@ var mayImport = map[string]string{
 	"store/dial":      "",
 	"store/log":       "schemas store/dial store/log",
 	"store/online":    "schemas transforms store/dial store/online",
-	"store/offline":   "schemas store/spill transforms store/offline",
+	"store/offline":   "schemas store/dial store/spill transforms store/offline",
 	"store/reconcile": "schemas transforms store/reconcile",
 	"examples":        "",
 	"cmd":             "schemas transforms stream batch store/spill store/log store/online store/offline store/reconcile examples cmd",

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/schemas/registry"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/marker"
 	"github.com/tallystick/tallystick/transforms/reading"
@@ -70,7 +71,7 @@ func (p *partition) chunk(ctx context.Context, recs []schemas.Record) error {
 		return nil
 	}
 	// What came before it is folded, and flushed when the worker stops.
-	if _, final := errors.AsType[*reading.IncompatibleError](readErr); !final {
+	if _, final := errors.AsType[*reading.IncompatibleError](readErr); !final && !errors.Is(readErr, registry.ErrDenied) {
 		readErr = fmt.Errorf("%w: %w", marker.ErrUnavailable, readErr)
 	}
 	return p.later(ctx, "a record cannot be read", readErr)
@@ -199,12 +200,7 @@ func (p *partition) loaded(k marker.Key, st *marker.Stored) error {
 			return &CorruptStateError{k, p.id, err}
 		}
 		e.state = state
-		n := len(st.Served)
-		for _, o := range st.Open {
-			e.setOpen(o)
-			n += len(o.Data)
-		}
-		e.size += entryGrowth * n
+		e.size += entryGrowth * len(st.Served)
 	}
 	p.admit(e)
 	return nil
@@ -218,16 +214,8 @@ func (p *partition) fresh(shard int, entity string) *entry {
 // admit takes an entry into memory.
 func (p *partition) admit(e *entry) {
 	e.size += e.state.Decoded()
+	e.ids = e.state.IDs()
 	p.cache.add(e)
-}
-
-func (e *entry) setOpen(o transforms.Open) {
-	if e.open == nil {
-		e.open = map[int64]int{}
-	}
-	if e.open[o.Hour] = len(o.Data); len(o.Data) == 0 {
-		delete(e.open, o.Hour)
-	}
 }
 
 // step folds one record.
@@ -322,15 +310,15 @@ func (p *partition) quarantined(it *item, v *transforms.Verdict) Quarantined {
 	return q
 }
 
-// shrink holds the cache and what is to be quarantined to their size; where
-// changed states alone exceed it, they are written first.
+// shrink holds the caches of all partitions and what is to be quarantined to
+// their size: a partition that holds more than an equal share gives back, so that
+// one with large entities may use what the others do not. Where changed states
+// stand in the way, they are written first.
 func (p *partition) shrink(ctx context.Context) error {
-	limit := p.w.o.CacheBytes / max(1, len(p.w.order))
-	held := 0
-	for _, s := range p.shards {
-		held += s.held
-	}
-	if p.evict(limit - held) {
+	own := p.account()
+	excess := int(p.w.held.Load()) - p.w.o.CacheBytes
+	least := max(p.w.o.CacheBytes/max(1, len(p.w.order)), own-excess)
+	if excess <= 0 || p.evict(least) {
 		return nil
 	}
 	for _, s := range p.shards {
@@ -340,19 +328,32 @@ func (p *partition) shrink(ctx context.Context) error {
 			}
 		}
 	}
-	p.evict(limit)
+	p.evict(least)
 	return nil
 }
 
-// evict drops the least recently used clean states until at most limit bytes
-// are held, and tells whether that was reached.
+// account tells the worker how many bytes the partition holds, and returns it.
+func (p *partition) account() int {
+	n := p.cache.bytes
+	for _, s := range p.shards {
+		n += s.held
+	}
+	p.w.held.Add(int64(n - p.accounted))
+	p.accounted = n
+	return n
+}
+
+// evict drops the least recently used clean states until the partition holds at
+// most limit bytes, and tells whether that was reached.
 func (p *partition) evict(limit int) bool {
-	for p.cache.bytes > limit {
+	defer p.account()
+	for n := p.account(); n > limit; {
 		e := p.cache.oldest()
 		if e == nil {
 			return false
 		}
 		p.shards[e.shard].whole = false
+		n -= e.size
 		p.cache.drop(e)
 	}
 	return true

@@ -10,9 +10,9 @@ type entry struct {
 	shard  int
 	state  *transforms.State
 	size   int // bytes, estimated
-	open   map[int64]int
-	// hours of the open part that no acknowledged write carries yet
-	hours map[int64]struct{}
+	ids    int // of size, what remembered ids take
+	// hours of the open part that no acknowledged write carries yet, ascending
+	hours []int64
 	dirty bool
 	prev  *entry // in the list of clean entries
 	next  *entry
@@ -55,26 +55,31 @@ func (c *cache) add(e *entry) {
 	c.link(e)
 }
 
-// touch marks an entry as changed by a record of n bytes.
+// touch marks an entry as changed by a record of n bytes, beside what that did to
+// its ids.
 func (c *cache) touch(e *entry, n int) {
 	if !e.dirty {
 		e.dirty = true
 		c.unlink(e)
 	}
+	ids := e.state.IDs()
+	n += ids - e.ids
+	e.ids = ids
 	e.size += n
 	c.bytes += n
 }
 
-// clean marks an entry as written, its encoding now being n bytes.
+// clean marks an entry as written, its served part now being n bytes.
 func (c *cache) clean(e *entry, n int) {
 	c.resize(e, n)
 	e.dirty = false
-	clear(e.hours)
+	e.hours = e.hours[:0]
 	c.link(e)
 }
 
 func (c *cache) resize(e *entry, n int) {
 	size := entryOverhead + entryGrowth*n + e.state.Decoded() + len(e.entity)
+	e.ids = e.state.IDs()
 	c.bytes += size - e.size
 	e.size = size
 }
@@ -112,12 +117,4 @@ func (c *cache) link(e *entry) {
 func (c *cache) unlink(e *entry) {
 	e.prev.next, e.next.prev = e.next, e.prev
 	e.prev, e.next = nil, nil
-}
-
-// openBytes returns the length of the open part as last written.
-func (e *entry) openBytes() (n int) {
-	for _, size := range e.open {
-		n += size
-	}
-	return n
 }

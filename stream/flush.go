@@ -129,21 +129,14 @@ func (p *partition) writes(s *shard, b []byte) ([]Write, []byte) {
 // carries yet, ascending.
 func (e *entry) changedHours() []int64 {
 	taken := e.state.TakeChanged()
-	if len(e.hours) == 0 && len(taken) == 0 {
-		return nil
+	if len(e.hours) == 0 {
+		e.hours = taken
+		return taken
 	}
-	if e.hours == nil {
-		e.hours = map[int64]struct{}{}
-	}
-	for _, h := range taken {
-		e.hours[h] = struct{}{}
-	}
-	list := make([]int64, 0, len(e.hours))
-	for h := range e.hours {
-		list = append(list, h)
-	}
-	slices.Sort(list)
-	return list
+	e.hours = append(e.hours, taken...)
+	slices.Sort(e.hours)
+	e.hours = slices.Compact(e.hours)
+	return e.hours
 }
 
 // committed takes note of an acknowledged write.
@@ -156,10 +149,7 @@ func (p *partition) committed(s *shard, now Mark, writes []Write) {
 		case w.Remove:
 			p.cache.drop(e)
 		default:
-			for _, o := range w.Open {
-				e.setOpen(o)
-			}
-			p.cache.clean(e, len(w.Served)+e.openBytes())
+			p.cache.clean(e, len(w.Served))
 		}
 	}
 	p.w.gone.Add(int64(len(s.remove)))

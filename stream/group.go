@@ -88,7 +88,10 @@ func (w *Worker) remove(ids []int32) {
 		return
 	}
 	for _, id := range ids {
-		delete(w.parts, id)
+		if p := w.parts[id]; p != nil {
+			w.held.Add(int64(-p.accounted))
+			delete(w.parts, id)
+		}
 	}
 	w.order = slices.DeleteFunc(w.order, func(id int32) bool { return slices.Contains(ids, id) })
 	w.source.Remove(ids...)

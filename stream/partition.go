@@ -49,14 +49,16 @@ type partition struct {
 	// seek asks for the source to be moved to pos; assigned tells that it reads.
 	seek, assigned bool
 
-	shards   []*shard
-	cleared  []int // the shards that a bootstrap has just emptied
-	cache    *cache
-	reader   *reading.Reader
-	event    *schemas.Event
-	items    []item
-	sweep    sweep
-	standBys int
+	shards  []*shard
+	cleared []int // the shards that a bootstrap has just emptied
+	cache   *cache
+	// accounted is the partition's part of Worker.held.
+	accounted int
+	reader    *reading.Reader
+	event     *schemas.Event
+	items     []item
+	sweep     sweep
+	standBys  int
 }
 
 // shard is one (shard, partition).
@@ -107,6 +109,7 @@ func (p *partition) forget(wake time.Time) {
 		s.reset(s.mark)
 		s.lost = true
 	}
+	p.account()
 }
 
 // reset makes m the marker of the shard, with nothing changed since.

@@ -29,7 +29,8 @@ type Worker struct {
 	o          Options
 	retention  schemas.Micros // the longest of the view's levels
 
-	encoded sync.Pool // *[]byte: working memory of flushes
+	encoded sync.Pool    // *[]byte: working memory of flushes
+	held    atomic.Int64 // bytes of states and of what is to be quarantined, over all partitions
 
 	parts     map[int32]*partition
 	order     []int32            // of parts, ascending
@@ -121,6 +122,9 @@ func (w *Worker) Step(ctx context.Context) (finished bool, err error) {
 			}
 		}
 		if err := p.flushDue(ctx); err != nil || p.phase != active {
+			return err
+		}
+		if err := p.shrink(ctx); err != nil || p.phase != active {
 			return err
 		}
 		if err := p.confirm(ctx); err != nil {

@@ -420,8 +420,24 @@ func TestSweepLeavesWhatIsAhead(t *testing.T) {
 
 // S2: a record that stops the pipeline stops it; what came before is written.
 func TestIncompatibleStops(t *testing.T) {
+	err := stopsAt(t, &registry.IDError{ID: 2, Kind: registry.ErrUnusable})
+	if _, ok := errors.AsType[*reading.IncompatibleError](err); !ok {
+		t.Error(err)
+	}
+}
+
+// S1: a registry that lets nobody in is not asked for ever.
+func TestDeniedStops(t *testing.T) {
+	if err := stopsAt(t, fmt.Errorf("%w: status 401", registry.ErrDenied)); !errors.Is(err, registry.ErrDenied) {
+		t.Error(err)
+	}
+}
+
+// stopsAt runs a worker whose registry has an error in the place of the schema of
+// record 20, and returns what it ends with.
+func stopsAt(t *testing.T, err error) error {
 	b := newBench(t, 1, 1)
-	b.records = reading.NewSource(b.view, unusable{resolver{Resolver: testbed.Writers(b.view)}})
+	b.records = reading.NewSource(b.view, unusable{resolver{Resolver: testbed.Writers(b.view)}, err})
 	for i := range b.logs[0] {
 		if e := &b.logs[0][i]; i < 20 && e.kind == 'b' || i > 20 {
 			e.kind, e.ver = 't', 0
@@ -429,20 +445,21 @@ func TestIncompatibleStops(t *testing.T) {
 	}
 	b.logs[0][20].kind, b.logs[0][20].ver = 'b', 1
 	b.start(nil)
-	err := b.w.Run(b.Context())
-	if _, ok := errors.AsType[*reading.IncompatibleError](err); !ok {
-		t.Fatal(err)
-	}
+	err = b.w.Run(b.Context())
 	if m := b.store.cells[0][0].mark; m.Next != b.logs[0][20].offset {
 		t.Errorf("the marker stands at %d", m.Next)
 	}
+	return err
 }
 
-type unusable struct{ resolver }
+type unusable struct {
+	resolver
+	err error
+}
 
 func (u unusable) Writer(ctx context.Context, id int) (*registry.Writer, error) {
 	if id == 2 {
-		return nil, &registry.IDError{ID: id, Kind: registry.ErrUnusable}
+		return nil, u.err
 	}
 	return u.resolver.Writer(ctx, id)
 }

@@ -105,12 +105,12 @@ func (v *View) openTiles(s *State, li int) []*tile {
 	defer v.scratch.Put(e)
 	tiles := map[int64]*tile{}
 	for _, m := range s.ids.opens {
-		if m.stale(m.d.open) {
+		if !s.ids.isOpen(m) {
 			continue
 		}
-		d := m.d
-		in := v.readHeld(s, &held{d.eventTime, d.version, d.offset, d.row, nil}, e.in)
-		i := l.index(d.eventTime)
+		h := s.ids.held(s.ids.slab.at(m.r))
+		in := v.readHeld(s, &h, e.in)
+		i := l.index(h.eventTime)
 		if tiles[i] == nil {
 			tiles[i] = l.newTile()
 			tiles[i].index = i
@@ -160,8 +160,10 @@ func (v *View) OpenHours(s *State) []int64 {
 		return nil
 	}
 	hours := map[int64]bool{}
-	for b := range s.ids.buckets {
-		hours[b] = true
+	for _, h := range s.ids.hours {
+		if h.n > 0 {
+			hours[h.hour] = true
+		}
 	}
 	for li := range v.levels {
 		for _, t := range v.mixedTiles(s, li) {
@@ -186,13 +188,7 @@ func (s *State) TakeChanged() []int64 {
 	if s.ids == nil {
 		return nil
 	}
-	list := make([]int64, 0, len(s.ids.dirty))
-	for b := range s.ids.dirty {
-		list = append(list, b)
-	}
-	clear(s.ids.dirty)
-	slices.Sort(list)
-	return list
+	return s.ids.takeChanged()
 }
 
 // AppendOpen appends the open part's field for that hour; nothing when the
@@ -201,8 +197,7 @@ func (v *View) AppendOpen(dst []byte, s *State, hour int64) []byte {
 	if s.ids == nil {
 		return dst
 	}
-	ids := slices.Clone(s.ids.buckets[hour])
-	sort.Slice(ids, func(i, j int) bool { return ids[i].id < ids[j].id })
+	ids := s.ids.sorted(hour)
 	var tiles []byte
 	n := 0
 	for li := range v.levels {
@@ -222,15 +217,14 @@ func (v *View) AppendOpen(dst []byte, s *State, hour int64) []byte {
 	from := len(dst)
 	dst = binary.AppendUvarint(dst, uint64(len(ids)))
 	for _, d := range ids {
-		dst = appendIdentity(dst, d)
+		dst = s.ids.appendIdentity(dst, d)
 	}
 	dst = binary.AppendUvarint(dst, uint64(n))
 	return appendCRC(append(dst, tiles...), from)
 }
 
-func appendIdentity(dst []byte, d *identity) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(d.id)))
-	dst = append(dst, d.id...)
+func (x *identities) appendIdentity(dst []byte, d *identity) []byte {
+	dst = appendUvarintBytes(dst, x.bytes(d.id))
 	dst = binary.AppendVarint(dst, d.version)
 	dst = binary.AppendVarint(dst, int64(d.eventTime))
 	dst = binary.AppendVarint(dst, int64(d.memory-d.eventTime))
@@ -242,8 +236,7 @@ func appendIdentity(dst []byte, d *identity) []byte {
 	if !d.open {
 		return append(dst, flags)
 	}
-	dst = binary.AppendUvarint(append(dst, flags|2), uint64(len(d.row)))
-	return append(dst, d.row...)
+	return appendUvarintBytes(append(dst, flags|2), x.bytes(d.row))
 }
 
 // mixedTiles returns the sealed part of the tiles that also have open events.

@@ -2,8 +2,8 @@ package transforms
 
 import "unsafe"
 
-// Decoded returns about how many bytes a state takes in memory beside its
-// encoding: its lists of tiles, and what of them is kept decoded.
+// Decoded returns about how many bytes a state takes in memory beside its served
+// part: its lists of tiles, and what of them is kept decoded; its ids.
 func (s *State) Decoded() int {
 	n := len(s.levels) * int(unsafe.Sizeof(tileList{}))
 	for li := range s.levels {
@@ -15,8 +15,12 @@ func (s *State) Decoded() int {
 			n += (cap(r.runs) + 1) * r.next.sum.footprint()
 		}
 	}
-	return n
+	return n + s.IDs()
 }
+
+// IDs returns about how many bytes the remembered ids take in memory, with the
+// events that are kept raw.
+func (s *State) IDs() int { return s.ids.footprint() }
 
 func (t *tile) footprint() int {
 	n := int(unsafe.Sizeof(*t)) + cap(t.cells)*int(unsafe.Sizeof(cell{}))

@@ -1,6 +1,10 @@
 package transforms
 
 import (
+	"bytes"
+	"cmp"
+	"hash/maphash"
+	"math"
 	"slices"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -10,17 +14,15 @@ import (
 // long it is remembered. With versions it keeps the event in force raw while
 // that can still be replaced.
 type identity struct {
-	id        string
-	version   int64
-	eventTime schemas.Micros // of the event in force
-	memory    schemas.Micros // the greatest event time among its versions seen
-	offset    int64          // of the event in force
-	accepted  bool           // the event in force passes the view's filter
-	open      bool           // row holds the event in force, not yet sealed
-	gone      bool           // forgotten
-	listed    bool           // has an entry in the queue of memories
-	row       string
-	at        int // index in its bucket
+	version    int64
+	eventTime  schemas.Micros // of the event in force
+	memory     schemas.Micros // the greatest event time among its versions seen
+	offset     int64          // of the event in force; -1 = forgotten
+	id, row    span
+	self       ref
+	next, prev ref  // in the list of its hour
+	accepted   bool // the event in force passes the view's filter
+	open       bool // row holds the event in force, not yet sealed
 }
 
 // bucketSpan is the interval of event time whose ids and open events make one
@@ -29,14 +31,28 @@ const bucketSpan = schemas.Hour
 
 func bucketOf(t schemas.Micros) int64 { return int64(t.Floor(bucketSpan) / bucketSpan) }
 
+// hourIDs are the ids whose event in force lies in one hour (bucketOf), in a list.
+type hourIDs struct {
+	hour  int64
+	first ref
+	n     int32
+	dirty bool // changed since it was last encoded
+}
+
 // identities are the remembered ids of a state.
 type identities struct {
-	byID    map[string]*identity
-	buckets map[int64][]*identity // by bucketOf(eventTime)
-	dirty   map[int64]struct{}    // buckets changed since they were last encoded
-	opens   queue                 // open events, by event time
-	memory  queue                 // ids, by memory as it was when it was last looked at
-	ahead   []mark                // ids whose event in force lies ahead of the clock
+	slab  slab
+	table idTable
+	seed  maphash.Seed
+	text  []byte // ids and rows
+	dead  int    // bytes of text given up
+	hours []hourIDs
+	opens queue // open events, by event time
+	// memory has the ids whose hour is at most ripe, by memory as it was when it
+	// was last looked at: the others cannot end before.
+	memory queue
+	ripe   int64
+	ahead  []mark // ids whose event in force lies ahead of the clock
 	// force orders the ids by the event in force, for max_open; it is made when
 	// the limit is first passed.
 	force   queue
@@ -44,15 +60,13 @@ type identities struct {
 	sealed  []sealedTile // while parsing
 }
 
-func newIdentities() *identities {
-	return &identities{byID: map[string]*identity{}, buckets: map[int64][]*identity{}, dirty: map[int64]struct{}{}}
-}
+func (v *View) newIdentities() *identities { return &identities{seed: v.seed, ripe: math.MinInt64} }
 
 func (x *identities) len() int {
 	if x == nil {
 		return 0
 	}
-	return len(x.byID)
+	return x.table.n
 }
 
 // find returns the remembered id; nil = none.
@@ -60,115 +74,187 @@ func (x *identities) find(id []byte) *identity {
 	if x == nil {
 		return nil
 	}
-	return x.byID[string(id)]
+	return x.table.find(x, id)
 }
 
-// put remembers d, or what has changed of it. clock says whether it lies ahead.
+// add remembers an id that is not yet. What it stands for is set before put.
+func (x *identities) add(id []byte) *identity {
+	d := x.slab.take()
+	d.id = x.keep(id)
+	x.table.add(x.hash(id), d.self)
+	return d
+}
+
+// hour returns where the ids of an hour are, or would be.
+func (x *identities) hour(hour int64) (int, bool) {
+	if n := len(x.hours); n > 0 && x.hours[n-1].hour == hour {
+		return n - 1, true
+	}
+	return slices.BinarySearchFunc(x.hours, hour, func(h hourIDs, hour int64) int { return cmp.Compare(h.hour, hour) })
+}
+
+// touch notes that the field of an hour has changed.
+func (x *identities) touch(hour int64) *hourIDs {
+	i, ok := x.hour(hour)
+	if !ok {
+		x.hours = slices.Insert(x.hours, i, hourIDs{hour: hour})
+	}
+	x.hours[i].dirty = true
+	return &x.hours[i]
+}
+
+// takeChanged returns the hours that have changed since the last call, ascending.
+func (x *identities) takeChanged() (list []int64) {
+	for i := range x.hours {
+		if h := &x.hours[i]; h.dirty {
+			h.dirty = false
+			list = append(list, h.hour)
+		}
+	}
+	x.hours = slices.DeleteFunc(x.hours, func(h hourIDs) bool { return h.n == 0 })
+	return list
+}
+
+// eachOf calls f with every id of an hour; f may forget it.
+func (x *identities) eachOf(h hourIDs, f func(*identity)) {
+	for r := h.first; r != 0; {
+		d := x.slab.at(r)
+		r = d.next
+		f(d)
+	}
+}
+
+// put enters d, or what has changed of it, into its hour. clock says whether it
+// lies ahead.
 func (x *identities) put(d *identity, clock schemas.Micros) {
-	x.byID[d.id] = d
-	b := bucketOf(d.eventTime)
-	d.at = len(x.buckets[b])
-	x.buckets[b] = append(x.buckets[b], d)
-	x.dirty[b] = struct{}{}
-	if !d.listed {
-		d.listed = true
-		x.push(&x.memory, mark{key: int64(d.memory), d: d}, remembered)
+	h := x.touch(bucketOf(d.eventTime))
+	if d.prev, d.next = 0, h.first; d.next != 0 {
+		x.slab.at(d.next).prev = d.self
+	}
+	h.first = d.self
+	h.n++
+	if h.hour <= x.ripe {
+		x.push(&x.memory, d.remembered(), x.inForce)
 	}
 	if d.eventTime > clock {
 		x.ahead = append(x.ahead, d.inForce())
 	}
 	if x.ordered {
-		x.push(&x.force, d.inForce(), inForce)
+		x.push(&x.force, d.inForce(), x.inForce)
 	}
 }
 
 // What makes an entry of a queue worth keeping. Each id has at most one such
 // entry in each queue.
-func remembered(m mark) bool { return !m.d.gone }
-func inForce(m mark) bool    { return !m.stale(true) }
-func isOpen(m mark) bool     { return !m.stale(m.d.open) }
+func (x *identities) inForce(m mark) bool { _, ok := x.of(m); return ok }
+func (x *identities) isOpen(m mark) bool  { d, ok := x.of(m); return ok && d.open }
 
 // push adds an entry to a queue, which is rid of its stale ones when they are
 // most of it: its length stays proportional to the ids remembered.
 func (x *identities) push(q *queue, m mark, live func(mark) bool) {
-	if len(*q) >= 2*len(x.byID)+64 {
+	if len(*q) >= 2*x.len()+64 {
 		q.keep(live)
 	}
 	q.push(m)
 }
 
-// take removes d from its bucket, before a change of its event time or for good.
+// take removes d from its hour, before a change of its event time or for good.
 func (x *identities) take(d *identity) {
-	x.ahead = slices.DeleteFunc(x.ahead, func(m mark) bool { return m.d == d })
-	b := bucketOf(d.eventTime)
-	list := x.buckets[b]
-	end := len(list) - 1
-	list[d.at] = list[end]
-	list[d.at].at = d.at
-	list[end] = nil
-	if x.buckets[b] = list[:end]; end == 0 {
-		delete(x.buckets, b)
+	if len(x.ahead) > 0 {
+		x.ahead = slices.DeleteFunc(x.ahead, func(m mark) bool { return m.r == d.self })
 	}
-	x.dirty[b] = struct{}{}
+	h := x.touch(bucketOf(d.eventTime))
+	if d.prev != 0 {
+		x.slab.at(d.prev).next = d.next
+	} else {
+		h.first = d.next
+	}
+	if d.next != 0 {
+		x.slab.at(d.next).prev = d.prev
+	}
+	h.n--
 }
 
 // forget removes d for good.
 func (x *identities) forget(d *identity) {
 	x.take(d)
-	d.gone = true
-	delete(x.byID, d.id)
+	x.table.remove(x.hash(x.bytes(d.id)), d.self)
+	x.drop(d.id)
+	x.drop(d.row)
+	x.slab.give(d)
 }
 
 // lengthen sets how long d is remembered. Its entry in the queue is put right
 // when it comes up: memory only grows.
 func (x *identities) lengthen(d *identity, memory schemas.Micros) {
 	d.memory = memory
-	x.dirty[bucketOf(d.eventTime)] = struct{}{}
+	x.touch(bucketOf(d.eventTime))
 }
 
 // forgetBefore forgets the ids whose memory ends before t.
 func (x *identities) forgetBefore(t schemas.Micros) {
+	if h := bucketOf(t); h > x.ripe {
+		x.ripen(h, t)
+	}
 	for {
 		m, ok := x.memory.min()
 		if !ok || m.key >= int64(t) {
 			return
 		}
 		x.memory.pop()
-		switch {
-		case m.d.gone:
-		case m.d.memory < t:
-			x.forget(m.d)
+		switch d, ok := x.of(m); {
+		case !ok:
+		case d.memory < t:
+			x.forget(d)
 		default:
-			x.memory.push(mark{key: int64(m.d.memory), d: m.d})
+			x.memory.push(d.remembered())
 		}
 	}
 }
 
+// ripen looks at the ids of the hours up to h for the first time.
+func (x *identities) ripen(h int64, t schemas.Micros) {
+	for i := 0; i < len(x.hours) && x.hours[i].hour <= h; i++ {
+		if x.hours[i].hour <= x.ripe {
+			continue
+		}
+		x.eachOf(x.hours[i], func(d *identity) {
+			if d.memory < t {
+				x.forget(d)
+			} else {
+				x.memory.push(d.remembered())
+			}
+		})
+	}
+	x.ripe = h
+}
+
 // opened keeps the event in force of d raw.
-func (x *identities) opened(d *identity, row string) {
-	d.open, d.row = true, row
-	x.dirty[bucketOf(d.eventTime)] = struct{}{}
-	x.push(&x.opens, d.inForce(), isOpen)
+func (x *identities) opened(d *identity, row []byte) {
+	d.open, d.row = true, x.keep(row)
+	x.touch(bucketOf(d.eventTime))
+	x.push(&x.opens, d.inForce(), x.isOpen)
 }
 
 // closed stops keeping it raw.
 func (x *identities) closed(d *identity) {
-	d.open, d.row = false, ""
-	x.dirty[bucketOf(d.eventTime)] = struct{}{}
+	x.drop(d.row)
+	d.open, d.row = false, 0
+	x.touch(bucketOf(d.eventTime))
 }
 
 // nextOpen returns an open event before t, nil when there is none.
 func (x *identities) nextOpen(t schemas.Micros) *identity {
 	for {
 		m, ok := x.opens.min()
-		if ok && m.stale(m.d.open) {
+		if ok && !x.isOpen(m) {
 			x.opens.pop()
 			continue
 		}
 		if !ok || m.key >= int64(t) {
 			return nil
 		}
-		return m.d
+		return x.slab.at(m.r)
 	}
 }
 
@@ -181,8 +267,8 @@ func (x *identities) settleAhead(clock schemas.Micros) {
 // version, offset).
 func (x *identities) least() *identity {
 	if !x.ordered {
-		for _, d := range x.byID {
-			x.force.push(d.inForce())
+		for _, h := range x.hours {
+			x.eachOf(h, func(d *identity) { x.force.push(d.inForce()) })
 		}
 		x.ordered = true
 	}
@@ -191,94 +277,29 @@ func (x *identities) least() *identity {
 		if !ok {
 			return nil
 		}
-		if !m.stale(true) {
-			return m.d
+		if d, ok := x.of(m); ok {
+			return d
 		}
 		x.force.pop()
 	}
 }
 
-// mark is an entry of a queue: an id as it stood when the entry was made.
-type mark struct {
-	key     int64
-	version int64
-	offset  int64
-	d       *identity
+// remembered returns its entry in the queue of memories.
+func (d *identity) remembered() mark { return mark{key: int64(d.memory), offset: d.offset, r: d.self} }
+
+// held returns the event in force, which is open.
+func (x *identities) held(d *identity) held {
+	return held{d.eventTime, d.version, d.offset, x.rowOf(d), nil}
 }
 
-func (d *identity) inForce() mark {
-	return mark{key: int64(d.eventTime), version: d.version, offset: d.offset, d: d}
-}
-
-// stale tells whether the id has changed since; wanted is what else must hold.
-func (m mark) stale(wanted bool) bool {
-	return !wanted || m.d.gone || m.d.offset != m.offset
-}
-
-func (m mark) less(o mark) bool {
-	switch {
-	case m.key != o.key:
-		return m.key < o.key
-	case m.version != o.version:
-		return m.version < o.version
+// sorted returns the ids of an hour in the order of their bytes.
+func (x *identities) sorted(hour int64) []*identity {
+	i, ok := x.hour(hour)
+	if !ok {
+		return nil
 	}
-	return m.offset < o.offset
-}
-
-// queue is a binary heap, the least first. Entries are never changed in place:
-// one that has gone stale is skipped when it comes up.
-type queue []mark
-
-func (q queue) min() (mark, bool) {
-	if len(q) == 0 {
-		return mark{}, false
-	}
-	return q[0], true
-}
-
-func (q *queue) push(m mark) {
-	h := append(*q, m)
-	i := len(h) - 1
-	for i > 0 && m.less(h[(i-1)/2]) {
-		h[i] = h[(i-1)/2]
-		i = (i - 1) / 2
-	}
-	h[i] = m
-	*q = h
-}
-
-func (q *queue) pop() {
-	h := *q
-	end := len(h) - 1
-	h[0], h[end] = h[end], mark{}
-	*q = h[:end]
-	q.down(0)
-}
-
-// down moves the entry at i to its place among those behind it.
-func (q queue) down(i int) {
-	if i >= len(q) {
-		return
-	}
-	m := q[i]
-	for 2*i+1 < len(q) {
-		c := 2*i + 1
-		if c+1 < len(q) && q[c+1].less(q[c]) {
-			c++
-		}
-		if !q[c].less(m) {
-			break
-		}
-		q[i] = q[c]
-		i = c
-	}
-	q[i] = m
-}
-
-// keep drops the entries that are not live.
-func (q *queue) keep(live func(mark) bool) {
-	*q = slices.DeleteFunc(*q, func(m mark) bool { return !live(m) })
-	for i := len(*q)/2 - 1; i >= 0; i-- {
-		q.down(i)
-	}
+	list := make([]*identity, 0, x.hours[i].n)
+	x.eachOf(x.hours[i], func(d *identity) { list = append(list, d) })
+	slices.SortFunc(list, func(a, b *identity) int { return bytes.Compare(x.bytes(a.id), x.bytes(b.id)) })
+	return list
 }

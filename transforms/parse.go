@@ -189,22 +189,25 @@ func (v *View) parseOpen(s *State, o Open) error {
 		return corrupt("open", "the view remembers no ids")
 	}
 	if s.ids == nil {
-		s.ids = newIdentities()
+		s.ids = v.newIdentities()
 	}
 	r := &reader{b: b}
-	n, in, last := r.count(6), v.NewInput(), ""
+	var last []byte
+	n, in := r.count(6), v.NewInput()
 	for i := range n {
-		d, err := v.parseIdentity(r, in)
+		p, id, row, err := v.parseIdentity(r, in)
 		if err != nil {
 			return err
 		}
-		if i > 0 && d.id <= last || s.ids.byID[d.id] != nil || bucketOf(d.eventTime) != o.Hour || d.offset > s.last {
+		if i > 0 && bytes.Compare(id, last) <= 0 || s.ids.find(id) != nil || bucketOf(p.eventTime) != o.Hour || p.offset > s.last {
 			return corrupt("open", "an id out of place")
 		}
-		last = d.id
+		last = id
+		d := s.ids.add(id)
+		d.version, d.eventTime, d.memory, d.offset, d.accepted = p.version, p.eventTime, p.memory, p.offset, p.accepted
 		s.ids.put(d, s.clock)
-		if d.open {
-			s.ids.opened(d, d.row)
+		if p.open {
+			s.ids.opened(d, row)
 		}
 	}
 	if err := v.parseMixed(r, s, o.Hour); err != nil {
@@ -216,8 +219,9 @@ func (v *View) parseOpen(s *State, o Open) error {
 	return nil
 }
 
-func (v *View) parseIdentity(r *reader, in *Input) (*identity, error) {
-	d := &identity{id: string(r.bytes())}
+// parseIdentity reads an id and what it stands for; id and row alias what is read.
+func (v *View) parseIdentity(r *reader, in *Input) (d identity, id, row []byte, err error) {
+	id = r.bytes()
 	d.version = r.varint()
 	d.eventTime = schemas.Micros(r.varint())
 	more := r.varint()
@@ -225,14 +229,14 @@ func (v *View) parseIdentity(r *reader, in *Input) (*identity, error) {
 	d.memory = d.eventTime.AddSat(schemas.Micros(more))
 	d.offset, d.accepted, d.open = int64(off), flags&1 != 0, flags&2 != 0
 	if r.bad || more < 0 || off > math.MaxInt64 || flags > 3 || flags == 2 || d.open && v.spec.Identity != ByVersion {
-		return nil, corrupt("open", "an id does not decode")
+		return d, nil, nil, corrupt("open", "an id does not decode")
 	}
 	if d.open {
-		if d.row = string(r.bytes()); r.bad || !v.parseRow(d.row, in) {
-			return nil, corrupt("open", "an open event does not decode")
+		if row = r.bytes(); r.bad || !v.parseRow(string(row), in) {
+			return d, nil, nil, corrupt("open", "an open event does not decode")
 		}
 	}
-	return d, nil
+	return d, id, row, nil
 }
 
 // parseMixed reads the sealed parts of tiles that also have open events, for
@@ -286,14 +290,14 @@ func (v *View) link(s *State) error {
 	}
 	byOffset := map[int64]*identity{}
 	for _, m := range s.ids.ahead {
-		byOffset[m.offset] = m.d
+		byOffset[m.offset] = s.ids.slab.at(m.r)
 	}
 	for i := range s.pending {
 		if s.pending[i].id = byOffset[s.pending[i].offset]; s.pending[i].id == nil {
 			return corrupt("open", "the id of the pending event at offset %d is missing", s.pending[i].offset)
 		}
 	}
-	clear(s.ids.dirty)
+	s.ids.takeChanged()
 	return nil
 }
 

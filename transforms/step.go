@@ -107,11 +107,12 @@ func (v *View) stepID(s *State, in *Input, horizon schemas.Micros) Verdict {
 		r.Outcome = Filtered
 	}
 	if s.ids == nil {
-		s.ids = newIdentities()
+		s.ids = v.newIdentities()
 	}
 	d := cur
 	if d == nil {
-		d = &identity{id: string(in.ID), memory: in.EventTime}
+		d = s.ids.add(in.ID)
+		d.memory = in.EventTime
 	} else {
 		r.Replaced, r.ReplacedOffset, r.ReplacedEventTime, r.ReplacedOutcome = true, cur.offset, cur.eventTime, Filtered
 		if cur.accepted {
@@ -153,8 +154,10 @@ func (v *View) repeat(s *State, cur *identity, in *Input, horizon schemas.Micros
 // the record's own clock: a state that no record advanced may hold it longer
 // than a trimmed one does.
 func (v *View) conflicts(s *State, cur *identity, in *Input) bool {
-	row, raw := cur.row, cur.open
-	if !raw && cur.accepted {
+	row, raw := "", cur.open
+	if raw {
+		row = s.ids.rowOf(cur)
+	} else if cur.accepted {
 		if i := s.pendingAt(cur.offset); i >= 0 {
 			row, raw = s.pending[i].row, true
 		}
@@ -171,7 +174,7 @@ func (v *View) takeOut(s *State, d *identity) {
 	s.ids.take(d)
 	if d.open {
 		v.touch(s, d.eventTime)
-		d.open, d.row = false, ""
+		s.ids.closed(d)
 	} else if d.accepted {
 		s.takePending(d.offset)
 	}
@@ -193,7 +196,7 @@ func (v *View) place(s *State, in *Input, d *identity) {
 		return
 	}
 	v.touch(s, in.EventTime)
-	s.ids.opened(d, string(in.row))
+	s.ids.opened(d, in.row)
 }
 
 // advance settles what the clock has passed: pending events become open or
@@ -230,7 +233,7 @@ func (v *View) settle(s *State, limit schemas.Micros, opens func(*held) bool) {
 			kept = append(kept, h)
 			continue
 		case opens(&h):
-			s.ids.opened(h.id, h.row)
+			s.ids.opened(h.id, []byte(h.row))
 		default:
 			v.sealHeld(s, &h)
 		}
@@ -253,7 +256,8 @@ func (v *View) expire(s *State, horizon schemas.Micros) {
 
 func (v *View) sealOpen(s *State, d *identity) {
 	v.touch(s, d.eventTime)
-	v.sealHeld(s, &held{d.eventTime, d.version, d.offset, d.row, nil})
+	h := s.ids.held(d)
+	v.sealHeld(s, &h)
 	s.ids.closed(d)
 }
 
@@ -289,7 +293,7 @@ func (v *View) touch(s *State, t schemas.Micros) {
 		return
 	}
 	for li := range v.levels {
-		s.ids.dirty[bucketOf(t.Floor(v.levels[li].hop))] = struct{}{}
+		s.ids.touch(bucketOf(t.Floor(v.levels[li].hop)))
 	}
 }
 

@@ -149,8 +149,9 @@ func (v *View) collect(e *evaluation, s *State) {
 		return
 	}
 	for _, m := range s.ids.opens {
-		if !m.stale(m.d.open) {
-			v.collectRaw(e, s, &held{m.d.eventTime, m.d.version, m.d.offset, m.d.row, nil})
+		if s.ids.isOpen(m) {
+			h := s.ids.held(s.ids.slab.at(m.r))
+			v.collectRaw(e, s, &h)
 		}
 	}
 }

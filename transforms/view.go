@@ -3,6 +3,7 @@ package transforms
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"sort"
 	"sync"
@@ -32,8 +33,9 @@ type View struct {
 	lifetime bool
 	slots    []int // fields that the view's own programs read
 
-	uses    [][]int   // per input: the filters of the cells that read it; -1 = none
-	scratch sync.Pool // *evaluation
+	uses    [][]int      // per input: the filters of the cells that read it; -1 = none
+	scratch sync.Pool    // *evaluation
+	seed    maphash.Seed // of the tables that find ids
 }
 
 // level is the grid of tiles of one hop (V11).
@@ -69,7 +71,7 @@ func NewView(spec Spec) (*View, error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
 	}
-	v := &View{spec: spec, plans: make([]plan, len(spec.Features))}
+	v := &View{spec: spec, plans: make([]plan, len(spec.Features)), seed: maphash.MakeSeed()}
 	if spec.Table {
 		v.planTable()
 	} else {

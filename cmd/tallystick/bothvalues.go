@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/store/online"
 	"github.com/tallystick/tallystick/store/reconcile"
 	"github.com/tallystick/tallystick/transforms"
@@ -46,7 +45,7 @@ func (l *loop) show(ctx context.Context, out *reconcileOutput) error {
 // example returns the row with the most values that are present, nil when the
 // table has none at that boundary.
 func (l *loop) example(ctx context.Context, v *definition.View, rep *reconcile.Report) (*rows.Feature, error) {
-	tables, err := offline.OpenTables(l.out, v)
+	tables, err := l.tables(l.out, "", v)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/store/online"
 	"github.com/tallystick/tallystick/store/reconcile"
 	"github.com/tallystick/tallystick/stream"
@@ -31,6 +32,7 @@ func equalText(v *reconcile.Report) string {
 type loop struct {
 	servers
 	common
+	storeFlags
 	out     string // directory of the tables
 	vs      []*definition.View
 	w       io.Writer // what people read
@@ -70,7 +72,8 @@ func (l *loop) follow(ctx context.Context, cut *schemas.Cut, p *metered, sink fu
 // replay writes the tables up to the cut.
 func (l *loop) replay(ctx context.Context, cut *schemas.Cut) (*replayOutput, error) {
 	begin := time.Now()
-	r := &replayFlags{common: l.common, limits: limits{memory: 256_000_000, parallel: runtime.GOMAXPROCS(0), spill: os.TempDir()}, out: l.out, meter: l.meter}
+	r := &replayFlags{common: l.common, limits: limits{memory: 256_000_000, parallel: runtime.GOMAXPROCS(0), spill: os.TempDir()}, out: l.out, meter: l.meter,
+		storeFlags: l.storeFlags}
 	out, err := r.replay(ctx, l.client, cut, l.vs)
 	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
@@ -90,7 +93,7 @@ func (l *loop) replay(ctx context.Context, cut *schemas.Cut) (*replayOutput, err
 
 // reconcile compares both stores of all views.
 func (l *loop) reconcile(ctx context.Context) (*reconcileOutput, error) {
-	r := &reconcileFlags{common: l.common, out: l.out, sample: 1, list: 20}
+	r := &reconcileFlags{common: l.common, storeFlags: l.storeFlags, out: l.out, sample: 1, list: 20}
 	return r.reconcile(ctx, l.redis, l.client, l.vs)
 }
 
@@ -103,6 +106,9 @@ func (l *loop) judge(ctx context.Context) (*reconcileOutput, error) {
 		return nil, fmt.Errorf("reconcile: %w", err)
 	}
 	page := filepath.Join(l.out, "report.html")
+	if offline.IsURL(l.out) {
+		page = filepath.Join(filepath.Dir(l.file), "report.html")
+	}
 	if err := writeFile(page, func(w io.Writer) error { return reconcile.WriteHTML(w, out.Views) }); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}

@@ -45,8 +45,12 @@ func (m *memoryFlag) bound() (restore func()) {
 	}
 }
 
-// roomy is memory in which garbage may be twice what is in use.
-const roomy = 800_000_000
+// roomy is memory in which garbage may be twice what is in use, ample memory in
+// which states may take half.
+const (
+	roomy = 800_000_000
+	ample = 400_000_000
+)
 
 // budget is what one view may hold.
 type budget struct {
@@ -55,9 +59,8 @@ type budget struct {
 }
 
 // budget divides the memory over views. States may take a third, half of what is
-// roomy: what is encoded for a flush and what the garbage collector has not taken
-// back come on top, and both are bounded. A fetch
-// may take 1/64, as it is held up to three times (on its way, waiting, being
+// ample: what is encoded for a flush and what the garbage collector has not taken
+// back come on top, and both are bounded. A fetch may take 1/64, as it is held up to three times (on its way, waiting, being
 // worked on) and unpacks to several times its size.
 func (m *memoryFlag) budget(views int) budget {
 	if m.memory == 0 {
@@ -65,7 +68,7 @@ func (m *memoryFlag) budget(views int) budget {
 	}
 	share := m.heap() / int64(max(1, views))
 	states := share / 3
-	if m.memory >= roomy {
+	if m.memory >= ample {
 		states = share / 2
 	}
 	return budget{int(states), share / 64}

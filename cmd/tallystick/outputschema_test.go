@@ -21,7 +21,7 @@ import (
 var rewriteOutputs = flag.Bool("rewrite-outputs", false, "rewrite docs/output.schema.json")
 
 // printed is what each command prints with --json.
-var printed = map[string]any{"check": checkOutput{}, "check --explain": explained{}, "cut": schemas.Cut{}, "demo": demoOutput{}, "drop": dropOutput{}, "fill": fillOutput{},
+var printed = map[string]any{"check": checkOutput{}, "check --explain": explained{}, "cut": schemas.Cut{}, "demo": demoOutput{}, "drop": dropOutput{}, "fill": fillOutput{}, "gc": gcOutput{},
 	"get": getOutput{}, "init": initOutput{}, "reconcile": reconcileOutput{}, "replay": replayOutput{}, "run": runOutput{},
 	"stream": streamOutput{}, "tick": tickOutput{}, "train": trainOutput{}}
 

@@ -18,6 +18,7 @@ func prepare(ctx context.Context, v *definition.View, client *log.Client, redis 
 	for _, check := range []func(context.Context) error{
 		func(ctx context.Context) error { return client.CheckRead(ctx, v.Source.Topic) },
 		worker.Check,
+		store.CheckRights,
 		func(ctx context.Context) error {
 			parts, err := store.Partitions(ctx)
 			if err != nil || len(parts) > 0 {

@@ -22,6 +22,7 @@ type reconcileFlags struct {
 	common
 	redisFlags
 	everyFlag
+	storeFlags
 	views  []string
 	out    string
 	sample float64
@@ -50,9 +51,10 @@ fires, 1 nothing could be compared or the comparison failed.`,
 	r.readFlags(cmd)
 	r.redisFlags.add(cmd)
 	r.everyFlag.add(cmd)
+	r.storeFlags.add(cmd, 0)
 	f := cmd.Flags()
 	viewFlag(cmd, &r.views, "only the view")
-	f.StringVar(&r.out, "out", os.Getenv("TALLYSTICK_OUT"), "`DIR` of the tables, as given to replay ($TALLYSTICK_OUT)")
+	f.StringVar(&r.out, "out", os.Getenv("TALLYSTICK_OUT"), "directory or URL `DIR` of the tables, as given to replay ($TALLYSTICK_OUT)")
 	f.Float64Var(&r.sample, "sample", 1, "compare this `SHARE` of the entities, above 0 and up to 1, chosen by their hash")
 	f.StringVar(&r.html, "html", "", "also write the report as a page to `FILE`")
 	f.IntVar(&r.list, "list", 100, "let --json name at most `N` differences")
@@ -67,6 +69,7 @@ func (r *reconcileFlags) run(ctx context.Context, w, notices io.Writer) error {
 	if err := r.check(vs); err != nil {
 		return err
 	}
+	defer r.closeStore()
 	redis, err := r.redisFlags.open(ctx)
 	if err != nil {
 		return err
@@ -114,7 +117,10 @@ func (r *reconcileFlags) check(vs []*definition.View) error {
 	if err := checkFile("--html", r.html, r.definition()); err != nil {
 		return err
 	}
-	if err := checkTables(r.out, vs); err != nil {
+	if err := r.storeFlags.check(); err != nil {
+		return err
+	}
+	if err := r.checkTables(vs); err != nil {
 		return err
 	}
 	if err := r.redisFlags.check(); err != nil {
@@ -127,9 +133,25 @@ func (r *reconcileFlags) check(vs []*definition.View) error {
 }
 
 // checkTables refuses a directory that cannot hold what replay wrote.
-func checkTables(dir string, vs []*definition.View) error {
+func (r *reconcileFlags) checkTables(vs []*definition.View) error {
+	if err := checkWritten(r.out); err != nil {
+		return err
+	}
+	for _, v := range vs {
+		if _, err := r.tables(r.out, "", v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkWritten refuses what is no directory. A URL is left to its store.
+func checkWritten(dir string) error {
 	if dir == "" {
 		return usagef("--out: no tables: name the directory that replay wrote")
+	}
+	if offline.IsURL(dir) {
+		return nil
 	}
 	st, err := os.Stat(dir)
 	switch {
@@ -137,11 +159,6 @@ func checkTables(dir string, vs []*definition.View) error {
 		return usagef("--out: %w; write the tables with `tallystick replay --out`", told(dir, "directory", err))
 	case !st.IsDir():
 		return usagef("--out: %s is not a directory: name the one that replay wrote", dir)
-	}
-	for _, v := range vs {
-		if _, err := offline.OpenTables(dir, v); err != nil {
-			return usagef("--out: %w", err)
-		}
 	}
 	return nil
 }
@@ -171,9 +188,9 @@ func (r *reconcileFlags) reconcile(ctx context.Context, redis *online.Client, cl
 }
 
 func (r *reconcileFlags) one(ctx context.Context, redis *online.Client, client *log.Client, v *definition.View) (*reconcile.Report, error) {
-	tables, err := offline.OpenTables(r.out, v)
+	tables, err := r.tables(r.out, "", v)
 	if err != nil {
-		return nil, usagef("--out: %w", err)
+		return nil, err
 	}
 	published, err := tables.Published(ctx)
 	if errors.Is(err, offline.ErrNothingPublished) {

@@ -25,6 +25,7 @@ type replayFlags struct {
 	startFlags
 	limits
 	everyFlag
+	storeFlags
 	views        []string
 	out          string
 	quarantine   string
@@ -47,9 +48,10 @@ func replayCommand() *cobra.Command {
 	r.startFlags.add(cmd)
 	r.limits.add(cmd)
 	r.everyFlag.add(cmd)
+	r.storeFlags.add(cmd, 0)
 	f := cmd.Flags()
 	viewFlag(cmd, &r.views, "only the view")
-	f.StringVar(&r.out, "out", "", "directory `DIR` of the tables: DIR/VIEW/{features,tiles,open,quarantine}")
+	f.StringVar(&r.out, "out", "", "directory or URL `DIR`, such as s3://bucket/prefix, of the tables: DIR/VIEW/{features,tiles,open,quarantine}")
 	f.StringVar(&r.quarantine, "quarantine", "", "directory `DIR` for DIR/VIEW.parquet: every record that is late, future, invalid or in conflict, with the reason")
 	f.StringVar(&r.cut, "cut", "", "read up to this cut `FILE` (default: the log's end now)")
 	f.StringVar(&r.saveCut, "save-cut", "", "write the cut, with the clocks at its end, to this `FILE`")
@@ -65,6 +67,7 @@ func (r *replayFlags) run(ctx context.Context, w, notices io.Writer) error {
 	if err := r.checkOutputs(); err != nil {
 		return err
 	}
+	defer r.closeStore()
 	cut, err := r.checkInputs(vs)
 	if err != nil {
 		return err
@@ -115,6 +118,9 @@ func (r *replayFlags) checkOutputs() error {
 	if err := checkTree("--quarantine", r.quarantine); err != nil {
 		return err
 	}
+	if err := r.storeFlags.check(); err != nil {
+		return err
+	}
 	return r.limits.check()
 }
 
@@ -146,8 +152,8 @@ func (r *replayFlags) checkTables(vs []*definition.View) error {
 		return nil
 	}
 	for _, v := range vs {
-		if _, err := offline.OpenTables(r.out, v); err != nil {
-			return usagef("--out: %w", err)
+		if _, err := r.tables(r.out, r.spill, v); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -166,13 +172,17 @@ func (r *replayFlags) replay(ctx context.Context, client *log.Client, cut *schem
 			}
 		}()
 	}
-	out := &replayOutput{Cut: cut, Root: r.out}
+	out, before := &replayOutput{Cut: cut, Root: r.out}, r.calls()
 	for _, v := range vs {
 		view, err := r.one(ctx, client, cut, v)
 		if err != nil {
 			return nil, fmt.Errorf("view %s: %w", v.Name, err)
 		}
 		out.Views = append(out.Views, *view)
+	}
+	if r.out != "" {
+		calls := r.calls().Since(before)
+		out.Calls = &calls
 	}
 	return out, nil
 }
@@ -252,9 +262,9 @@ func (r *replayFlags) outputs(ctx context.Context, v *definition.View, dir strin
 	if r.out == "" {
 		return o, nil
 	}
-	tables, err := offline.OpenTables(r.out, v)
+	tables, err := r.tables(r.out, r.spill, v)
 	if err != nil {
-		return nil, usagef("--out: %w", err)
+		return nil, err
 	}
 	o.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: dir, Memory: int(r.memory) / 2, Disk: disk})
 	return o, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
@@ -17,6 +18,8 @@ type replayOutput struct {
 	Cut   *schemas.Cut   `json:"cut"`
 	Views []replayedView `json:"views"`
 	Root  string         `json:"tables,omitempty"`
+	// Calls are those to the store of the tables.
+	Calls *offline.CallCounts `json:"store_calls,omitempty"`
 }
 
 type replayedView struct {
@@ -137,6 +140,6 @@ func (o *replayOutput) print(w io.Writer) {
 		}
 	}
 	if o.Root != "" {
-		fmt.Fprintf(w, "tables in %s\n", o.Root)
+		fmt.Fprintf(w, "tables in %s; %s\n", o.Root, callsText(o.Calls))
 	}
 }

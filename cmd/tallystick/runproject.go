@@ -46,8 +46,9 @@ Exit codes are those of reconcile.`,
 	}
 	p.readFlags(cmd)
 	p.redisFlags.add(cmd)
+	p.storeFlags.add(cmd, 0)
 	f := cmd.Flags()
-	f.StringVar(&p.out, "out", "", "directory `DIR` of the tables (default: "+tablesDir+", beside the definition)")
+	f.StringVar(&p.out, "out", "", "directory or URL `DIR` of the tables (default: "+tablesDir+", beside the definition)")
 	f.BoolVar(&p.fill, "fill", false, "with --brokers: fill the samples' topics where they are missing or empty")
 	p.filler.add(cmd)
 	return cmd
@@ -70,6 +71,7 @@ func (p *projectRun) run(ctx context.Context) error {
 	}
 	defer boundMemory()()
 	defer p.close()
+	defer p.closeStore()
 	if err := p.connect(ctx); err != nil {
 		return err
 	}
@@ -97,8 +99,13 @@ func (p *projectRun) check() error {
 	if err := checkTree("--out", p.out); err != nil {
 		return err
 	}
-	if err := (&replayFlags{out: p.out}).checkTables(p.vs); err != nil {
+	if err := p.storeFlags.check(); err != nil {
 		return err
+	}
+	for _, v := range p.vs {
+		if _, err := p.tables(p.out, "", v); err != nil {
+			return err
+		}
 	}
 	if err := p.filler.check(); err != nil {
 		return err

@@ -289,6 +289,9 @@ func (r *Registry) transient(id int, err error) error {
 		short := *resp // what answers may be a page of HTML
 		short.Raw, short.Message = short.Raw[:min(len(short.Raw), 200)], short.Message[:min(len(short.Message), 200)]
 		err = fmt.Errorf("HTTP status %d: %w", resp.StatusCode, &short)
+		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+			err = fmt.Errorf("%w: %w", ErrDenied, err)
+		}
 	}
 	return fmt.Errorf("schema registry %s, schema id %d: %w%s", r.where, id, err, hint)
 }

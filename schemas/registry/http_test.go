@@ -128,6 +128,9 @@ func TestRegistryErrors(t *testing.T) {
 			t.Errorf("id %d: asked %d times, want %d", c.id, n, c.asked)
 		}
 	}
+	if _, err := r.Writer(context.Background(), 3); !errors.Is(err, ErrDenied) {
+		t.Errorf("status 401: %v, want ErrDenied", err)
+	}
 	if _, err := r.Writer(context.Background(), 9); err != nil {
 		t.Errorf("after two failures: %v", err)
 	}

@@ -20,9 +20,9 @@ type Writer struct {
 	Schema *avro.Schema
 }
 
-// Resolver finds writer schemas. Its errors are of two sorts: definitive ones,
-// errors.Is ErrUnknownID or ErrUnusable, which a retry does not change; and all
-// others, which the caller retries. It may be used by several goroutines at once.
+// Resolver finds writer schemas. Its errors are of three sorts: definitive ones,
+// errors.Is ErrUnknownID or ErrUnusable, which a retry does not change; ErrDenied,
+// which an operator has to change; and all others, which the caller retries. It may be used by several goroutines at once.
 type Resolver interface {
 	Writer(ctx context.Context, id int) (*Writer, error)
 }
@@ -33,6 +33,9 @@ var (
 	ErrUnknownID = errors.New("unknown schema id")
 	ErrUnusable  = errors.New("unusable schema id")
 )
+
+// ErrDenied says that a registry does not let this user in.
+var ErrDenied = errors.New("access denied")
 
 // IDError is a definitive error about one schema id.
 type IDError struct {

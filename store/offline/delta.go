@@ -64,19 +64,9 @@ const Latest = int64(-1)
 // Snapshot reads the log up to a version, or to the Latest. A table that does
 // not exist is an empty snapshot with Version -1 when asked for the Latest.
 func (t *Table) Snapshot(ctx context.Context, version int64) (*Snapshot, error) {
-	s := &loading{Snapshot: Snapshot{Version: -1, InfoVersion: -1, Txn: map[string]int64{}}, files: map[string]DataFile{}, table: t.name}
-	for version == Latest || s.Version < version {
-		b, err := t.store.Read(ctx, logName(s.Version+1))
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err == nil {
-			s.Version++
-			err = s.apply(b)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("table %s, version %d: %w", t.name, s.Version, err)
-		}
+	s := newLoading()
+	if err := t.load(ctx, s, version, func() error { return nil }); err != nil {
+		return nil, err
 	}
 	if err := t.checkEnd(ctx, s.Version, version); err != nil {
 		return nil, err
@@ -85,6 +75,27 @@ func (t *Table) Snapshot(ctx context.Context, version int64) (*Snapshot, error) 
 		s.Files = append(s.Files, s.files[path])
 	}
 	return &s.Snapshot, nil
+}
+
+// load reads the log on from where s stands, up to a version or the Latest, and
+// calls each after every version.
+func (t *Table) load(ctx context.Context, s *loading, version int64, each func() error) error {
+	for version == Latest || s.Version < version {
+		b, err := t.store.Read(ctx, logName(s.Version+1))
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err == nil {
+			s.Version++
+			if err = s.apply(b); err == nil {
+				err = each()
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("table %s, version %d: %w", t.name, s.Version, err)
+		}
+	}
+	return nil
 }
 
 // checkEnd tells the end of the log from a hole in it. A checkpoint says that
@@ -116,7 +127,10 @@ func (t *Table) checkEnd(ctx context.Context, have, want int64) error {
 type loading struct {
 	Snapshot
 	files map[string]DataFile
-	table string
+}
+
+func newLoading() *loading {
+	return &loading{Snapshot: Snapshot{Version: -1, InfoVersion: -1, Txn: map[string]int64{}}, files: map[string]DataFile{}}
 }
 
 func (s *loading) apply(b []byte) error {

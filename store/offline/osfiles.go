@@ -15,7 +15,7 @@ type files interface {
 	rename(from, to string) error
 	remove(path string) error
 	removeAll(path string) error
-	list(dir string) ([]string, error)
+	list(dir string) ([]Entry, error)
 	mkdirAll(dir string) error
 	syncDir(dir string) error
 	syncFile(path string) error
@@ -28,10 +28,13 @@ type file interface {
 	Close() error
 }
 
+// temporaryPrefix begins the names of files that wait for their own.
+const temporaryPrefix = ".tmp-"
+
 type osFiles struct{}
 
 func (osFiles) read(path string) ([]byte, error) { return os.ReadFile(path) }
-func (osFiles) create(dir string) (file, error)  { return os.CreateTemp(dir, ".tmp-*") }
+func (osFiles) create(dir string) (file, error)  { return os.CreateTemp(dir, temporaryPrefix+"*") }
 func (osFiles) link(from, to string) error       { return os.Link(from, to) }
 func (osFiles) rename(from, to string) error     { return os.Rename(from, to) }
 func (osFiles) remove(path string) error         { return os.Remove(path) }
@@ -57,16 +60,23 @@ type localBlob struct {
 
 func (b *localBlob) Size() int64 { return b.size }
 
-func (osFiles) list(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+func (osFiles) list(dir string) ([]Entry, error) {
+	found, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
+	var out []Entry
+	for _, f := range found {
+		st, err := f.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, entryOf(st))
 	}
-	return names, nil
+	return out, nil
 }
 
 // mkdirAll makes the directories that lack; Sync makes them durable.

@@ -158,15 +158,12 @@ func (s *Staged) publish(ctx context.Context, name TableName, info *Info) (int64
 	if err != nil {
 		return 0, fmt.Errorf("table %s: %w", t.name, err)
 	}
+	paths, err := s.settle(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("table %s: %w", t.name, err)
+	}
 	if done && len(c.Add) == 0 && len(c.Remove) == 0 && c.Metadata == nil {
 		return base.InfoVersion, nil
-	}
-	var paths []string
-	for _, f := range s.Files[name] {
-		if err := s.settle(ctx, t, f); err != nil {
-			return 0, fmt.Errorf("table %s: %w", t.name, err)
-		}
-		paths = append(paths, f.Path)
 	}
 	if err := t.store.Sync(ctx, paths); err != nil { // before the log names them
 		return 0, fmt.Errorf("table %s: %w", t.name, err)
@@ -186,17 +183,42 @@ func published(base *Snapshot, id string) (bool, error) {
 	return have.ID == id, nil
 }
 
-// settle moves a file to its place. It may be there: from an earlier version of
-// the table, or from a run that was killed. Its name says its bytes.
-func (s *Staged) settle(ctx context.Context, t *Table, f StagedFile) error {
-	size, err := t.store.Size(ctx, f.Path)
-	if err == nil && size == f.Info.Bytes {
-		return nil
+// settle moves the files of a table to their places and returns these.
+func (s *Staged) settle(ctx context.Context, name TableName) ([]string, error) {
+	t, named := s.w.t.tables[name], map[string]bool{}
+	for _, f := range s.w.base[name].Files {
+		named[f.Path] = true
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	files, paths := map[string]StagedFile{}, make([]string, len(s.Files[name]))
+	for i, f := range s.Files[name] {
+		files[f.Path], paths[i] = f, f.Path
 	}
-	return overtaken(t.store.Move(ctx, s.w.staged(f.Path), f.Path))
+	return paths, inParallel(ctx, paths, func(path string) error { return s.settleFile(ctx, t, files[path], named[path]) })
+}
+
+// settleFile moves a file to its place. What stands there already, of an earlier
+// version or of a run that was killed, is replaced by its equal: its name says its
+// bytes, and GC goes by age. A file that the base names is no matter for GC.
+func (s *Staged) settleFile(ctx context.Context, t *Table, f StagedFile, named bool) error {
+	there := func() (bool, error) {
+		e, err := t.store.Stat(ctx, f.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return err == nil && e.Size == f.Info.Bytes, err
+	}
+	if named {
+		if ok, err := there(); ok || err != nil {
+			return err
+		}
+	}
+	err := t.store.Move(ctx, s.w.staged(f.Path), f.Path)
+	if errors.Is(err, fs.ErrNotExist) { // moved by Publish before, or removed by a job that has published
+		if ok, e := there(); ok || e != nil {
+			return e
+		}
+	}
+	return overtaken(err)
 }
 
 // change compares the staged files with the table.

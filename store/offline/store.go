@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Store is where the files of one table lie. Names are slash-separated paths
@@ -32,12 +33,23 @@ type Store interface {
 	Sync(ctx context.Context, names []string) error
 	// Open opens a file for reading.
 	Open(ctx context.Context, name string) (Blob, error)
-	// Size returns the size of a file in bytes.
-	Size(ctx context.Context, name string) (int64, error)
-	// List returns the names that a directory holds; one that is not there has none.
-	List(ctx context.Context, dir string) ([]string, error)
+	// Stat describes a file.
+	Stat(ctx context.Context, name string) (Entry, error)
+	// List returns what a directory holds, by name, "." for the root; one that is
+	// not there holds nothing.
+	List(ctx context.Context, dir string) ([]Entry, error)
+	// Remove removes a file; one that is not there is no error.
+	Remove(ctx context.Context, name string) error
 	// RemoveAll removes a directory or a file; one that is not there is no error.
 	RemoveAll(ctx context.Context, name string) error
+}
+
+// Entry is a file or a directory.
+type Entry struct {
+	Name     string // within its directory
+	Dir      bool
+	Size     int64     // bytes, of a file
+	Modified time.Time // of a file: by the clock of the store
 }
 
 // Upload is a file that is being written.
@@ -277,21 +289,35 @@ func (l *Local) Open(_ context.Context, name string) (Blob, error) {
 	return l.files.open(p)
 }
 
-// Size implements Store.
-func (l *Local) Size(_ context.Context, name string) (int64, error) {
+// Stat implements Store.
+func (l *Local) Stat(_ context.Context, name string) (Entry, error) {
 	p, err := l.path(name)
 	if err != nil {
-		return 0, err
+		return Entry{}, err
 	}
 	st, err := os.Stat(p)
 	if err != nil {
-		return 0, err
+		return Entry{}, err
 	}
-	return st.Size(), nil
+	return entryOf(st), nil
+}
+
+func entryOf(st fs.FileInfo) Entry { return Entry{st.Name(), st.IsDir(), st.Size(), st.ModTime()} }
+
+// Remove implements Store.
+func (l *Local) Remove(_ context.Context, name string) error {
+	p, err := l.path(name)
+	if err != nil {
+		return err
+	}
+	if err := l.files.remove(p); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // List implements Store.
-func (l *Local) List(_ context.Context, dir string) ([]string, error) {
+func (l *Local) List(_ context.Context, dir string) ([]Entry, error) {
 	p, err := l.path(dir)
 	if err != nil {
 		return nil, err

@@ -22,20 +22,6 @@ type Tables struct {
 	layout map[TableName]layout
 }
 
-// OpenTables returns the tables of a view below root, a local directory:
-// root/view/features and so on. They need not exist yet.
-func OpenTables(root string, v *definition.View) (*Tables, error) {
-	stores := map[TableName]Store{}
-	for _, name := range tableOrder {
-		s, err := NewLocal(filepath.Join(root, v.Name, string(name)))
-		if err != nil {
-			return nil, err
-		}
-		stores[name] = s
-	}
-	return NewTables(stores, v)
-}
-
 // NewTables returns the tables of a view in these stores, one each.
 func NewTables(stores map[TableName]Store, v *definition.View) (*Tables, error) {
 	if err := CheckView(v); err != nil {
@@ -97,7 +83,7 @@ func (t *Tables) NewWriter(ctx context.Context, opt RunOptions) (*ViewWriter, er
 			return nil, fmt.Errorf("table %s: staging: %w", table.name, err)
 		}
 		for _, run := range runs {
-			w.before[name] = append(w.before[name], staging+"/"+run)
+			w.before[name] = append(w.before[name], staging+"/"+run.Name)
 		}
 		s, err := table.Snapshot(ctx, Latest)
 		if err != nil {

@@ -1,0 +1,121 @@
+package offline
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/tallystick/tallystick/transforms/definition"
+)
+
+// Root is where the tables of views lie: a local directory, or s3://BUCKET/PREFIX.
+// Those of a view are in VIEW/features and so on below it.
+type Root struct {
+	name   string
+	bucket *bucket // nil = a local directory
+	prefix string  // of the keys in the bucket
+	calls  *Calls
+}
+
+// RootOptions say how the store below a root is asked.
+type RootOptions struct {
+	Calls *Calls // counts the calls and bounds their rate; nil = neither
+	// Scratch is the directory that takes copies of objects while they are read; ""
+	// = the system's.
+	Scratch string
+	// attempts is how often a call to an object store is tried; 0 = s3Attempts.
+	attempts int
+}
+
+// IsURL tells whether a root is not a local directory.
+func IsURL(root string) bool { return strings.Contains(root, "://") }
+
+// OpenRoot returns a root. It connects to nothing: where it is a URL, the
+// environment says how the server is reached, as docs/storage.md tells.
+func OpenRoot(root string, opt RootOptions) (*Root, error) {
+	r := &Root{name: root, calls: opt.Calls}
+	if !IsURL(root) {
+		return r, nil
+	}
+	if err := CheckRoot(root); err != nil {
+		return nil, err
+	}
+	name, prefix, err := splitURL(root)
+	if err != nil {
+		return nil, err
+	}
+	r.prefix = prefix
+	r.bucket, err = openBucket(name, opt)
+	return r, err
+}
+
+// splitURL returns bucket and prefix of s3://BUCKET/PREFIX.
+func splitURL(root string) (bucket, prefix string, err error) {
+	scheme, rest, _ := strings.Cut(root, "://")
+	bucket, prefix, _ = strings.Cut(rest, "/")
+	switch {
+	case strings.ContainsAny(root, "@?#"): // it may hold a password: nothing of it is shown
+		return "", "", errors.New("a URL of tables has no @, ? and #: write s3://BUCKET/PREFIX, and give credentials by the environment")
+	case scheme != "s3":
+		return "", "", fmt.Errorf("%q: tables lie in a local directory or in s3://BUCKET/PREFIX", root)
+	case bucket == "":
+		return "", "", fmt.Errorf("%q names no bucket: write s3://BUCKET/PREFIX", root)
+	}
+	prefix = strings.Trim(prefix, "/")
+	if prefix != "" && path.Clean("/"+prefix) != "/"+prefix {
+		return "", "", fmt.Errorf("%q: its prefix has an empty part, . or ..: write s3://BUCKET/PREFIX", root)
+	}
+	return bucket, prefix, nil
+}
+
+// String returns the root as it was given.
+func (r *Root) String() string { return r.name }
+
+// Counts returns the calls to the store so far, nothing without Calls.
+func (r *Root) Counts() CallCounts { return r.calls.Counts() }
+
+// Close closes connections that wait for another call.
+func (r *Root) Close() {
+	if r.bucket != nil {
+		r.bucket.close()
+	}
+}
+
+// store returns what lies below a path of the root.
+func (r *Root) store(below ...string) (Store, error) {
+	if r.bucket != nil {
+		return &S3{r.bucket, path.Join(append([]string{r.prefix}, below...)...)}, nil
+	}
+	l, err := NewLocal(filepath.Join(append([]string{r.name}, below...)...))
+	if err != nil {
+		return nil, err
+	}
+	if r.calls != nil {
+		return &counted{l, r.calls}, nil
+	}
+	return l, nil
+}
+
+// Tables returns the tables of a view. They need not exist yet.
+func (r *Root) Tables(v *definition.View) (*Tables, error) {
+	stores := map[TableName]Store{}
+	for _, name := range tableOrder {
+		s, err := r.store(v.Name, string(name))
+		if err != nil {
+			return nil, err
+		}
+		stores[name] = s
+	}
+	return NewTables(stores, v)
+}
+
+// OpenTables returns the tables of a view below a root.
+func OpenTables(root string, v *definition.View) (*Tables, error) {
+	r, err := OpenRoot(root, RootOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return r.Tables(v)
+}
