@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,7 +42,7 @@ const publicationAge = time.Minute
 func (t *Tables) Open(ctx context.Context, partition int32) (stream.Restore, error) {
 	p, err := t.published(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("--from-tables %s: %w", t.Root, err)
+		return nil, fmt.Errorf("--from-tables %s: %w", t.Root, maybeLater(err))
 	}
 	if _, ok := p.Info.Cut.Partitions[partition]; !ok {
 		return stream.LogStart{}.Open(ctx, partition)
@@ -54,7 +55,7 @@ func (t *Tables) Open(ctx context.Context, partition int32) (stream.Restore, err
 	r, err := p.Restore(ctx, partition, t.Options)
 	if err != nil {
 		<-t.slots
-		return nil, err
+		return nil, maybeLater(err)
 	}
 	return &restore{t: t, r: r, base: stream.Base{Name: "the tables in " + t.Root, TopicID: p.Info.Cut.TopicID,
 		Next: p.Info.Cut.Partitions[partition].End, Partitions: slices.Sorted(maps.Keys(p.Info.Cut.Partitions))}}, nil
@@ -115,7 +116,15 @@ func (r *restore) Shard(_ context.Context, shard int, put func([]stream.Write) e
 	if err == nil && len(piece) > 0 {
 		err = flush()
 	}
-	return r.r.Marker(shard), err
+	return r.r.Marker(shard), maybeLater(err)
+}
+
+// maybeLater marks what an object store may do later.
+func maybeLater(err error) error {
+	if e, ok := errors.AsType[*offline.StoreError](err); ok && (e.Fault == offline.Unreachable || e.Fault == offline.Busy) {
+		return fmt.Errorf("%w: %w", marker.ErrUnavailable, err)
+	}
+	return err
 }
 
 // Close implements stream.Restore.
