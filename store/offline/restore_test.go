@@ -181,7 +181,7 @@ func TestRestore(t *testing.T) {
 					t.Errorf("file %s was opened %d times", name, n)
 				}
 			}
-			if read := x.read.Load(); len(x.opened) != 10 || read > size*11/10 {
+			if read := x.read.Load(); len(x.opened) != 9 || read > size*11/10 {
 				t.Errorf("B5: %d bytes of %d files were read, the tables have %d", read, len(x.opened), size)
 			}
 		}
