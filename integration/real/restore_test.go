@@ -46,24 +46,26 @@ func TestRedisRestoredFromTables(t *testing.T) {
 	rs, err := x.admin().DeleteRecords(x.ctx, gone)
 	x.must(err)
 	x.must(rs.Error())
-	node := x.redis.Nodes()[0]
+	restored := func() int64 { return w.said("bootstrapped 4 shards, from offset") }
+	before, node := restored(), x.redis.Nodes()[0]
 	lost, err := x.node(node).DBSize(x.ctx).Result()
 	x.must(err)
 	node.Kill()
 	x.must(node.Start(x.ctx))
-	restored := func() int64 { return w.said("where the tables in " + tables + " end") }
-	x.until("the worker to restore Redis", func() bool { return restored() >= int64(len(cut)*len(x.views)) })
+	x.until("the worker to restore Redis", func() bool { return restored() >= before+int64(len(cut)*len(x.views)) })
 	events.end()
 	x.last()
 	w.stop()
 	x.ok(fromStart...)
 	x.ok(x.stream("--until", "end", "--from-tables", tables)...) // idle shards, to the same end
+	states := 0
 	for _, v := range x.views {
-		x.alike(v, whole)
+		states += x.alike(v, whole)
 	}
+	x.figure("states equal byte for byte", int64(states))
 	x.equalTo(tables)
 	x.evidence("acknowledged keys lost", lost)
-	x.figure("shards restored", 4*restored())
+	x.evidence("shards restored from tables", 4*(restored()-before))
 
 	x.must(x.node(node).FlushAll(x.ctx).Err())
 	x.refused(fmt.Sprintf(" has no marker, and the log starts at offset %d: offsets 0 to %d are lost to the online store; "+
@@ -75,8 +77,8 @@ func TestRedisRestoredFromTables(t *testing.T) {
 }
 
 // alike: two Redis hold the same of a view: markers but for their tokens, states byte
-// for byte after Trim at the closed boundary.
-func (x *rig) alike(v *definition.View, other *servers.Redis) {
+// for byte after Trim at the closed boundary. It returns how many states these are.
+func (x *rig) alike(v *definition.View, other *servers.Redis) (compared int) {
 	x.Helper()
 	client, err := online.Open(x.ctx, online.Options{Addrs: other.Addrs, Master: other.Master, Cluster: other.Cluster})
 	x.must(err)
@@ -90,7 +92,6 @@ func (x *rig) alike(v *definition.View, other *servers.Redis) {
 		b = min(b, marks[0].Clock.SubSat(v.Spec.Lateness))
 	}
 	b = b.Floor(engine.Hops()[0])
-	compared := 0
 	for _, p := range x.partitions() {
 		got, err := x.online.Store(v).Marks(x.ctx, p)
 		x.must(err)
@@ -110,7 +111,7 @@ func (x *rig) alike(v *definition.View, other *servers.Redis) {
 	if compared == 0 {
 		x.Errorf("view %s: no state was compared", v.Name)
 	}
-	x.figure("states equal byte for byte", int64(compared))
+	return compared
 }
 
 // trimmed returns the states of a (shard, partition) after a Trim at b, as text; those
@@ -147,11 +148,13 @@ func (x *rig) equalTo(tables string) {
 	if out.Verdict != reconcile.Equal {
 		x.Fatalf("reconcile: %s", text)
 	}
+	var tiles, values int64
 	for _, v := range out.Views {
 		if v.Tiles == 0 || v.Values == 0 {
 			x.Errorf("reconcile compared %d tiles and %d values", v.Tiles, v.Values)
 		}
-		x.figure("tiles equal", v.Tiles)
-		x.figure("values equal", v.Values)
+		tiles, values = tiles+v.Tiles, values+v.Values
 	}
+	x.figure("tiles equal", tiles)
+	x.figure("values equal", values)
 }
