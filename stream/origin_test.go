@@ -87,6 +87,30 @@ func TestOriginRefusals(t *testing.T) {
 	}
 }
 
+// K3: a live marker that the log no longer goes on from stays where the tables do not
+// reach the log either: what is lost is told of the marker, and nothing is written.
+func TestTablesBehindTheLog(t *testing.T) {
+	b, _ := newTables(t, 0)
+	b.start(nil)
+	b.must(b.steps())
+	b.begin = b.visible[0] - 1
+	for s := range 2 {
+		b.cell(s, 0, func(c *cell) { c.mark.Next = b.begin - 1 })
+	}
+	b.publishAt(0, b.begin-2)
+	b.opt.Rebuild = true
+	b.start(nil)
+	before := b.store.cells[0][0]
+	for _, err := range []error{b.w.Check(b.Context()), b.steps()} {
+		if _, ok := errors.AsType[*TruncatedError](err); !ok {
+			t.Errorf("%v", err)
+		}
+	}
+	if b.store.cells[0][0] != before {
+		t.Error("something was written")
+	}
+}
+
 // O2: what the tables do not reach back to is not asked of them: live markers that
 // the log goes on from stay as they are.
 func TestLiveIsNotRestored(t *testing.T) {
