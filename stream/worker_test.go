@@ -121,9 +121,16 @@ func TestRefusals(t *testing.T) {
 			for s := range 2 {
 				b.cell(s, 0, func(c *cell) { c.mark = Mark{} })
 			}
-		}, is(new(*MissingMarkerError)), "tallystick drop"},
-		"topic recreated":   {func(b *bench) { b.topicID = "topic-2" }, is(new(*TopicChangedError)), "tallystick drop"},
-		"log truncated":     {func(b *bench) { b.begin = b.visible[0] + 1 }, is(new(*TruncatedError)), "tallystick drop"},
+		}, is(new(*MissingMarkerError)), "`tallystick stream --from-tables DIR`"},
+		"one marker missing, log truncated": {func(b *bench) {
+			b.begin = 3
+			b.cell(1, 0, func(c *cell) { c.mark = Mark{} })
+		}, is(new(*MissingMarkerError)), "`tallystick stream --rebuild --from-tables DIR`"},
+		"topic recreated": {func(b *bench) { b.topicID = "topic-2" }, is(new(*TopicChangedError)), "tallystick drop"},
+		"log truncated": {func(b *bench) {
+			b.begin = b.visible[0] - 1
+			b.cell(1, 0, func(c *cell) { c.mark.Next = b.begin - 1 })
+		}, is(new(*TruncatedError)), "--rebuild --from-tables"},
 		"log shrunk":        {func(b *bench) { b.visible[0] -= 9 }, is(new(*ShrunkError)), "unclean"},
 		"beyond the cut":    {func(b *bench) { b.opt.UntilEnd, b.opt.Until = false, b.cut(9) }, is(new(*PastCutError)), "tallystick cut"},
 		"another cut":       {func(b *bench) { b.opt.UntilEnd, b.opt.Until = false, &schemas.TopicCut{TopicID: "x"} }, is(new(*CutTopicError)), "tallystick cut"},
@@ -162,9 +169,15 @@ func TestRefusals(t *testing.T) {
 // heal does what a message says, which must then work.
 func (b *bench) heal(says string) {
 	b.Helper()
+	tables := strings.Contains(says, "--from-tables")
+	if tables {
+		b.tables = []int64{b.begin}
+		b.opt.Origin = b.sim.origin(b.owners[0])
+	}
 	switch {
 	case strings.Contains(says, "--rebuild"):
 		b.opt.Rebuild = true
+	case tables:
 	case strings.Contains(says, "tallystick drop") && b.begin == 0:
 		for s := range 2 {
 			b.cell(s, 0, func(c *cell) { clear(c.states); c.mark = Mark{} })
@@ -175,6 +188,13 @@ func (b *bench) heal(says string) {
 	b.start(nil)
 	if err := b.steps(); err != nil {
 		b.Errorf("the message says %q; having done so: %v", says, err)
+	}
+	if tables != (b.restored > 0) {
+		b.Errorf("the message says %q; %d shards were restored from tables", says, b.restored)
+	}
+	if tables {
+		b.publishAt(0, b.begin)
+		b.whole()
 	}
 }
 
