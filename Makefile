@@ -39,7 +39,7 @@ lint:
 # memory is another with -race.
 race:
 	go test -race ./batch/... ./stream/... ./store/... ./schemas/registry ./transforms/reading
-	go test -race -skip "TestDemo|TestMemoryIsBounded" ./cmd/...
+	go test -race -skip "TestDemo|MemoryIsBounded" ./cmd/...
 
 # A short fuzz of every decoder; FUZZTIME=10m for a long one.
 FUZZTIME ?= 10s

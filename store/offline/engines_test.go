@@ -256,6 +256,14 @@ func uriOf(r *Root, name string) string { return strings.TrimSuffix(r.String(), 
 func (e *engine) agrees(t *testing.T, uri string, table *Table) {
 	t.Helper()
 	for _, version := range []int64{0, 1, 2, Latest} {
+		s, err := table.Snapshot(t.Context(), version)
+		var info Info
+		if err == nil {
+			err = json.Unmarshal(s.Info, &info)
+		}
+		if err != nil || info.Cut.Partitions[0].End != s.Version+1 { // as it was published
+			t.Errorf("%s: the cut of version %d is %+v, %v", uri, s.Version, info.Cut, err)
+		}
 		got, want := e.ask(t, uri, version, ""), ours(t, table, version)
 		if !maps.Equal(got.Columns, want.Columns) {
 			t.Errorf("%s, version %d: columns %v, want %v", uri, version, got.Columns, want.Columns)
