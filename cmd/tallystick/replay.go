@@ -338,7 +338,11 @@ func publication(v *definition.View, from schemas.Micros, r *batch.Report) offli
 		p.ValidFrom = &from
 	}
 	for k, l := range r.Ledgers {
-		p.Ledgers = append(p.Ledgers, rows.Ledger{Shard: k.Shard, Partition: k.Partition, Ledger: *l})
+		row := rows.Ledger{Shard: k.Shard, Partition: k.Partition, Ledger: *l}
+		if t, ok := r.Newest[k]; ok {
+			row.Newest = &t
+		}
+		p.Ledgers = append(p.Ledgers, row)
 	}
 	for k, l := range r.Days {
 		p.Days = append(p.Days, offline.DayEntry{Partition: k.Partition, Day: dayText(k.Day), Ledger: *l})
