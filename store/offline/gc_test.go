@@ -103,7 +103,7 @@ func testGC(t *testing.T, root *Root) {
 	g := newGCRig(t, root)
 	g.publish(1, 6, 1)
 	last := g.publish(2, 6, 2)
-	_, killed := randomRun(g.tables.view, 3, 2).stageIn(t, g.tables)
+	_, killed := randomRun(g.tables.view, 3, 2).must(t, g.tables)
 	before := g.files()
 	if first := g.named(0); maps.Equal(first, g.named(1)) || len(first) == 0 {
 		t.Fatal("the versions name the same files: the test looks at nothing")
@@ -146,23 +146,6 @@ func testGC(t *testing.T, root *Root) {
 	}
 }
 
-// stageIn is a run up to its publication, left as a kill leaves it.
-func (r *run) stageIn(t *testing.T, tables *Tables) (*ViewWriter, *Staged) {
-	t.Helper()
-	w, err := tables.NewWriter(t.Context(), RunOptions{SpillDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.write(t, w, 1, 1); err != nil {
-		t.Fatal(err)
-	}
-	s, err := w.Stage(t.Context(), testCut(9))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w, s
-}
-
 func localRoot(t *testing.T, opt RootOptions) *Root {
 	t.Helper()
 	r, err := OpenRoot(t.TempDir(), opt)
@@ -179,7 +162,7 @@ func TestGC(t *testing.T) { testGC(t, localRoot(t, RootOptions{})) }
 func TestGCKeepsHalfPublished(t *testing.T) {
 	g := newGCRig(t, localRoot(t, RootOptions{}))
 	last := g.publish(1, 5, 1)
-	w, s := randomRun(g.tables.view, 2, 5).stageIn(t, g.tables)
+	w, s := randomRun(g.tables.view, 2, 5).must(t, g.tables)
 	g.tables.tables[Features].store = &failing{Store: g.tables.tables[Features].store}
 	if _, err := s.Publish(t.Context(), Publication{Mode: ReplaceTable, Topic: "e"}); !errors.Is(err, errFailing) {
 		t.Fatal(err)
@@ -192,7 +175,7 @@ func TestGCKeepsHalfPublished(t *testing.T) {
 	if got := readBack(t, g.tables).String(); got != last.sorted().String() {
 		t.Error("B2: the publication that features names reads otherwise")
 	}
-	w.Abort(t.Context())
+	w.Clean(t.Context())
 }
 
 var errFailing = errors.New("the disk is on fire")
@@ -209,8 +192,8 @@ func TestGCLeavesWhatIsAboutToBePublished(t *testing.T) {
 	g := newGCRig(t, root)
 	g.publish(1, 4, 1)
 	old := time.Now().Add(-100 * day)
-	w, s := randomRun(g.tables.view, 2, 4).stageIn(t, g.tables)
-	defer w.Abort(t.Context())
+	w, s := randomRun(g.tables.view, 2, 4).must(t, g.tables)
+	defer w.Clean(t.Context())
 	f := s.Files[Tiles][0]
 	tiles := g.tables.tables[Tiles].store.(*Local)
 	put(t, tiles, f.Path, strings.Repeat("x", int(f.Info.Bytes))) // of the same size, by which it is known
@@ -245,8 +228,8 @@ func setTime(t *testing.T, l *Local, name string, at time.Time) {
 func TestGCTellsOfALostFile(t *testing.T) {
 	g := newGCRig(t, localRoot(t, RootOptions{}))
 	g.publish(1, 4, 1)
-	w, s := randomRun(g.tables.view, 2, 4).stageIn(t, g.tables)
-	defer w.Abort(t.Context())
+	w, s := randomRun(g.tables.view, 2, 4).must(t, g.tables)
+	defer w.Clean(t.Context())
 	if _, err := s.settle(t.Context(), Tiles); err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +237,7 @@ func TestGCTellsOfALostFile(t *testing.T) {
 	opt := GCOptions{Retain: 7 * day, Now: time.Now().Add(8 * day), File: func(name string) {
 		if strings.HasSuffix(name, s.Files[Tiles][0].Path) && !published { // removed, and now the job's turn
 			published = true
-			base := s.w.base[Tiles]
+			base := s.r.base[Tiles]
 			info := Info{Publication: Publication{Mode: ReplaceTable}, ID: "x"}
 			c, err := s.change(Tiles, &info)
 			if err == nil {

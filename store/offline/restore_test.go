@@ -47,8 +47,7 @@ func newRestored(t *testing.T, entities, days int) *restored {
 	for range v.Spec.Shards {
 		x.states = append(x.states, map[string]string{})
 	}
-	w, err := x.tables.NewWriter(t.Context(), RunOptions{SpillDir: t.TempDir()})
-	x.must(err)
+	w := &run{}
 	end := epoch + schemas.Micros(days)*schemas.Day
 	b := (end - schemas.Hour).Floor(schemas.Day)
 	p := Publication{Mode: ReplaceTable, Topic: "e", Boundary: &b}
@@ -58,7 +57,7 @@ func newRestored(t *testing.T, entities, days int) *restored {
 	for i := range entities {
 		x.write(w, fmt.Sprint("user-", i), i, days, b)
 	}
-	staged, err := w.Stage(t.Context(), schemas.TopicCut{TopicID: "x", Partitions: map[int32]schemas.PartitionCut{0: {End: 1 << 40, Clock: &end}}})
+	_, staged, err := w.stage(t.Context(), t, x.tables, stageOptions{cut: &schemas.TopicCut{TopicID: "x", Partitions: map[int32]schemas.PartitionCut{0: {End: 1 << 40, Clock: &end}}}})
 	x.must(err)
 	_, err = staged.Publish(t.Context(), p)
 	x.must(err)
@@ -69,7 +68,7 @@ func newRestored(t *testing.T, entities, days int) *restored {
 }
 
 // write folds an entity's events and writes its state in two parts.
-func (x *restored) write(w *ViewWriter, name string, nth, days int, b schemas.Micros) {
+func (x *restored) write(w *run, name string, nth, days int, b schemas.Micros) {
 	x.Helper()
 	s, in := x.engine.NewState(0), x.engine.NewInput()
 	for d := range days {
@@ -97,7 +96,7 @@ func (x *restored) write(w *ViewWriter, name string, nth, days int, b schemas.Mi
 	served, _ := x.engine.Encode(s)
 	x.states[shard][string(entity)] = string(served)
 	for _, t := range x.engine.TakeClosed(s, b) {
-		x.must(w.Tile(rows.Tile{Shard: shard, Entity: entity, Tile: t}))
+		w.tiles = append(w.tiles, rows.Tile{Shard: shard, Entity: entity, Tile: t})
 	}
 	if nth == 0 { // tiles that no state is left of are passed over
 		delete(x.states[shard], string(entity))
@@ -105,7 +104,7 @@ func (x *restored) write(w *ViewWriter, name string, nth, days int, b schemas.Mi
 	}
 	row := rows.Open{Shard: shard, Entity: entity}
 	row.Served, row.Open = x.engine.Encode(s)
-	x.must(w.Open(row))
+	w.open = append(w.open, row)
 }
 
 func (x *restored) must(err error) {
