@@ -166,10 +166,11 @@ func (c *checker) withMissing(accepted, now []Profile) []Profile {
 	for i := range accepted {
 		known[accepted[i].Day] = true
 	}
-	out := make([]Profile, 0, len(now))
+	out, missing := make([]Profile, 0, len(now)), 0
 	for _, p := range now {
-		for ; next < p.Day && len(out) < maxMissing; next++ {
+		for ; next < p.Day && missing < maxMissing; next++ {
 			if !known[next] {
+				missing++
 				out = append(out, Profile{Day: next, Final: true, Closed: p.Closed})
 			}
 		}
@@ -180,7 +181,7 @@ func (c *checker) withMissing(accepted, now []Profile) []Profile {
 }
 
 // maxMissing bounds the days that a gap is told as.
-const maxMissing = 100_000
+const maxMissing = 4_000
 
 // bounded tells whether a boundary lies on the day.
 func (c *checker) bounded(d Day) bool {

@@ -13,14 +13,14 @@ import (
 // as zero, those from 2^maxPower on as the last bucket: the extremes are kept apart.
 const (
 	bucketBits = 4
-	minPower   = -32
+	minPower   = -60
 	maxPower   = 64
 	pages      = 2*(maxPower-minPower) + 1 // a page is one power of two of one sign
 	zeroPage   = maxPower - minPower
 	pageSize   = 1 << bucketBits
 )
 
-// sketch counts numbers by bucket, in the pages that are in use: at most 25 kB.
+// sketch counts numbers by bucket, in the pages that are in use: at most 33 kB.
 type sketch struct {
 	index [pages]uint8 // page+1 in counts; 0 = none
 	page  [][pageSize]int64

@@ -67,7 +67,7 @@ func (b *Breach) format(x float64) string {
 	case b.Share:
 		return strconv.FormatFloat(100*x, 'f', 1, 64) + " %"
 	case x == math.Trunc(x) && math.Abs(x) < 1e15:
-		return strconv.FormatFloat(x, 'f', -1, 64)
+		return strconv.FormatFloat(x+0, 'f', -1, 64) // -0 is 0
 	}
 	return strconv.FormatFloat(x, 'g', 4, 64)
 }
