@@ -60,8 +60,8 @@ func DefaultOptions() Options {
 		Distinct: Margin{1, 0},
 		Nulls:    Margin{0.1, 0},
 		Status:   Margin{0.1, 0},
-		Input:    Margin{0.5, 0.04},
-		Outcome:  Margin{0.3, 0.03},
+		Input:    Margin{0.6, 0.04},
+		Outcome:  Margin{0.3, 0.015},
 		Middle:   Margin{0.6, 0},
 		Quartile: Margin{1, 0},
 		Tail:     Margin{1.5, 0},
@@ -335,12 +335,28 @@ func (c *checker) room(run []*measure, base []point, sorted []float64, edge, mar
 		}
 		return max(margin*edge, c.Sigmas*math.Sqrt(edge+1), 4)
 	}
-	scales := make([]float64, len(base))
+	return margin * c.unit(run[0], base, sorted, edge)
+}
+
+// enoughValues: a baseline of fewer values has seen little of what the column may be;
+// the room grows by the root of what is lacking.
+const enoughValues = 250
+
+// unit is what margins of a value are parts of: the greatest of the edge of the
+// baseline, of how far the column's values lie apart and of four times the spread of
+// the statistic. Where all of it is 0, a column has been constant: then the first
+// values to differ are no fault, and only that half the rows do is one.
+func (c *checker) unit(m *measure, base []point, sorted []float64, edge float64) float64 {
+	scales, n := make([]float64, len(base)), 0.0
 	for i := range base {
-		scales[i] = base[i].scale
+		scales[i], n = base[i].scale, n+base[i].n
 	}
 	slices.Sort(scales)
-	return margin * max(math.Abs(edge), scales[len(scales)-1-len(scales)/10], 4*spread(sorted), 1e-9)
+	u := max(math.Abs(edge), scales[len(scales)-1-len(scales)/10], 4*spread(sorted))
+	if u == 0 && (m.statistic != Median || n < enoughValues) {
+		return math.MaxFloat64 / 1e3
+	}
+	return u * max(1, math.Sqrt(enoughValues/max(n, 1)))
 }
 
 func middleOf(sorted []float64) float64 { return sorted[len(sorted)/2] }

@@ -238,3 +238,48 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// B6: that a column which was always 0 is something else for once is no fault, and of
+// a table with few rows a date little is known; a unit that has changed is one.
+func TestLittleIsKnown(t *testing.T) {
+	rare := func(n int, x float64) []gate.Profile {
+		ps := usual(100, 29)
+		for i := range ps {
+			v := gate.Values{Distinct: 1}
+			if i == 28 {
+				v = gate.Values{Max: x, Mean: x / 2, Quantiles: [7]float64{6: x, 5: x}, Distinct: 40}
+			}
+			ps[i].Rows = int64(n)
+			ps[i].Columns = []gate.Column{{Name: "rain", Kind: "double", Status: map[string]int64{"PRESENT": int64(n)}, Values: &v}}
+		}
+		return ps
+	}
+	for _, n := range []int{1, 50, 1000} {
+		ps := rare(n, 3)
+		if r := check(t, ps[:28], ps[28:], gate.Options{}); len(r.Breaches) > 0 {
+			t.Errorf("%d rows: the first rain: %v", n, r.Lines())
+		}
+		ps[28].Columns[0].Values.Quantiles[3] = 3
+		if r := check(t, ps[:28], ps[28:], gate.Options{}); (len(r.Breaches) > 0) != (n >= 50) {
+			t.Errorf("%d rows, of which half have changed: %v", n, r.Lines())
+		}
+	}
+	few := func(n int, x float64) *gate.Report {
+		ps := usual(100, 29)
+		for i := range ps {
+			ps[i].Rows = int64(n)
+			ps[i].Columns = []gate.Column{{Name: "delay", Kind: "double", Status: map[string]int64{"PRESENT": int64(n)}, Values: &gate.Values{Max: 100, Mean: 10, Distinct: int64(n)}}}
+		}
+		ps[28].Columns[0].Values.Max = x
+		return check(t, ps[:28], ps[28:], gate.Options{})
+	}
+	for _, c := range []struct {
+		rows     int
+		x        float64
+		breaches int
+	}{{2, 1500, 0}, {50, 1500, 1}, {2, 6000, 1}} {
+		if r := few(c.rows, c.x); len(r.Breaches) != c.breaches {
+			t.Errorf("%d rows a date, 100 at most so far, now %v: %v", c.rows, c.x, r.Lines())
+		}
+	}
+}

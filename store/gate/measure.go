@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 )
 
@@ -52,7 +53,7 @@ type measure struct {
 	statistic Statistic
 	kind      kind
 	x         float64 // of a share: its numerator
-	n         float64 // of a share: of how many
+	n         float64 // of a share: of how many; of a value: of so many values
 	scale     float64 // of a value: how far the column's values lie apart
 	margin    Margin  // below the baseline
 	more      Margin  // above it
@@ -134,6 +135,10 @@ func (c *Column) measures(out []measure, rows int64, l *Limits) []measure {
 		return out
 	}
 	add(Distinct, amount, float64(v.Distinct), l.Distinct)
+	switch c.Kind {
+	case schemas.Int.String(), schemas.Double.String(), schemas.Timestamp.String():
+		out[len(out)-1].more = Margin{} // numbers that were 0 may all be different ones on the next date
+	}
 	from, n := len(out), uint64(rows-c.Nulls)
 	add(Least, value, v.Min, l.Extreme)
 	add(Greatest, value, v.Max, l.Extreme)
@@ -156,7 +161,7 @@ func (c *Column) measures(out []measure, rows int64, l *Limits) []measure {
 	}
 	apart := max(v.Quantiles[5]-v.Quantiles[1], (v.Max-v.Min)/2)
 	for i := from; i < len(out); i++ {
-		out[i].scale = apart
+		out[i].scale, out[i].n = apart, float64(n)
 	}
 	return out
 }
