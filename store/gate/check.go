@@ -288,6 +288,11 @@ func (c *checker) beyond(run []*measure, base []point, fewer, more float64, trim
 	b := &Breach{Is: m.figure(), Least: down, Greatest: up, Dates: len(base), Aside: trim, Lasting: len(run)}
 	if more > 0 {
 		room := c.room(run, base, figures, up, more, 1)
+		if m.kind == value {
+			for i := range base {
+				room = max(room, base[i].upper-up)
+			}
+		}
 		b.Allowed = up + room
 		if c.passed(m.statistic, least-up, room) {
 			return b
@@ -295,6 +300,11 @@ func (c *checker) beyond(run []*measure, base []point, fewer, more float64, trim
 	}
 	if fewer > 0 && !m.above {
 		room := c.room(run, base, figures, down, fewer, -1)
+		if m.kind == value {
+			for i := range base {
+				room = max(room, down-base[i].lower)
+			}
+		}
 		b.Allowed = down - room
 		if c.passed(m.statistic, down-greatest, room) {
 			return b

@@ -55,9 +55,12 @@ type measure struct {
 	x         float64 // of a share: its numerator
 	n         float64 // of a share: of how many; of a value: of so many values
 	scale     float64 // of a value: how far the column's values lie apart
-	margin    Margin  // below the baseline
-	more      Margin  // above it
-	above     bool    // only what is greater is a breach
+	// Of a quantile, the figures next to it: it may become what they have been, as it
+	// does where a value that half the rows have is had by a little less than half.
+	lower, upper float64
+	margin       Margin // below the baseline
+	more         Margin // above it
+	above        bool   // only what is greater is a breach
 }
 
 func (m *measure) key() string {
@@ -127,7 +130,7 @@ func (c *Column) measures(out []measure, rows int64, l *Limits) []measure {
 		return out
 	}
 	add := func(s Statistic, k kind, x float64, m Margin) {
-		out = append(out, measure{table: FeaturesTable, column: c.Name, statistic: s, kind: k, x: x, n: float64(rows), margin: m, more: m})
+		out = append(out, measure{table: FeaturesTable, column: c.Name, statistic: s, kind: k, x: x, lower: x, upper: x, n: float64(rows), margin: m, more: m})
 	}
 	add(Nulls, share, float64(c.Nulls), l.Nulls)
 	v := c.Values
@@ -157,6 +160,7 @@ func (c *Column) measures(out []measure, rows int64, l *Limits) []measure {
 		}
 		if n >= fewValues && n*min(q, 1000-q) >= 2000 { // with fewer than two values beyond it is an extreme
 			add(quantileOf(i), value, v.Quantiles[i], m)
+			out[len(out)-1].lower, out[len(out)-1].upper = v.near(i)
 		}
 	}
 	apart := max(v.Quantiles[5]-v.Quantiles[1], (v.Max-v.Min)/2)
@@ -164,4 +168,16 @@ func (c *Column) measures(out []measure, rows int64, l *Limits) []measure {
 		out[i].scale, out[i].n = apart, float64(n)
 	}
 	return out
+}
+
+// near returns the figures on both sides of a quantile.
+func (v *Values) near(i int) (lower, upper float64) {
+	lower, upper = v.Min, v.Max
+	if i > 0 {
+		lower = v.Quantiles[i-1]
+	}
+	if i+1 < len(v.Quantiles) {
+		upper = v.Quantiles[i+1]
+	}
+	return lower, upper
 }
