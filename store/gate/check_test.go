@@ -283,3 +283,39 @@ func TestLittleIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// B6: what a commit keeps is enough: a run says the same of its days against all that
+// was ever accepted and against what Keep has left of it, run after run.
+func TestKeep(t *testing.T) {
+	days := usual(100, 120)
+	for _, i := range []int{60, 61, 62, 63, 90} { // some to be found, and accepted
+		days[i].Inputs[0].Taken -= 150
+		days[i].Columns[0].Values.Max *= 60
+	}
+	for _, n := range []int{1, 7, 30} {
+		var kept []gate.Profile
+		breaches := 0
+		for i := 0; i < len(days); i += n {
+			now := slices.Clone(days[i:min(i+n, len(days))])
+			a, b := check(t, days[:i], now, gate.Options{}), check(t, kept, now, gate.Options{})
+			x, _ := json.Marshal(a)
+			y, _ := json.Marshal(b)
+			if string(x) != string(y) {
+				t.Fatalf("by %d, from %d on:\n%s\n%s", n, i, x, y)
+			}
+			breaches += len(a.Breaches)
+			open := slices.Clone(now)
+			open[len(open)-1].Final, open[len(open)-1].Closed = false, false
+			if kept = gate.Keep(kept, open, gate.Options{}); len(kept) > 31+n {
+				t.Fatalf("%d days are kept", len(kept))
+			}
+			kept = gate.Keep(kept, now, gate.Options{})
+		}
+		if breaches < 2 {
+			t.Errorf("by %d only %d breaches", n, breaches)
+		}
+	}
+	if left := gate.Keep(days[:50], days[40:60], gate.Options{}); len(left) != 31 || left[30].Day != 159 {
+		t.Errorf("%d days are kept", len(left))
+	}
+}

@@ -20,7 +20,7 @@ const (
 	pageSize   = 1 << bucketBits
 )
 
-// sketch counts numbers by bucket, in the pages that are in use: at most 33 kB.
+// sketch counts numbers by bucket, in the pages that are in use: at most 32 kB.
 type sketch struct {
 	index [pages]uint8 // page+1 in counts; 0 = none
 	page  [][pageSize]int64
