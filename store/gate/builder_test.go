@@ -17,6 +17,7 @@ import (
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/gate"
 	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/rows"
 )
 
@@ -26,7 +27,16 @@ const orderSchema = `{"type":"record","name":"order","fields":[{"name":"time","t
 // orderView has a feature of each kind of value.
 func orderView(tb testing.TB) *transforms.View {
 	tb.Helper()
-	def := testbed.View(tb, `
+	v, err := transforms.NewView(orderDefinition(tb).Spec)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return v
+}
+
+func orderDefinition(tb testing.TB) *definition.View {
+	tb.Helper()
+	return testbed.View(tb, `
 sources: {orders: {schema: order.avsc, event_time: time}}
 views:
   v:
@@ -40,11 +50,6 @@ views:
       names: {last_k: name, k: 3, over: 24h}
       at:    {last: time, over: 24h}
 `, orderSchema)
-	v, err := transforms.NewView(def.Spec)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return v
 }
 
 // date is a UTC midnight, in days since the epoch times a day.
@@ -203,6 +208,14 @@ func TestKinds(t *testing.T) {
 	if got := b.Profiles(schemas.Never)[0]; got.Final || got.Closed {
 		t.Error("with an empty partition something is final")
 	}
+	provisional := orderRow(3, 40, 1)
+	provisional.Final = false
+	if err := b.Feature(&provisional); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.Profiles(date(4))[0]; got.Final {
+		t.Error("a date with a provisional row is final")
+	}
 	bad := orderRow(3, 1, 1)
 	bad.Results = bad.Results[1:]
 	if b.Feature(&bad) == nil || b.Tile(&rows.Tile{Tile: transforms.Tile{Hop: schemas.Hour, Events: 1, Cells: "\x01"}}) == nil {
@@ -231,6 +244,60 @@ func TestCarry(t *testing.T) {
 	ps := carry.Profiles(date(9))
 	if len(ps) != 2 || ps[0].Day != 2 || ps[0].Rows != 1 || ps[0].Ledger.Applied != 5 || ps[1].Rows != 1 || ps[1].Ledger.Applied != 7 || ps[1].Ledger.Late != 1 || !ps[1].Final {
 		t.Errorf("after the second run: %+v", ps)
+	}
+	if text, err := gate.Encode(ps); err != nil {
+		t.Error(err)
+	} else if _, err := gate.Decode(text); err != nil {
+		t.Errorf("columns do not fit the rows: %v", err)
+	}
+}
+
+// B6: the tiles of a day hold, on each level, its events, and what each column has
+// taken of them.
+func TestTiles(t *testing.T) {
+	def := orderDefinition(t)
+	view, err := transforms.NewView(def.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, s, in := gate.New(view, schemas.Day), view.NewState(0), view.NewInput()
+	for i := range 48 { // four an hour for half of each of two days; every third has no amount
+		at := date(int64(i/24)) + schemas.Micros(i%24)*15*schemas.Minute
+		e := &schemas.Event{Offset: int64(i), Clock: at, EventTime: at, Fields: make([]schemas.Value, len(def.Source.Paths))}
+		for slot, path := range def.Source.Paths {
+			switch path {
+			case "time":
+				e.Fields[slot] = schemas.TimestampValue(at)
+			case "paid":
+				e.Fields[slot] = schemas.BoolValue(true)
+			case "amount":
+				if i%3 != 0 {
+					e.Fields[slot] = schemas.DoubleValue(float64(i))
+				}
+			default:
+				e.Fields[slot] = schemas.StringValue("x")
+			}
+		}
+		view.Prepare(in, e)
+		view.Step(s, in)
+	}
+	for _, tile := range view.Tiles(s, schemas.Forever) {
+		if err := b.Tile(&rows.Tile{Tile: tile}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ps := b.Profiles(schemas.Forever)
+	if len(ps) != 2 || len(ps[0].Tiles) != 1 || ps[0].Tiles[0] != (gate.Tiles{Hop: schemas.Hour, Rows: 6, Events: 24}) {
+		t.Fatalf("%+v", ps)
+	}
+	got := map[string]string{}
+	for _, in := range ps[1].Inputs {
+		got[fmt.Sprint(in.Columns)] = fmt.Sprint(in.Taken, " of ", in.Of)
+	}
+	for column, want := range map[string]string{"[mean_24h]": "16 of 24", "[name_24h]": "6 of 6", "[paid_24h]": "6 of 6", "[names_24h]": "18 of 24"} {
+		if got[column] != want {
+			t.Errorf("%s took %q, want %s; all: %v", column, got[column], want, got)
+		}
 	}
 }
 
@@ -322,4 +389,39 @@ func BenchmarkFeature(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(6*b.N), "ns/value")
+}
+
+// BenchmarkTile is what the gate adds to a tile of four cells.
+func BenchmarkTile(b *testing.B) {
+	def := orderDefinition(b)
+	view, err := transforms.NewView(def.Spec)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, in := view.NewState(0), view.NewInput()
+	for i := range 24 {
+		at := schemas.Micros(i) * schemas.Hour
+		e := &schemas.Event{Offset: int64(i), Clock: at, EventTime: at, Fields: make([]schemas.Value, len(def.Source.Paths))}
+		for slot, path := range def.Source.Paths {
+			switch path {
+			case "time":
+				e.Fields[slot] = schemas.TimestampValue(at)
+			case "paid":
+				e.Fields[slot] = schemas.BoolValue(true)
+			case "amount":
+				e.Fields[slot] = schemas.DoubleValue(float64(i))
+			default:
+				e.Fields[slot] = schemas.StringValue("a name")
+			}
+		}
+		view.Prepare(in, e)
+		view.Step(s, in)
+	}
+	tiles, g := view.Tiles(s, schemas.Forever), gate.New(view, schemas.Day)
+	b.ReportAllocs()
+	for i := range b.N {
+		if err := g.Tile(&rows.Tile{Tile: tiles[i%len(tiles)]}); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

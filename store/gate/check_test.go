@@ -264,6 +264,14 @@ func TestLittleIsKnown(t *testing.T) {
 			t.Errorf("%d rows, of which half have changed: %v", n, r.Lines())
 		}
 	}
+	half := usual(100, 29) // a little more than half of the rows have 0, then a little less
+	for i := range half {
+		half[i].Columns[0].Values.Quantiles = [7]float64{0, 0, 0, 0, 500, 510, 520}
+	}
+	half[28].Columns[0].Values.Quantiles[3] = 500
+	if r := check(t, half[:28], half[28:], gate.Options{}); len(r.Breaches) > 0 {
+		t.Errorf("a median between two values: %v", r.Lines())
+	}
 	few := func(n int, x float64) *gate.Report {
 		ps := usual(100, 29)
 		for i := range ps {
@@ -315,7 +323,9 @@ func TestKeep(t *testing.T) {
 			t.Errorf("by %d only %d breaches", n, breaches)
 		}
 	}
-	if left := gate.Keep(days[:50], days[40:60], gate.Options{}); len(left) != 31 || left[30].Day != 159 {
-		t.Errorf("%d days are kept", len(left))
+	now := slices.Clone(days[40:60])
+	now[2].Rows = 12_345
+	if left := gate.Keep(days[:50], now, gate.Options{}); len(left) != 31 || left[30].Day != 159 || left[13].Day != 142 || left[13].Rows != 12_345 {
+		t.Errorf("%d days are kept, day %v with %d rows", len(left), left[13].Day, left[13].Rows)
 	}
 }
