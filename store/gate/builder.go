@@ -21,6 +21,7 @@ type Builder struct {
 	snapshots schemas.Micros
 	cells     []transforms.CellInfo
 	hops      []schemas.Micros
+	from      int64 // days before it were closed when the run began: see Carry
 
 	mu   sync.RWMutex
 	days map[int64]*dayPart
@@ -29,7 +30,7 @@ type Builder struct {
 // New returns a Builder for the tables of a view whose boundaries are the multiples
 // of snapshots, in µs.
 func New(view *transforms.View, snapshots schemas.Micros) *Builder {
-	return &Builder{view: view, snapshots: snapshots, cells: view.Cells(), hops: view.Hops(), days: map[int64]*dayPart{}}
+	return &Builder{view: view, snapshots: snapshots, cells: view.Cells(), hops: view.Hops(), from: -maxCount / 2, days: map[int64]*dayPart{}}
 }
 
 // dayPart is what is known of one UTC day.
@@ -172,8 +173,12 @@ func (b *Builder) Tile(r *rows.Tile) error {
 }
 
 // Ledger adds to the ledger of a UTC day of event time, summed over partitions. What
-// a run reads of a day adds to what the runs before it have read: see Carry.
+// a run reads of a day adds to what the runs before it have read: see Carry. A day
+// that no instant lies on, such as that of records without an event time, is left out.
 func (b *Builder) Ledger(day int64, l *transforms.Ledger) {
+	if DayOf(schemas.Micros(day)*schemas.Day) != day {
+		return
+	}
 	d := b.day(day)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -226,9 +231,14 @@ func (c *column) merge(o *column) {
 
 // Carry returns what the next run has to go on from: of the days that are not closed
 // their ledgers and tiles, and their feature rows where the date is final, so that
-// the next run does not write it again. closed is as in Profiles.
+// the next run does not write it again. What the next run still reads of days that
+// are closed, which is never applied, it counts on the first day that is not.
+// closed is as in Profiles.
 func (b *Builder) Carry(closed schemas.Micros) *Builder {
 	out := New(b.view, b.snapshots)
+	if out.from = b.from; closed != schemas.Never {
+		out.from = max(b.from, DayOf(closed))
+	}
 	for k, p := range b.days {
 		if dayClosed(k, closed) {
 			continue
@@ -258,9 +268,19 @@ func (b *Builder) final(day int64, p *dayPart, closed schemas.Micros) bool {
 // while one is empty.
 func (b *Builder) Profiles(closed schemas.Micros) []Profile {
 	var out []Profile
+	var before transforms.Ledger
+	first := true
 	for _, k := range slices.Sorted(maps.Keys(b.days)) {
 		p := b.days[k]
+		if k < b.from && p.rows == 0 && !slices.ContainsFunc(p.tiles, func(t tileSums) bool { return t.rows > 0 }) {
+			before.Merge(&p.ledger)
+			continue
+		}
 		f := Profile{Day: Day(k), Final: b.final(k, p, closed), Closed: dayClosed(k, closed), Rows: p.rows, Repeated: p.repeated, Ledger: p.ledger}
+		if first && k >= b.from {
+			f.Ledger.Merge(&before)
+			first = false
+		}
 		for i := range p.columns {
 			f.Columns = append(f.Columns, p.columns[i].figures(b.view.Spec().Features[i].Name, b.view.Spec().Features[i].Type()))
 		}

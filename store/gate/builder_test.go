@@ -241,8 +241,14 @@ func TestCarry(t *testing.T) {
 		t.Fatal(err)
 	}
 	carry.Ledger(3, &transforms.Ledger{Applied: 2, Late: 1})
-	ps := carry.Profiles(date(9))
-	if len(ps) != 2 || ps[0].Day != 2 || ps[0].Rows != 1 || ps[0].Ledger.Applied != 5 || ps[1].Rows != 1 || ps[1].Ledger.Applied != 7 || ps[1].Ledger.Late != 1 || !ps[1].Final {
+	carry.Ledger(1, &transforms.Ledger{Late: 4})         // of a day that was closed
+	carry.Ledger(-1<<62, &transforms.Ledger{Invalid: 9}) // of none
+	read := gate.New(view, schemas.Day)
+	if err := read.UnmarshalBinary(encoded(carry)); err != nil {
+		t.Fatal(err)
+	}
+	ps := read.Profiles(date(9))
+	if len(ps) != 2 || ps[0].Day != 2 || ps[0].Rows != 1 || ps[0].Ledger.Applied != 5 || ps[0].Ledger.Late != 4 || ps[1].Rows != 1 || ps[1].Ledger.Applied != 7 || ps[1].Ledger.Late != 1 || !ps[1].Final {
 		t.Errorf("after the second run: %+v", ps)
 	}
 	if text, err := gate.Encode(ps); err != nil {

@@ -149,32 +149,38 @@ type checker struct {
 	report *Report
 }
 
-// withMissing returns the days of the run, those within it and since the baseline
-// that should have boundaries and have no rows at all included.
+// seen tells whether anything of a day counts: not only records that were refused,
+// whose event time may be anything.
+func (p *Profile) seen() bool { return p.Rows > 0 || p.Ledger.Applied != 0 }
+
+// withMissing returns the days of the run, and as days without rows those that it has
+// nothing of, though it has later ones that are final: from the first day on of which
+// anything is known.
 func (c *checker) withMissing(accepted, now []Profile) []Profile {
-	if len(now) == 0 {
-		return nil
-	}
-	next := now[0].Day
-	if i := slices.IndexFunc(accepted, func(p Profile) bool { return p.Day >= next }); i != 0 && len(accepted) > 0 {
-		if i < 0 {
-			i = len(accepted)
-		}
-		next = accepted[i-1].Day + 1
-	}
+	first := slices.IndexFunc(now, func(p Profile) bool { return p.seen() })
 	known := map[Day]bool{}
+	next, begun := Day(0), false
 	for i := range accepted {
 		known[accepted[i].Day] = true
+		if first < 0 || accepted[i].Day < now[first].Day {
+			next, begun = accepted[i].Day+1, true
+		}
+	}
+	if !begun {
+		if first < 0 {
+			return nil
+		}
+		next, now = now[first].Day, now[first:]
 	}
 	out, missing := make([]Profile, 0, len(now)), 0
 	for _, p := range now {
-		for ; next < p.Day && missing < maxMissing; next++ {
+		for ; p.Final && next < p.Day && missing < maxMissing; next++ {
 			if !known[next] {
 				missing++
 				out = append(out, Profile{Day: next, Final: true, Closed: p.Closed})
 			}
 		}
-		next = p.Day + 1
+		next = max(next, p.Day+1)
 		out = append(out, p)
 	}
 	return out
@@ -342,6 +348,9 @@ func (c *checker) room(run []*measure, base []point, sorted []float64, edge, mar
 	case amount:
 		if side < 0 { // down to 0 at most
 			return max(min(margin, 0.95)*edge, min(edge, c.Sigmas*math.Sqrt(edge)))
+		}
+		if edge == 0 { // a beginning
+			return math.MaxFloat64
 		}
 		return max(margin*edge, c.Sigmas*math.Sqrt(edge+1), 4)
 	}

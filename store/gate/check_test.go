@@ -329,3 +329,23 @@ func TestKeep(t *testing.T) {
 		t.Errorf("%d days are kept, day %v with %d rows", len(left), left[13].Day, left[13].Rows)
 	}
 }
+
+// B6: a record with an event time of long ago, or far ahead, is no day of the view:
+// nothing is missed between it and the others, and it is no baseline.
+func TestStrays(t *testing.T) {
+	days := usual(10_000, 40)
+	past := gate.Profile{Day: 2_000, Final: true, Closed: true, Ledger: transforms.Ledger{Late: 1}}
+	ahead := gate.Profile{Day: 90_000, Ledger: transforms.Ledger{Future: 1}}
+	all := append(append([]gate.Profile{past}, days...), ahead)
+	if r := check(t, nil, all, gate.Options{}); len(r.Breaches) > 0 || len(r.NoBaseline) != 7 || r.Dates != 41 {
+		t.Errorf("%d dates, %v without a baseline: %v", r.Dates, r.NoBaseline, r.Lines())
+	}
+	if r := check(t, days[:30], days[30:], gate.Options{}); len(r.Breaches) > 0 || r.Dates != 10 {
+		t.Errorf("%d dates: %v", r.Dates, r.Lines())
+	}
+	first := days[0]
+	first.Day = 9_000 // one early day, then nothing until the others
+	if r := check(t, nil, append([]gate.Profile{first}, days...), gate.Options{}); slices.ContainsFunc(r.Breaches, func(b gate.Breach) bool { return b.Date >= 10_000 }) {
+		t.Errorf("a beginning is held: %v", r.Lines())
+	}
+}

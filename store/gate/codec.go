@@ -63,6 +63,7 @@ func (b *Builder) shape() uint64 {
 // replay to leave to whoever merges the units. The error is always nil.
 func (b *Builder) MarshalBinary() ([]byte, error) {
 	dst := binary.BigEndian.AppendUint64([]byte{format}, b.shape())
+	dst = binary.AppendVarint(dst, b.from)
 	dst = binary.AppendUvarint(dst, uint64(len(b.days)))
 	for _, k := range slices.Sorted(maps.Keys(b.days)) {
 		dst = b.days[k].append(binary.AppendVarint(dst, k))
@@ -119,7 +120,7 @@ func (b *Builder) UnmarshalBinary(bytes []byte) error {
 		return bad(errors.New("they are of another view"))
 	}
 	r := &reader{b: bytes[9:]}
-	days := map[int64]*dayPart{}
+	from, days := r.count(), map[int64]*dayPart{}
 	last := int64(math.MinInt64)
 	for range r.uvarint() {
 		k := r.count()
@@ -135,7 +136,7 @@ func (b *Builder) UnmarshalBinary(bytes []byte) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.days = days
+	b.from, b.days = from, days
 	return nil
 }
 
