@@ -430,7 +430,7 @@ func (w *world) checkLedgers(seed uint64, rep *Report, k *kept) {
 			}
 			d := NoDay
 			if log[i].Kind == oracle.Data {
-				d = dayOf(schemas.Micros(log[i].EventTime))
+				d = schemas.Micros(log[i].EventTime).Days()
 			}
 			byOffset[log[i].Offset] = d
 			l := at(days, PartitionDay{int32(p), d})

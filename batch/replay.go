@@ -77,6 +77,16 @@ type Report struct {
 	BrokenIDs *BrokenIDs
 }
 
+// Clocked enters the clocks into the cut that was replayed.
+func (r *Report) Clocked(cut schemas.TopicCut) {
+	for p, pc := range cut.Partitions {
+		if c := r.Clocks[p]; c != schemas.Never {
+			pc.Clock = &c
+			cut.Partitions[p] = pc
+		}
+	}
+}
+
 // ShardPartition names one part of the online store.
 type ShardPartition struct {
 	Shard     int
@@ -185,13 +195,13 @@ func (b *books) book(shard int, in *transforms.Input, v *transforms.Verdict) {
 	}
 	day := NoDay
 	if in.EventTime != schemas.Never {
-		day = dayOf(in.EventTime)
+		day = in.EventTime.Days()
 	}
 	own := *v
 	own.Replaced = false
 	at(b.days, PartitionDay{in.Partition, day}).Add(&own)
 	if v.Replaced {
-		l := at(b.days, PartitionDay{in.Partition, dayOf(v.ReplacedEventTime)})
+		l := at(b.days, PartitionDay{in.Partition, v.ReplacedEventTime.Days()})
 		*l.Count(v.ReplacedOutcome)--
 		l.Superseded++
 	}
@@ -203,8 +213,6 @@ func (b *books) folded(k ShardPartition, eventTime schemas.Micros) {
 		b.newest[k] = eventTime
 	}
 }
-
-func dayOf(t schemas.Micros) int64 { return int64(t.Floor(schemas.Day) / schemas.Day) }
 
 func at[K comparable](m map[K]*transforms.Ledger, k K) *transforms.Ledger {
 	if m[k] == nil {

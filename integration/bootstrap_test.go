@@ -40,10 +40,15 @@ type bootstrapWorld struct {
 	options offline.RestoreOptions
 }
 
-func newBootstrapWorld(t *rapid.T, dir string) *bootstrapWorld {
+// newBootstrapWorld draws a world, whose tables lie in a directory of their own in in.
+func newBootstrapWorld(t *rapid.T, in string) *bootstrapWorld {
+	dir, err := os.MkdirTemp(in, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	text := drawBootstrapView(t)
 	w := &bootstrapWorld{T: t, ctx: context.Background(), dir: dir, table: strings.Contains(text, "kind: table")}
-	var err error
 	w.view, err = testbed.ParseView(text, testbed.EventSchema)
 	w.must(err)
 	w.engine, err = transforms.NewView(w.view.Spec)
@@ -71,29 +76,10 @@ func (w *bootstrapWorld) replay(cut schemas.TopicCut, from schemas.Micros) schem
 	defer tw.Abort(w.ctx)
 	rep, err := (&batch.Replay{View: w.view, Source: w.records, Log: w.log, Cut: cut, Parallel: 1, Memory: 1 << 20, SpillDir: w.dir, ValidFrom: from, Tables: tw}).Run(w.ctx)
 	w.must(err)
-	p := offline.Publication{Mode: offline.ReplaceTable, Topic: "ev"}
-	for id, pc := range cut.Partitions {
-		if c := rep.Clocks[id]; c != schemas.Never {
-			pc.Clock = &c
-			cut.Partitions[id] = pc
-		}
-	}
-	if rep.Boundary != schemas.Never {
-		p.Boundary = &rep.Boundary
-	}
-	if from != schemas.Never {
-		p.ValidFrom = &from
-	}
-	for k, l := range rep.Ledgers {
-		row := rows.Ledger{Shard: k.Shard, Partition: k.Partition, Ledger: *l}
-		if t, ok := rep.Newest[k]; ok {
-			row.Newest = &t
-		}
-		p.Ledgers = append(p.Ledgers, row)
-	}
+	rep.Clocked(cut)
 	staged, err := tw.Stage(w.ctx, cut)
 	w.must(err)
-	_, err = staged.Publish(w.ctx, p)
+	_, err = staged.Publish(w.ctx, wire.Publication("ev", from, rep))
 	w.must(err)
 	return rep.Boundary
 }
@@ -160,11 +146,6 @@ func (w *bootstrapWorld) same(what string, got, want *memoryStore, b schemas.Mic
 func TestBootstrapFromTables(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp(dir, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
 		w := newBootstrapWorld(t, dir)
 		ends := slices.Clone(w.log.end)
 		at := make([]int64, len(ends))
@@ -216,11 +197,6 @@ func (w *bootstrapWorld) boundary(s *memoryStore) schemas.Micros {
 func TestBootstrapKeepsValidFrom(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp(dir, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
 		w := newBootstrapWorld(t, dir)
 		from := schemas.Micros(rapid.Int64Range(0, 1<<52).Draw(t, "valid from"))
 		w.replay(w.log.cut(), from)

@@ -3,12 +3,13 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
-	"github.com/tallystick/tallystick/integration/oracle"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tallystick/tallystick/integration/oracle"
 )
 
 // e2eProject is a whole project of a user: a definition, its schemas, its topics.

@@ -11,12 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tallystick/tallystick/batch"
+	"github.com/tallystick/tallystick/cmd/wire"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms/definition"
-	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // replayFlags are the flags of `replay`.
@@ -236,12 +236,7 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	if err != nil {
 		return nil, err
 	}
-	for p, pc := range tc.Partitions {
-		if c := report.Clocks[p]; c != schemas.Never {
-			pc.Clock = &c
-			tc.Partitions[p] = pc
-		}
-	}
+	report.Clocked(tc)
 	if err := out.publish(ctx, v, tc, from, report); err != nil {
 		return nil, err
 	}
@@ -322,38 +317,9 @@ func (o *outputs) publish(ctx context.Context, v *definition.View, tc schemas.To
 	if err != nil {
 		return err
 	}
-	_, err = staged.Publish(ctx, publication(v, from, r))
+	_, err = staged.Publish(ctx, wire.Publication(v.Source.Topic, from, r))
 	if errors.Is(err, offline.ErrConflict) {
 		return fmt.Errorf("%w; nothing of this run is visible: run it again", err)
 	}
 	return err
-}
-
-func publication(v *definition.View, from schemas.Micros, r *batch.Report) offline.Publication {
-	p := offline.Publication{Mode: offline.ReplaceTable, Topic: v.Source.Topic}
-	if r.Boundary != schemas.Never {
-		p.Boundary = &r.Boundary
-	}
-	if from != schemas.Never {
-		p.ValidFrom = &from
-	}
-	for k, l := range r.Ledgers {
-		row := rows.Ledger{Shard: k.Shard, Partition: k.Partition, Ledger: *l}
-		if t, ok := r.Newest[k]; ok {
-			row.Newest = &t
-		}
-		p.Ledgers = append(p.Ledgers, row)
-	}
-	for k, l := range r.Days {
-		p.Days = append(p.Days, offline.DayEntry{Partition: k.Partition, Day: dayText(k.Day), Ledger: *l})
-	}
-	return p
-}
-
-// dayText formats days since the epoch as YYYY-MM-DD, "" for none.
-func dayText(day int64) string {
-	if day == batch.NoDay {
-		return ""
-	}
-	return (schemas.Micros(day) * schemas.Day).Time().Format("2006-01-02")
 }

@@ -50,7 +50,7 @@ var mutants = []struct {
 	{"restored from tables behind the log", "K3", "stream/bootstrap.go", "m.Next < start && start <= base.Next", "m.Next < start", []string{"./stream", "-run", "^Test(TablesBehind|OriginRefusals)"}},
 	{"restored states are not written", "O2", "stream/bootstrap.go", "return b.write(ctx, b.mark, ws)", "return nil", nil},
 	{"restored without closed tiles", "O5", "store/offline/restore.go", "tiles = append(tiles, t.Tile)", "_ = t", []string{"./integration", "-run", "^TestBootstrapFromTables$"}},
-	{"closed tiles read too late", "O5", "store/offline/restore.go", "Floor(schemas.Day)/schemas.Day) - 1", "Floor(schemas.Day)/schemas.Day) + 9", []string{"./integration", "-run", "^TestBootstrapFromTables$"}},
+	{"closed tiles read too late", "O5", "store/offline/restore.go", "Days() - 1", "Days() + 9", []string{"./integration", "-run", "^TestBootstrapFromTables$"}},
 	{"quarantine after the marker", "V8", "stream/flush.go", "if len(s.quarantine) > 0 {", "if false {", nil},
 	{"sealed early", "V7", "transforms/step.go", "for d := s.ids.nextOpen(horizon); d != nil; d = s.ids.nextOpen(horizon) {",
 		"for d := s.ids.nextOpen(horizon + 1); d != nil; d = s.ids.nextOpen(horizon + 1) {", nil},

@@ -77,21 +77,12 @@ func (b *Builder) newDay() *dayPart {
 	return &dayPart{columns: make([]column, len(b.view.Spec().Features)), tiles: make([]tileSums, len(b.hops)), taken: make([]int64, len(b.cells))}
 }
 
-// DayOf returns the UTC day, since the epoch, that an instant lies in.
-func DayOf(t schemas.Micros) int64 {
-	d := int64(t / schemas.Day)
-	if schemas.Micros(d)*schemas.Day > t {
-		d--
-	}
-	return d
-}
-
 // Feature counts a row of table features, on the day of its boundary.
 func (b *Builder) Feature(r *rows.Feature) error {
 	if len(r.Results) != len(b.view.Spec().Features) {
 		return fmt.Errorf("gate: view %s: a row has %d features, the view %d", b.view.Spec().Name, len(r.Results), len(b.view.Spec().Features))
 	}
-	d := b.day(DayOf(r.Boundary))
+	d := b.day(r.Boundary.Days())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.rows++
@@ -152,7 +143,7 @@ func number(v schemas.Value, boundary schemas.Micros) float64 {
 // RepeatedKey counts a row of features whose entity and boundary another row of the
 // run has too; who sorts the rows sees it.
 func (b *Builder) RepeatedKey(boundary schemas.Micros) {
-	d := b.day(DayOf(boundary))
+	d := b.day(boundary.Days())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.repeated++
@@ -161,7 +152,7 @@ func (b *Builder) RepeatedKey(boundary schemas.Micros) {
 // Tile counts a row of table tiles, on the day that it starts on: levels divide days.
 func (b *Builder) Tile(r *rows.Tile) error {
 	level := slices.Index(b.hops, r.Tile.Hop)
-	d := b.day(DayOf(r.Tile.Start))
+	d := b.day(r.Tile.Start.Days())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if level < 0 || !b.view.Taken(d.taken, &r.Tile) {
@@ -176,7 +167,7 @@ func (b *Builder) Tile(r *rows.Tile) error {
 // a run reads of a day adds to what the runs before it have read: see Carry. A day
 // that no instant lies on, such as that of records without an event time, is left out.
 func (b *Builder) Ledger(day int64, l *transforms.Ledger) {
-	if DayOf(schemas.Micros(day)*schemas.Day) != day {
+	if (schemas.Micros(day) * schemas.Day).Days() != day {
 		return
 	}
 	d := b.day(day)
@@ -237,7 +228,7 @@ func (c *column) merge(o *column) {
 func (b *Builder) Carry(closed schemas.Micros) *Builder {
 	out := New(b.view, b.snapshots)
 	if out.from = b.from; closed != schemas.Never {
-		out.from = max(b.from, DayOf(closed))
+		out.from = max(b.from, closed.Days())
 	}
 	for k, p := range b.days {
 		if dayClosed(k, closed) {

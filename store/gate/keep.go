@@ -1,6 +1,9 @@
 package gate
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Keep returns what a commit keeps for the checks after it: of the days accepted before
 // and those of the run, which take their places, the newest that are looked at. It
@@ -10,7 +13,7 @@ func Keep(accepted, now []Profile, o Options) []Profile {
 		o = DefaultOptions()
 	}
 	all := slices.Concat(now, accepted)
-	slices.SortStableFunc(all, func(a, b Profile) int { return int(a.Day - b.Day) })
+	slices.SortStableFunc(all, func(a, b Profile) int { return cmp.Compare(a.Day, b.Day) })
 	all = slices.CompactFunc(all, func(a, b Profile) bool { return a.Day == b.Day })
 	need := o.Days + o.Lasting
 	final, closed, from := 0, 0, len(all)
