@@ -171,6 +171,17 @@ func TestLasting(t *testing.T) {
 	if r := check(t, days[:30], days[30:33], gate.Options{}); len(r.Breaches) > 0 {
 		t.Errorf("a shift with a day between lasts: %v", r.Lines())
 	}
+	for gap, want := range map[int]int{-1: 1, 1: 0} { // upwards
+		days := usual(100, 33)
+		for i := range days[30:] {
+			if i != gap {
+				days[30+i].Ledger.Late += 40
+			}
+		}
+		if r := check(t, days[:30], days[30:], gate.Options{}); len(r.Breaches) != want {
+			t.Errorf("more of the records late on three dates but the one numbered %d: %d breaches, want %d: %v", gap, len(r.Breaches), want, r.Lines())
+		}
+	}
 }
 
 // B6: a date without rows is missed, within the run and between it and what was

@@ -243,6 +243,14 @@ var injections = []injection{
 		row.Served = row.Served[:len(row.Served)-1]
 		return true
 	}), expected{Corrupt, OnOffline, StateKind, 0}},
+	{"a last offset beyond the cut", true, onTarget(func(w *world, _ *fakeOnline, off *fakeOffline, t target) bool {
+		row := &off.open[w.openRow(off, t)]
+		row.Served = reseal(row.Served, func(b []byte) []byte {
+			front, rest := header(b)
+			return append(binary.AppendVarint(slices.Clone(front), int64(w.cut[t.partition])), rest...)
+		})
+		return true
+	}), expected{Corrupt, OnOffline, StateKind, 0}},
 	{"a changed row of features", false, onRow(func(rows []FeatureRow, i int) []FeatureRow {
 		rows[i].Results = slices.Clone(rows[i].Results)
 		rows[i].Results[0] = transforms.Result{Value: schemas.StringValue("damage"), Status: transforms.Present}
