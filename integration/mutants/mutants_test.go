@@ -48,6 +48,12 @@ var mutants = []struct {
 	{"an evicted state taken for none", "O1", "stream/apply.go", "p.shards[e.shard].whole = false", "", nil},
 	{"leftovers kept at a bootstrap", "O2", "stream/bootstrap.go", "\tif holds {\n", "\tif false {\n", nil},
 	{"quarantine after the marker", "V8", "stream/flush.go", "if len(s.quarantine) > 0 {", "if false {", nil},
+	{"old part not sent again after a refused write", "O1", "stream/flush.go", "if p.w.engine.OldVersion(e.state) != e.old {",
+		"if n := p.w.engine.OldVersion(e.state); n != e.old {\n\t\t\te.old = n", []string{"./stream", "-run", "^TestRefusedOldPart$"}},
+	{"old part kept by a state whose tiles became old", "V11", "transforms/old.go", "int32(first.from), first.index, true", "int32(first.from), first.index, x.moved", nil},
+	{"old part kept when one of its tiles changes", "V11", "transforms/enter.go", "if x.olds > 0 && index < x.split {", "if false {", nil},
+	{"old part of another time", "O1", "transforms/parse.go", "sum != s.old.sum {", "false && sum != s.old.sum {", []string{"./transforms", "-run", "^TestOldPart$"}},
+	{"open events in old tiles", "V11", "transforms/old.go", "if !c.next() || c.index > open {", "if !c.next() || c.index > open && false {", []string{"./transforms", "-run", "^TestMemoryIsNotSeen$", "-rapid.checks", "500"}},
 	{"sealed early", "V7", "transforms/step.go", "for d := s.ids.nextOpen(horizon); d != nil; d = s.ids.nextOpen(horizon) {",
 		"for d := s.ids.nextOpen(horizon + 1); d != nil; d = s.ids.nextOpen(horizon + 1) {", nil},
 }

@@ -69,7 +69,7 @@ type injection struct {
 // change rewrites the closed tiles of an online state.
 func (w *world) change(on *fakeOnline, t target, b schemas.Micros, fn func([]transforms.Tile) []transforms.Tile) bool {
 	st := on.states[t.place][t.entity]
-	s, err := w.engine.Parse(st.Served, st.Open)
+	s, err := w.engine.Parse(st)
 	if err != nil {
 		w.Fatal(err)
 	}
