@@ -1,6 +1,6 @@
-# Every target but test-real, bench-stream, test-browser, up, down and test-docker needs
-# only Go.
-.PHONY: build test test-real vet fmt lint race fuzz sim mutants bench bench-stream demo ci test-browser up down test-docker
+# Every target but test-real, test-engines, bench-stream, bench-replay, test-browser, up,
+# down and test-docker needs only Go.
+.PHONY: build test test-real test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay demo ci test-browser up down test-docker
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -16,23 +16,30 @@ REAL ?=
 export TALLYSTICK_TEST_REDIS_SERVER
 test-real:
 	go test -tags real ./integration/servers -count 1
+	go test -tags real ./store/offline ./cmd/tallystick -run S3 -count 1 $(filter -short,$(REAL))
 	go test -tags real ./integration/real -count 1 -timeout 60m -v $(REAL)
 
+# delta-rs, DuckDB and Spark read our tables, in a directory and on S3: it takes
+# Python 3, a JDK from 17 on and Maven, and fetches 1.5 GB into the user's cache
+# directory once.
+test-engines:
+	go test -tags real,engines ./store/offline -run TestEngines -count 1 -timeout 30m -v
+
 vet:
-	go vet -tags real,mutants ./...
+	go vet -tags real,mutants,engines ./...
 
 fmt:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 lint:
-	go run $(STATICCHECK) -tags real,mutants ./...
+	go run $(STATICCHECK) -tags real,mutants,engines ./...
 
 # The packages that run goroutines. What the demo runs, the other tests of cmd run;
 # memory is another with -race.
 race:
 	go test -race ./batch/... ./stream/... ./store/... ./schemas/registry ./transforms/reading
-	go test -race -skip "TestDemo|TestMemoryIsBounded" ./cmd/...
+	go test -race -skip "TestDemo|MemoryIsBounded" ./cmd/...
 
 # A short fuzz of every decoder; FUZZTIME=10m for a long one.
 FUZZTIME ?= 10s
@@ -66,6 +73,11 @@ bench:
 # when live, on real servers. The last line is the ratio.
 bench-stream:
 	@go run -tags real ./integration/bench stream
+
+# CPU time of a backfill against a copy of the topic to Parquet. The last line is the
+# ratio.
+bench-replay:
+	@go run -tags real ./integration/bench replay
 
 demo:
 	go run ./cmd/tallystick demo

@@ -109,15 +109,19 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	run := &replayRun{Replay: r, engine: engine, books: newBooks(r.View.Source.History), reappear: reappear(&r.View.Spec)}
-	s := newSorter(r.SpillDir, "rows", max(r.Memory/2, 1<<20), r.Disk)
+	memory := max(r.Memory, 1<<20)
+	if engine.Spec().Identity != transforms.Anonymous {
+		memory /= 2
+	}
+	s := newSorter(r.SpillDir, "rows", memory, r.Disk)
 	defer s.Close()
-	ids := newSorter(r.SpillDir, "ids", max(r.Memory/2, 1<<20), r.Disk)
+	ids := newSorter(r.SpillDir, "ids", memory, r.Disk)
 	defer ids.Close()
 	if err := run.read(ctx, s, ids); err != nil {
 		return nil, err
 	}
 	broken, err := run.brokenIDs(ctx, ids)
-	if err != nil {
+	if err = errors.Join(err, ids.Close()); err != nil { // the fold needs the room
 		return nil, err
 	}
 	if err := eachShard(ctx, engine.Spec().Shards, r.Parallel, func(ctx context.Context, shard int) error {

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"bytes"
+	"encoding/binary"
 	"path/filepath"
 
 	"github.com/tallystick/tallystick/store/spill"
@@ -12,7 +13,19 @@ import (
 // the order in which they are folded: entity, clock, partition, offset. An
 // entity of any size streams through (B3).
 func newSorter(dir, name string, memory int, disk *spill.Disk) *spill.Sorter {
-	return spill.New(spill.Options{Path: filepath.Join(dir, name), Memory: memory, Disk: disk, Compare: compareRows})
+	return spill.New(spill.Options{Path: filepath.Join(dir, name), Memory: memory, Disk: disk, Compare: compareRows, Prefix: rowPrefix})
+}
+
+// rowPrefix is the entity and, where that is short, the clock. Entities are
+// canonical encodings, none of which begins with another: those that differ differ
+// within the shorter one, and bytes put behind it do not matter.
+func rowPrefix(row []byte) spill.Prefix {
+	entity, key := transforms.RowKey(row)
+	p := spill.PrefixOf(entity)
+	if len(entity) <= 16 {
+		p[2] = binary.BigEndian.Uint64(key) // the clock comes first
+	}
+	return p
 }
 
 func compareRows(a, b []byte) int {

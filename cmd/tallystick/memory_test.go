@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -63,23 +64,12 @@ views:
 // all: nothing piles up in memory, reading stops (the log's bytes stay in Kafka).
 func TestMemoryIsBounded(t *testing.T) {
 	const limit, records, parts = 100_000_000, 60_000, 4
-	kafka, redis := testbed.Kafka(t), testbed.Redis(t)
-	producer := testbed.Producer(t, kafka, "")
-	bound := "3600000"
-	if _, err := kadm.NewClient(producer).CreateTopic(t.Context(), parts, 1, map[string]*string{"message.timestamp.after.max.ms": &bound}, "ev"); err != nil {
-		t.Fatal(err)
-	}
-	wideLog(t, producer, records, parts)
-	dir := t.TempDir()
-	for name, text := range map[string]string{"ev.avsc": testbed.EventSchema, "d.yaml": wide} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	definition, brokers := wideProject(t, records, parts)
+	redis := testbed.Redis(t)
 	g := newGate(t, redis.Addr())
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "stream", "-f", filepath.Join(dir, "d.yaml"), "--brokers", kafka.ListenAddrs()[0], "--redis", g.Addr().String(),
+	cmd := exec.CommandContext(ctx, os.Args[0], "stream", "-f", definition, "--brokers", brokers, "--redis", g.Addr().String(),
 		"--memory", strconv.Itoa(limit)+"B", "--until", "end")
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	var said testbed.Heard
@@ -116,6 +106,69 @@ func TestMemoryIsBounded(t *testing.T) {
 	if !strings.Contains(said.String(), "applied") || stalled.IsZero() || most < limit/10 {
 		t.Errorf("it did not do what is measured: %s", said.String())
 	}
+}
+
+// B3: a replay whose rows are greater than --memory goes through a process that
+// stays below it.
+func TestReplayMemoryIsBounded(t *testing.T) {
+	const limit, records, parts = 100_000_000, 60_000, 4
+	definition, brokers := wideProject(t, records, parts)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(ctx, os.Args[0], "replay", "-f", definition, "--brokers", brokers, "--memory", strconv.Itoa(limit)+"B",
+		"--out", filepath.Join(dir, "tables"), "--spill-dir", dir, "--json")
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	var said, errs testbed.Heard
+	cmd.Stdout, cmd.Stderr = &said, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	most := 0
+	for ended := false; !ended; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("%v: %s", err, errs.String())
+			}
+			ended = true
+		case <-time.After(10 * time.Millisecond):
+			most = max(most, residentBytes(t, cmd.Process.Pid))
+		}
+	}
+	var out replayOutput
+	if err := json.Unmarshal([]byte(said.String()), &out); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("at most %d MB beside the program itself of %d MB, %d MB spilled", most/1_000_000, limit/1_000_000, out.Views[0].Spilled/1_000_000)
+	if most > limit-programPages {
+		t.Errorf("%d bytes beside the program itself, --memory is %d", most, limit)
+	}
+	if out.Views[0].Spilled < limit/2 || most < limit/10 {
+		t.Errorf("it did not do what is measured: %d bytes spilled", out.Views[0].Spilled)
+	}
+}
+
+// wideProject returns a definition with the view wide, and the brokers that have
+// its log.
+func wideProject(t *testing.T, records, parts int) (definition, brokers string) {
+	t.Helper()
+	kafka := testbed.Kafka(t)
+	producer := testbed.Producer(t, kafka, "")
+	bound := "3600000"
+	if _, err := kadm.NewClient(producer).CreateTopic(t.Context(), int32(parts), 1, map[string]*string{"message.timestamp.after.max.ms": &bound}, "ev"); err != nil {
+		t.Fatal(err)
+	}
+	wideLog(t, producer, records, parts)
+	dir := t.TempDir()
+	for name, text := range map[string]string{"ev.avsc": testbed.EventSchema, "d.yaml": wide} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "d.yaml"), kafka.ListenAddrs()[0]
 }
 
 // wideLog appends records of about 1 KB that do not compress, each of its own

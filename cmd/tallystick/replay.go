@@ -40,6 +40,7 @@ func replayCommand() *cobra.Command {
 		Use:   "replay",
 		Short: "Fold the log up to a cut: the ledger, and with --out the tables as Parquet",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			defer r.bound()()
 			r.meter = r.logFlag.meter(cmd.ErrOrStderr())
 			return r.run(cmd.Context(), cmd.OutOrStdout(), r.notices(cmd.ErrOrStderr()))
 		},
@@ -209,7 +210,7 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	}
 	defer out.abort(ctx)
 	phase := r.meter.phase("replay "+v.Name, cutRecords(tc))
-	job := &batch.Replay{View: v, Source: source, Log: client, Cut: tc, Parallel: r.parallel, Memory: int(r.memory) / 2,
+	job := &batch.Replay{View: v, Source: source, Log: client, Cut: tc, Parallel: r.parallel, Memory: r.rows() / 2,
 		Disk: disk, SpillDir: dir, ValidFrom: from, Progress: phase.done}
 	out.of(job)
 	report, err := job.Run(ctx)
@@ -257,7 +258,7 @@ type outputs struct {
 func (r *replayFlags) outputs(ctx context.Context, v *definition.View, dir string, disk *spill.Disk) (*outputs, error) {
 	o := &outputs{}
 	if r.quarantine != "" {
-		o.file = offline.QuarantineFile(filepath.Join(r.quarantine, v.Name+".parquet"), int(r.memory)/8)
+		o.file = offline.QuarantineFile(filepath.Join(r.quarantine, v.Name+".parquet"), r.rows()/8)
 	}
 	if r.out == "" {
 		return o, nil
@@ -266,7 +267,7 @@ func (r *replayFlags) outputs(ctx context.Context, v *definition.View, dir strin
 	if err != nil {
 		return nil, err
 	}
-	o.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: dir, Memory: int(r.memory) / 2, Disk: disk})
+	o.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: dir, Memory: r.rows() / 2, Disk: disk})
 	return o, err
 }
 

@@ -6,6 +6,7 @@
 // with a line `ratio N`.
 //
 //	go run -tags real ./integration/bench stream
+//	go run -tags real ./integration/bench replay
 package main
 
 import (
@@ -35,27 +36,35 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("name what to measure: stream")
+		return errors.New("name what to measure: stream or replay")
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	b := bench{}
 	f.IntVar(&b.events, "events", allEvents, "catch up with the first `N` events of the workload")
 	f.IntVar(&b.identified, "identified", allEvents/5, "likewise the view with ids, `N` events")
 	f.IntVar(&b.runs, "runs", 3, "measure `N` times and print the median")
-	f.StringVar(&b.memory, "memory", "1GB", "what the program is given")
+	given := "1GB"
+	if args[0] == "replay" {
+		given = replayMemory
+	}
+	f.StringVar(&b.memory, "memory", given, "what the program is given")
 	f.DurationVar(&b.live, "live", time.Minute, "produce live events for so long")
 	f.IntVar(&b.rate, "rate", 20_000, "of them `N` a second")
-	broker, from := f.String("broker", "", ""), f.String("topic", topic, "") // of the floor's process
+	broker, from, out := f.String("broker", "", ""), f.String("topic", topic, ""), f.String("out", "", "") // of the floors' processes
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
 	switch args[0] {
 	case "floor":
 		return floor(ctx, *broker, *from, b.events)
+	case "copy":
+		return copyTopic(ctx, *broker, *from, *out, b.events)
 	case "stream":
 		return b.stream(ctx)
+	case "replay":
+		return b.replay(ctx)
 	}
-	return fmt.Errorf("%q cannot be measured: name stream", args[0])
+	return fmt.Errorf("%q cannot be measured: name stream or replay", args[0])
 }
 
 // bench is what is measured, and with what.
@@ -78,11 +87,15 @@ const (
 	project    = "integration/bench/project/tallystick.yaml"
 )
 
-// build makes the program from the sources in the working directory.
-func (b *bench) build(ctx context.Context) error {
+// prepare makes the program from the sources in the working directory, and returns
+// their commit.
+func (b *bench) prepare(ctx context.Context) (commit string, err error) {
 	b.binary = filepath.Join(b.dir, "tallystick")
-	_, err := output(exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./cmd/tallystick"))
-	return err
+	if _, err := output(exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./cmd/tallystick")); err != nil {
+		return "", err
+	}
+	commit, err = output(exec.CommandContext(ctx, "git", "describe", "--always", "--dirty"))
+	return strings.TrimSpace(commit), err
 }
 
 // usage is what a process took.

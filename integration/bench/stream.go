@@ -30,10 +30,7 @@ func (b *bench) stream(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
-	if err := b.build(ctx); err != nil {
-		return err
-	}
-	commit, err := output(exec.CommandContext(ctx, "git", "describe", "--always", "--dirty"))
+	commit, err := b.prepare(ctx)
 	if err != nil {
 		return err
 	}
@@ -53,7 +50,7 @@ func (b *bench) stream(ctx context.Context) (err error) {
 	if err := errors.Join(produce(ctx, b.broker, topic, b.events), produce(ctx, b.broker, firstTopic, b.identified)); err != nil {
 		return err
 	}
-	fmt.Printf("commit %s, %d events, %s\n", strings.TrimSpace(commit), b.events, b.memory)
+	fmt.Printf("commit %s, %d events, %s\n", commit, b.events, b.memory)
 	if _, err := b.catchUps(ctx, rc, "v2", firstTopic, b.identified); err != nil {
 		return err
 	}

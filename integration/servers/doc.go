@@ -1,4 +1,4 @@
-// Package servers is the one place where tests get real Kafka and Redis servers
+// Package servers is the one place where tests get real Kafka, Redis and S3 servers
 // from: addresses of the environment, containers, or processes of this machine.
 // Only tests and integration/bench import it, and all of it but this page needs the build tag real, so
 // that `go test ./...` needs nothing but Go.
@@ -13,6 +13,9 @@
 //  3. Processes: Kafka from its released jars, which Maven fetches as
 //     kafka/pom.xml says into the user's cache directory, and redis-server from
 //     PATH, or what TALLYSTICK_TEST_REDIS_SERVER names (valkey-server, say).
+//
+// S3 is versitygw over a directory, a process always: Go builds it once, in two
+// minutes of a processor, into the user's cache directory.
 //
 // TALLYSTICK_TEST_SERVERS (environment, docker or processes) takes one of them and
 // no other. Where there is none, a *MissingError says what to install. Several

@@ -6,6 +6,8 @@
 //	labels.go, label*.go           label files
 //	store.go, delta.go, commit.go  a Delta table and its log (B2)
 //	layout.go, tables.go, spool.go the tables of a view, rows in any order (B3)
+//	root.go, s3*.go, calls.go      where tables lie: a directory or S3; its calls
+//	gc.go                          what no version names that is still read
 //	stage.go, publish.go           files first, then one commit per table (B2, B4)
 //	published.go                   reading a complete publication
 //

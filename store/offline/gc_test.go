@@ -213,13 +213,16 @@ func TestGCLeavesWhatIsAboutToBePublished(t *testing.T) {
 	defer w.Abort(t.Context())
 	f := s.Files[Tiles][0]
 	tiles := g.tables.tables[Tiles].store.(*Local)
-	put(t, tiles, f.Path, "")
+	put(t, tiles, f.Path, strings.Repeat("x", int(f.Info.Bytes))) // of the same size, by which it is known
 	setTime(t, tiles, f.Path, old)
 	if _, err := s.settle(t.Context(), Tiles); err != nil {
 		t.Fatal(err)
 	}
 	if e, err := tiles.Stat(t.Context(), f.Path); err != nil || time.Since(e.Modified) > time.Hour || e.Size != f.Info.Bytes {
 		t.Errorf("%+v, %v", e, err)
+	}
+	if read(t, tiles, f.Path) == strings.Repeat("x", int(f.Info.Bytes)) {
+		t.Error("what stood in its place is taken for it")
 	}
 	if c := g.gc(0, false)["tiles"]; c.Removed != 0 || c.Young == 0 {
 		t.Errorf("B2: %+v", c)

@@ -24,7 +24,8 @@ type rowBuffer struct {
 }
 
 func newSpool(path string, memory int, disk *spill.Disk) *spool {
-	return &spool{Sorter: spill.New(spill.Options{Path: path, Memory: memory, Disk: disk, Compare: compareKeys})}
+	return &spool{Sorter: spill.New(spill.Options{Path: path, Memory: memory, Disk: disk, Compare: compareKeys,
+		Prefix: func(joined []byte) spill.Prefix { return spill.PrefixOf(keyOf(joined)) }})}
 }
 
 // buffer begins a row.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tallystick/tallystick/transforms/definition"
@@ -43,11 +44,12 @@ func TestInterruptedAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		left := n
+		var left atomic.Int64
+		left.Store(int64(n))
 		tables := openTables(t, root, v)
 		for _, table := range tables.tables {
 			table.store.(*Local).files = hookFiles{renamed: func() {
-				if left--; left < 0 {
+				if left.Add(-1) < 0 {
 					cancel()
 				}
 			}}

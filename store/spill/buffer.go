@@ -21,12 +21,13 @@ type buffer struct {
 
 // rowAt is where in a buffer a row is.
 type rowAt struct {
+	prefix       Prefix
 	shard, chunk int32
 	from, to     uint32
 }
 
 // rowOverhead is what a row costs in memory besides its bytes.
-const rowOverhead = 16
+const rowOverhead = 40
 
 func (b *buffer) row(at rowAt) []byte { return b.chunks[at.chunk][at.from:at.to] }
 
@@ -58,7 +59,7 @@ func (b *buffer) room(n int) int {
 // chunkSize is the size of a chunk; a larger row gets one of its own.
 func (b *buffer) chunkSize() int { return min(1<<20, b.limit/16) }
 
-func (b *buffer) add(shard int, row []byte) {
+func (b *buffer) add(shard int, row []byte, prefix Prefix) {
 	if len(b.index) == 0 && b.with(len(row)) > b.limit { // a row larger than those before
 		b.chunks, b.held, b.active = nil, 0, 0
 	}
@@ -70,7 +71,7 @@ func (b *buffer) add(shard int, row []byte) {
 	from := len(b.chunks[i])
 	b.chunks[i] = append(b.chunks[i], row...)
 	b.active = i
-	b.index = append(b.index, rowAt{int32(shard), int32(i), uint32(from), uint32(from + len(row))})
+	b.index = append(b.index, rowAt{prefix, int32(shard), int32(i), uint32(from), uint32(from + len(row))})
 	b.size += rowSize(len(row))
 }
 
@@ -81,6 +82,9 @@ func (b *buffer) sort(compare func(a, b []byte) int) {
 	slices.SortFunc(b.index, func(x, y rowAt) int {
 		if x.shard != y.shard {
 			return int(x.shard) - int(y.shard)
+		}
+		if c := x.prefix.compare(&y.prefix); c != 0 {
+			return c
 		}
 		return compare(b.row(x), b.row(y))
 	})

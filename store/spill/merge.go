@@ -23,6 +23,7 @@ func (r *run) shard(file io.ReaderAt, shard, size int) *bufio.Reader {
 // cursor stands at a row of a run or of a buffer.
 type cursor struct {
 	row    []byte
+	prefix Prefix
 	src    *bufio.Reader // nil = in memory
 	copied []byte        // from src
 	memory *buffer
@@ -30,12 +31,12 @@ type cursor struct {
 }
 
 // next goes to the next row; io.EOF: there is none.
-func (c *cursor) next() error {
+func (c *cursor) next(prefix func(row []byte) Prefix) error {
 	if c.src == nil {
 		if len(c.index) == 0 {
 			return io.EOF
 		}
-		c.row, c.index = c.memory.row(c.index[0]), c.index[1:]
+		c.row, c.prefix, c.index = c.memory.row(c.index[0]), c.index[0].prefix, c.index[1:]
 		return nil
 	}
 	n, err := binary.ReadUvarint(c.src)
@@ -49,21 +50,26 @@ func (c *cursor) next() error {
 	if err != nil {
 		return fmt.Errorf("spill: a run is cut short: %w", err)
 	}
-	c.row = c.copied
+	c.row, c.prefix = c.copied, prefix(c.copied)
 	return nil
 }
 
 // merge is a heap of cursors, the least row first.
 type merge struct {
-	compare func(a, b []byte) int
+	order
 	cursors []*cursor
+}
+
+func (m *merge) less(a, b *cursor) bool {
+	c := a.prefix.compare(&b.prefix)
+	return c < 0 || c == 0 && m.compare(a.row, b.row) < 0
 }
 
 // start brings the cursors to their first rows and into order.
 func (m *merge) start() error {
 	var begun []*cursor
 	for _, c := range m.cursors {
-		switch err := c.next(); err {
+		switch err := c.next(m.prefix); err {
 		case nil:
 			begun = append(begun, c)
 		case io.EOF:
@@ -80,7 +86,7 @@ func (m *merge) start() error {
 
 // next goes past the least row.
 func (m *merge) next() error {
-	err := m.cursors[0].next()
+	err := m.cursors[0].next(m.prefix)
 	if err == io.EOF {
 		last := len(m.cursors) - 1
 		m.cursors[0] = m.cursors[last]
@@ -96,7 +102,7 @@ func (m *merge) sink(i int) {
 	for {
 		least := i
 		for _, child := range [2]int{2*i + 1, 2*i + 2} {
-			if child < len(c) && m.compare(c[child].row, c[least].row) < 0 {
+			if child < len(c) && m.less(c[child], c[least]) {
 				least = child
 			}
 		}

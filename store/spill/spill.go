@@ -11,6 +11,7 @@ package spill
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -32,6 +33,38 @@ type Options struct {
 	Disk   *Disk // what the file may take; nil = no limit
 	// Compare orders the rows of a shard. It is called by several goroutines.
 	Compare func(a, b []byte) int
+	// Prefix returns what orders most rows by itself: where it differs it must order
+	// as Compare does. Comparing rows waits for memory, comparing prefixes does not.
+	// nil = Compare decides alone.
+	Prefix func(row []byte) Prefix
+}
+
+// Prefix orders as its three numbers do, the first one first.
+type Prefix [3]uint64
+
+func (p *Prefix) compare(o *Prefix) int {
+	for i := range p {
+		if p[i] != o[i] {
+			if p[i] < o[i] {
+				return -1
+			}
+			return 1
+		}
+	}
+	return 0
+}
+
+// PrefixOf returns the first 24 bytes of b, for keys that compare as bytes do.
+func PrefixOf(b []byte) Prefix {
+	var first [24]byte
+	copy(first[:], b)
+	return Prefix{binary.BigEndian.Uint64(first[:]), binary.BigEndian.Uint64(first[8:]), binary.BigEndian.Uint64(first[16:])}
+}
+
+// order is how the rows of a shard are sorted.
+type order struct {
+	compare func(a, b []byte) int
+	prefix  func(row []byte) Prefix
 }
 
 // buffers is how many share the memory: one is filled while one is written, and
@@ -43,7 +76,8 @@ const minBuffer = 64 << 10
 
 // Sorter is an external sort.
 type Sorter struct {
-	o Options
+	o     Options
+	order order
 
 	mu      sync.Mutex
 	idle    *sync.Cond // a buffer has been written
@@ -62,7 +96,10 @@ type Sorter struct {
 
 // New returns a sorter. It must be closed.
 func New(o Options) *Sorter {
-	s := &Sorter{o: o}
+	if o.Prefix == nil {
+		o.Prefix = func([]byte) Prefix { return Prefix{} }
+	}
+	s := &Sorter{o: o, order: order{o.Compare, o.Prefix}}
 	s.idle = sync.NewCond(&s.mu)
 	for range buffers {
 		s.free = append(s.free, &buffer{limit: max(o.Memory/buffers, minBuffer)})
@@ -92,7 +129,7 @@ func (s *Sorter) Add(shard int, row []byte) error {
 		}
 	}
 	if s.err == nil {
-		s.cur.add(shard, row)
+		s.cur.add(shard, row, s.o.Prefix(row))
 	}
 	return s.err
 }
@@ -179,7 +216,7 @@ func (s *Sorter) open(shard int) (*merge, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	m := &merge{compare: s.o.Compare}
+	m := &merge{order: s.order}
 	for _, b := range s.sealed {
 		m.cursors = append(m.cursors, &cursor{memory: b, index: b.shard(shard)})
 	}

@@ -25,7 +25,15 @@ func testRow(r *rand.Rand, n int) []byte {
 }
 
 func newTest(t testing.TB, memory int, disk int64) *Sorter {
-	s := New(Options{Path: filepath.Join(t.TempDir(), "rows"), Memory: memory, Disk: NewDisk(disk), Compare: bytes.Compare})
+	return newPrefixed(t, memory, disk, nil)
+}
+
+// prefixes order a few rows, many, or all of them.
+var prefixes = []func(row []byte) Prefix{nil, func(row []byte) Prefix { return PrefixOf(row[:2]) },
+	func(row []byte) Prefix { return Prefix{0, 0, PrefixOf(row[:2])[0]} }, PrefixOf}
+
+func newPrefixed(t testing.TB, memory int, disk int64, prefix func(row []byte) Prefix) *Sorter {
+	s := New(Options{Path: filepath.Join(t.TempDir(), "rows"), Memory: memory, Disk: NewDisk(disk), Compare: bytes.Compare, Prefix: prefix})
 	t.Cleanup(func() { s.Close() })
 	return s
 }
@@ -37,7 +45,7 @@ func TestSorted(t *testing.T) {
 	runs := 0
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 9))
-		s := newTest(t, 1<<(10+r.IntN(12)), 0)
+		s := newPrefixed(t, 1<<(10+r.IntN(12)), 0, prefixes[seed%uint64(len(prefixes))])
 		want := make([][][]byte, shards)
 		var wg sync.WaitGroup
 		for g := range 3 {
