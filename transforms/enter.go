@@ -92,6 +92,7 @@ func (l *level) push(x *tileList, index int64, tile []byte, w *workspace) {
 	}
 	x.last = index
 	x.count++
+	x.room--
 	if len(enc) > tailRoom {
 		x.mark(len(x.data))
 		x.data = append(x.data, enc...)

@@ -42,12 +42,15 @@ type oldPart struct {
 	size    int32 // bytes with the sum; 0 = there is none
 }
 
-// age makes tiles of a level old once there are too many newer ones.
+// age makes tiles of a level old if there are too many newer ones. It is called when
+// a new tile may have made them so.
 func (v *View) age(s *State, li int) {
 	v.dropLevel(s, li, s.clock)
-	if x := &s.levels[li]; x.count-x.olds > 2*v.newest {
+	x := &s.levels[li]
+	if x.count-x.olds > 2*v.newest {
 		v.divide(s, li)
 	}
+	x.room = int8(max(0, min(2*v.newest-(x.count-x.olds), math.MaxInt8)))
 }
 
 // divide makes the newer tiles of a level old, but for the newest and those that an
@@ -100,7 +103,7 @@ func (v *View) isOld(s *State, t schemas.Micros) bool {
 func (v *View) unite(s *State) {
 	for li := range v.levels {
 		if x := &s.levels[li]; x.olds > 0 {
-			x.olds, x.moved = 0, true
+			x.olds, x.moved, x.room = 0, true, 0
 		}
 	}
 }

@@ -29,7 +29,7 @@ type State struct {
 	strict bool
 	// KeepEvicted makes tiles that leave the state be kept for Evicted.
 	KeepEvicted bool
-	evicted     []Tile
+	evicted     *[]Tile // nil = none
 }
 
 // held is an event that is kept raw.
@@ -98,7 +98,10 @@ func (s *State) Empty() bool {
 // Evicted returns the tiles that left the state since the last call, in the
 // order in which they left. It needs KeepEvicted.
 func (s *State) Evicted() []Tile {
-	t := s.evicted
+	if s.evicted == nil {
+		return nil
+	}
+	t := *s.evicted
 	s.evicted = nil
 	return t
 }
@@ -112,7 +115,7 @@ func (v *View) seal(s *State, in *Input) {
 		}
 		x := &s.levels[li]
 		l.enter(x, l.index(in.order.eventTime), &in.work.levels[li], in)
-		if x.count-x.olds > 2*v.newest {
+		if x.room < 0 {
 			v.age(s, li)
 		}
 	}
@@ -194,7 +197,10 @@ func (v *View) dropTo(s *State, li int, end int64) {
 // evict hands on a tile that is dropped.
 func (v *View) evict(s *State, li int, index int64, body []byte) {
 	if s.KeepEvicted {
-		s.evicted = append(s.evicted, v.levels[li].tile(index, body))
+		if s.evicted == nil {
+			s.evicted = &[]Tile{}
+		}
+		*s.evicted = append(*s.evicted, v.levels[li].tile(index, body))
 	}
 	if v.lifetime && li == len(v.levels)-1 {
 		v.absorb(s, body)

@@ -55,20 +55,20 @@ type tileList struct {
 	first int64 // index of the first tile
 	last  int64 // index of the last tile
 	count int32
-	// olds is how many tiles are old. Unless that is 0, the first of the newer ones
-	// has the index split and starts at oldEnd.
-	olds   int32
-	head   int32
-	oldEnd int32
-	hot    *tile
-	split  int64
-	stale  bool  // what hot holds is written nowhere else yet
-	moved  bool  // the old tiles are others than State.old knows of
-	marks  uint8 // of at
+	head  int32
+	hot   *tile
+	stale bool  // what hot holds is written nowhere else yet
+	marks uint8 // of at
 	// tailed is the number of tiles in tail; the length of the last one's body
 	// stands at tailLast.
 	tailed, tailLast, tailEnd uint8
 	tail                      [tailRoom]byte
+	moved                     bool // the old tiles are others than State.old knows of
+	room                      int8 // how many tiles may come before it is time to age, at least
+	// olds is how many tiles are old. Unless that is 0, the first of the newer ones
+	// has the index split and starts at oldEnd. (These are looked at rarely.)
+	olds, oldEnd int32
+	split        int64
 	// at[:marks] is where the newest tiles in data start, the newest first.
 	at   [recent]int32
 	runs *runList // nil until a long window was read
@@ -174,6 +174,7 @@ func (x *tileList) insert(s slot, index int64, enc []byte) {
 	m := slices.Index(x.at[:x.marks], int32(s.from))
 	x.replace(s.from, s.from+s.dist, b)
 	x.count++
+	x.room--
 	if x.olds > 0 && index < x.split {
 		if x.olds++; s.index == x.split {
 			x.oldEnd = int32(s.from + n)

@@ -18,14 +18,25 @@ func WarmBytes(states []*State) (sum int64) {
 	}
 	for _, s := range states {
 		for li := range s.levels {
-			x, from := &s.levels[li], 0
-			if x.olds > 0 {
-				from = int(x.oldEnd)
-			}
-			for at := from; at < len(x.data); at += 64 {
-				sum += int64(x.data[at])
-			}
+			sum += s.levels[li].touch(len(s.levels[li].data))
 		}
+	}
+	return sum
+}
+
+// newerAt returns where the newer tiles start in data.
+func (x *tileList) newerAt() int {
+	if x.olds > 0 {
+		return int(x.oldEnd)
+	}
+	return int(x.head)
+}
+
+// touch reads a little of each line of the processor's cache from the first newer
+// tile up to end.
+func (x *tileList) touch(end int) (sum int64) {
+	for at := x.newerAt(); at < end; at += 64 {
+		sum += int64(x.data[at])
 	}
 	return sum
 }
@@ -51,8 +62,12 @@ func Warm(states []*State) (sum int64) {
 	}
 	for _, s := range states {
 		for li := range s.levels {
-			if x := &s.levels[li]; x.nearSpill() && len(x.data) > 0 {
-				sum += int64(x.data[len(x.data)-1]) + int64(x.data[x.head])
+			x := &s.levels[li]
+			if x.nearSpill() && len(x.data) > 0 {
+				sum += int64(x.data[len(x.data)-1]) + int64(x.data[x.newerAt()])
+			}
+			if x.room == 0 { // the next tile may make others old
+				sum += x.touch(len(x.data) - (len(x.data)-x.newerAt())/2)
 			}
 		}
 	}
