@@ -58,6 +58,8 @@ type Replay struct {
 type Report struct {
 	// Ledgers per shard and partition; a record without an entity counts in shard 0.
 	Ledgers map[ShardPartition]*transforms.Ledger
+	// Newest has the greatest event time that was folded; none where there is none.
+	Newest map[ShardPartition]schemas.Micros
 	// Days has the ledger by partition and UTC day of event time; records without
 	// an event time stand under NoDay.
 	Days   map[PartitionDay]*transforms.Ledger
@@ -165,13 +167,14 @@ type replayRun struct {
 // books are ledgers by shard and by day.
 type books struct {
 	ledgers map[ShardPartition]*transforms.Ledger
+	newest  map[ShardPartition]schemas.Micros
 	days    map[PartitionDay]*transforms.Ledger
 	loads   map[int32]*transforms.Ledger // of the records below history
 	history map[int32]int64
 }
 
 func newBooks(history map[int32]int64) *books {
-	return &books{map[ShardPartition]*transforms.Ledger{}, map[PartitionDay]*transforms.Ledger{}, map[int32]*transforms.Ledger{}, history}
+	return &books{map[ShardPartition]*transforms.Ledger{}, map[ShardPartition]schemas.Micros{}, map[PartitionDay]*transforms.Ledger{}, map[int32]*transforms.Ledger{}, history}
 }
 
 // book enters a verdict; the event that it replaced moves on its own day.
@@ -194,6 +197,13 @@ func (b *books) book(shard int, in *transforms.Input, v *transforms.Verdict) {
 	}
 }
 
+// folded notes the event time of a record that got as far as the fold.
+func (b *books) folded(k ShardPartition, eventTime schemas.Micros) {
+	if t, ok := b.newest[k]; !ok || eventTime > t {
+		b.newest[k] = eventTime
+	}
+}
+
 func dayOf(t schemas.Micros) int64 { return int64(t.Floor(schemas.Day) / schemas.Day) }
 
 func at[K comparable](m map[K]*transforms.Ledger, k K) *transforms.Ledger {
@@ -206,6 +216,9 @@ func at[K comparable](m map[K]*transforms.Ledger, k K) *transforms.Ledger {
 func (b *books) merge(o *books) {
 	for k, l := range o.ledgers {
 		at(b.ledgers, k).Merge(l)
+	}
+	for k, t := range o.newest {
+		b.folded(k, t)
 	}
 	for k, l := range o.days {
 		at(b.days, k).Merge(l)
@@ -300,7 +313,7 @@ func (r *replayRun) collect(f *replayFold) {
 
 func (r *replayRun) report() *Report {
 	rep := r.counts
-	rep.Ledgers, rep.Days = r.books.ledgers, r.books.days
+	rep.Ledgers, rep.Newest, rep.Days = r.books.ledgers, r.books.newest, r.books.days
 	rep.Clocks, rep.Ticks = map[int32]schemas.Micros{}, map[int32]int64{}
 	for p, d := range r.done {
 		rep.Clocks[p], rep.Ticks[p] = d.Clock, d.Ticks
@@ -359,6 +372,7 @@ func (f *replayFold) row(row []byte) error {
 	}
 	v := f.run.engine.Step(f.state(in.Partition), in)
 	f.books.book(f.shard, in, &v)
+	f.books.folded(ShardPartition{f.shard, in.Partition}, in.EventTime)
 	switch {
 	case v.Outcome != transforms.Applied:
 	case f.run.engine.IsTable():

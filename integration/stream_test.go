@@ -180,6 +180,9 @@ func (x *streamRig) check(round int) {
 			if want := rep.Ledgers[batch.ShardPartition{Shard: shard, Partition: p}]; m.Ledger != *want {
 				x.Errorf("round %d: partition %d shard %d: V8: %v, replay has %v", round, p, shard, &m.Ledger, want)
 			}
+			if want, any := rep.Newest[batch.ShardPartition{Shard: shard, Partition: p}]; any && m.Newest != want || !any && m.Newest != schemas.Never {
+				x.Errorf("round %d: partition %d shard %d: O2: newest %v, replay has %v", round, p, shard, m.Newest, want)
+			}
 			x.same(round, shard, p, states)
 		}
 	}

@@ -25,7 +25,7 @@ func (w *Worker) Check(ctx context.Context) error {
 			return &MissingPartitionError{id, len(cut.Partitions)}
 		}
 	}
-	marks := map[int32][]Mark{}
+	marks, bases := map[int32][]Mark{}, map[int32]Base{}
 	for _, id := range cut.PartitionIDs() {
 		if w.o.Partitions != nil && !slices.Contains(w.o.Partitions, id) {
 			continue
@@ -33,20 +33,28 @@ func (w *Worker) Check(ctx context.Context) error {
 		if marks[id], err = w.sink.Marks(ctx, id); err != nil {
 			return fmt.Errorf("the markers of partition %d: %w", id, err)
 		}
+		from, err := (&partition{w: w, id: id}).origin(ctx, marks[id], cut.Partitions[id].Start)
+		if err != nil {
+			return fmt.Errorf("partition %d: %w", id, err)
+		}
+		if from != nil {
+			bases[id] = from.Base()
+			from.Close()
+		}
 	}
 	// Others of the group write meanwhile: where the log ends is asked afterwards.
 	if cut, err = w.source.Cut(ctx); err != nil {
 		return fmt.Errorf("the topic cannot be described: %w", err)
 	}
 	for _, id := range slices.Sorted(maps.Keys(marks)) {
-		if err := w.checkMarks(id, marks[id], cut); err != nil {
+		if err := w.checkMarks(id, marks[id], bases, cut); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *Worker) checkMarks(id int32, marks []Mark, cut schemas.TopicCut) error {
+func (w *Worker) checkMarks(id int32, marks []Mark, bases map[int32]Base, cut schemas.TopicCut) error {
 	p := &partition{w: w, id: id, end: -1}
 	if w.o.Until != nil {
 		bounds, ok := w.o.Until.Partitions[id]
@@ -59,8 +67,15 @@ func (w *Worker) checkMarks(id int32, marks []Mark, cut schemas.TopicCut) error 
 	if !ok {
 		return nil // the broker asked last has not heard of it yet
 	}
-	if err := p.mayBootstrap(marks, bounds.Start); err != nil {
-		return err
+	if base, ok := bases[id]; ok {
+		if err := p.mayBootstrap(marks, &base, cut); err != nil {
+			return err
+		}
+		for i, m := range marks {
+			if p.takes(m, &base, bounds.Start) {
+				marks[i] = Mark{}
+			}
+		}
 	}
 	return p.check(marks, cut.TopicID, bounds)
 }

@@ -14,9 +14,9 @@
 //     there. A worker that loses to another's writes twice in a row stands by.
 //   - O2 A marker that went back (the store lost acknowledged writes) is a lost
 //     write like any other: memory is dropped, the log rewound to the marker. A
-//     missing marker is bootstrapped, from the log's start where that still
-//     reaches back, or refused. Bootstrap takes the marker first, sets the
-//     position last.
+//     missing marker is bootstrapped from Options.Origin: the log's start where
+//     that still reaches back, or states at a cut that the log goes on from; else
+//     it is refused. Bootstrap takes the marker first, sets the position last.
 //   - K3 Nothing is reset: what cannot be continued is a typed error (errors.go).
 //   - K4 A marker's position is a whole prefix of the partition: every record
 //     below it is in the states, none at or beyond it.

@@ -14,21 +14,46 @@ const (
 	adoptHint   = "the states cannot be continued: remove them with `tallystick drop`, then `tallystick stream` folds the view anew from a log that begins at offset 0"
 )
 
+// restoreHint heals where the log no longer reaches back; rebuild: there are live
+// markers.
+func restoreHint(rebuild bool) string {
+	flag := ""
+	if rebuild {
+		flag = "--rebuild "
+	}
+	return fmt.Sprintf("restore the states from the tables of `tallystick replay --out DIR` with `tallystick stream %s--from-tables DIR`; where the tables end before the log starts, let replay write them anew first, with --adopt-start", flag)
+}
+
 // MissingMarkerError says that a (shard, partition) has no marker and that
-// nothing allows folding it from offset 0 (O2).
+// nothing allows folding it anew (O2).
 type MissingMarkerError struct {
 	Shard     int
 	Partition int32
-	Start     int64 // where the log starts
+	Start     int64  // where the log starts
+	Beside    bool   // others of the partition are live, and Options.Rebuild is not set
+	Origin    string // what it could be restored from; "" = the log
 }
 
 func (e *MissingMarkerError) Error() string {
-	if e.Start > 0 {
-		return fmt.Sprintf("partition %d shard %d has no marker, and the log starts at offset %d: offsets 0 to %d are lost to the online store; %s",
-			e.Partition, e.Shard, e.Start, e.Start-1, adoptHint)
+	at := fmt.Sprintf("partition %d shard %d has no marker", e.Partition, e.Shard)
+	switch {
+	case e.Origin != "":
+		return fmt.Sprintf("%s, while other shards do: the store lost it (a failover to an empty replica?); `tallystick stream --rebuild --from-tables DIR` restores it", at)
+	case e.Start > 0:
+		return fmt.Sprintf("%s, and the log starts at offset %d: offsets 0 to %d are lost to the online store; %s", at, e.Start, e.Start-1, restoreHint(e.Beside))
 	}
-	return fmt.Sprintf("partition %d shard %d has no marker, while other shards do: the store lost it (a failover to an empty replica?); %s",
-		e.Partition, e.Shard, rebuildHint)
+	return fmt.Sprintf("%s, while other shards do: the store lost it (a failover to an empty replica?); %s", at, rebuildHint)
+}
+
+// OriginError says that a partition cannot be restored from an origin (O2, K3).
+type OriginError struct {
+	Partition int32
+	Origin    string
+	Reason    string // with what to do
+}
+
+func (e *OriginError) Error() string {
+	return fmt.Sprintf("partition %d cannot be restored from %s: %s", e.Partition, e.Origin, e.Reason)
 }
 
 // TopicChangedError says that the topic is not the one that the markers speak of (K3).
@@ -60,7 +85,7 @@ type TruncatedError struct {
 }
 
 func (e *TruncatedError) Error() string {
-	return fmt.Sprintf("partition %d: offsets %d to %d are lost, the log now starts at %d; %s", e.Partition, e.Needed, e.Have-1, e.Have, adoptHint)
+	return fmt.Sprintf("partition %d: offsets %d to %d are lost, the log now starts at %d; %s", e.Partition, e.Needed, e.Have-1, e.Have, restoreHint(true))
 }
 
 // ShrunkError says that the log ends below a marker: it lost acknowledged

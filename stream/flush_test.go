@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -123,5 +124,49 @@ func TestLargeEntity(t *testing.T) {
 	b.whole()
 	if largest < 2*b.opt.MaxBytes || commits > 40 {
 		t.Errorf("%d writes of up to %d bytes", commits, largest)
+	}
+}
+
+// O1: of the open part only the hours are written that have changed since they were
+// last acknowledged; those of a write that failed are written again.
+func TestOpenHoursAreWrittenOnce(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		b := newBenchOf(t, rand.New(rand.NewPCG(5, 5)), shape{identity: "id", maxOpen: 65536, shards: 1}, [][]event{nil})
+		const hour = 3_600_000_000
+		for i, at := range []int64{100*hour + hour/2, 100*hour + hour*3/5, 100*hour + hour*4/5, 101*hour + hour/5} { // within lateness, so that none is forgotten
+			b.logs[0] = append(b.logs[0], event{kind: 'd', stamp: at/1000 + 1, ent: "a", id: fmt.Sprint(i), ver: 1, et: at, ok: true, offset: int64(i)})
+		}
+		b.keyed()
+		var hours [][]int64
+		m := &meddling{port: b.port, each: func(_ int, _ int32, _ Mark, ws []Write) {
+			for i := range ws {
+				var list []int64
+				for _, o := range ws[i].Open {
+					list = append(list, o.Hour)
+				}
+				hours = append(hours, list)
+			}
+		}}
+		b.opt.UntilEnd, b.opt.FlushEvery = false, time.Nanosecond
+		b.start(m)
+		for visible := range int64(5) {
+			b.visible[0] = visible
+			if m.err = marker.ErrUnavailable; fails && visible == 2 {
+				m.refuse = 1
+			}
+			for range 20 {
+				_, err := b.w.Step(b.Context())
+				b.must(err)
+				b.now = b.now.Add(time.Second)
+			}
+		}
+		b.whole()
+		want := [][]int64{{100}, {100}, {100}, {101}}
+		if fails {
+			want = [][]int64{{100}, {100}, {100}, {100}, {101}}
+		}
+		if !slices.EqualFunc(hours, want, slices.Equal[[]int64]) {
+			t.Errorf("a write fails: %t: hours %v are written, want %v", fails, hours, want)
+		}
 	}
 }

@@ -134,7 +134,21 @@ func (p *partition) open(ctx context.Context) error {
 	if !ok {
 		return p.missing(ctx, len(cut.Partitions))
 	}
-	if marks, err = p.bootstrap(ctx, marks, cut.TopicID, bounds.Start); err != nil {
+	from, err := p.origin(ctx, marks, bounds.Start)
+	if err != nil {
+		return p.later(ctx, "what it is to be restored from cannot be read", err)
+	}
+	if from != nil {
+		defer from.Close()
+		// An origin may be as new as this: where the log ends is asked afterwards.
+		if cut, err = p.w.source.Cut(ctx); err != nil {
+			return p.later(ctx, "the topic cannot be described", err)
+		}
+		if bounds, ok = cut.Partitions[p.id]; !ok {
+			return p.missing(ctx, len(cut.Partitions))
+		}
+	}
+	if marks, err = p.bootstrap(ctx, from, marks, cut); err != nil {
 		return err
 	}
 	if err := p.check(marks, cut.TopicID, bounds); err != nil {

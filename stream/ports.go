@@ -106,18 +106,47 @@ type Quarantine interface {
 
 // Origin is where a bootstrap takes its states from (O2).
 type Origin interface {
-	// Restore hands the states of a (shard, partition) to put, in pieces of a
-	// bounded size, and returns the marker that holds for them; phase, topic id
-	// and token are the caller's.
-	Restore(ctx context.Context, shard int, partition int32, put func([]Write) error) (Mark, error)
+	// Open makes ready to restore a partition, and refuses what it knows it cannot
+	// restore: nothing has been written yet. It is called for different partitions
+	// at once. Errors are final, unless they wrap marker.ErrUnavailable.
+	Open(ctx context.Context, partition int32) (Restore, error)
 }
 
-// LogStart is the only Origin so far: nothing is restored, the fold begins at
-// offset 0. It serves where the log still reaches back. (Bootstrap from Parquet
-// will be another one.)
+// Restore is one partition of an Origin.
+type Restore interface {
+	// Base tells what the states are the fold of.
+	Base() Base
+	// Shard hands the states of a shard to put, in pieces of a bounded size, and
+	// returns the marker that holds for them; phase, topic id and token are the
+	// caller's. An empty piece says that it gets ahead. Shards are asked for in
+	// ascending order, some left out.
+	Shard(ctx context.Context, shard int, put func([]Write) error) (Mark, error)
+	Close() error
+}
+
+// Base is the prefix of a partition that an Origin's states are the fold of.
+type Base struct {
+	// Name is what messages call the origin, "" = the log itself.
+	Name    string
+	TopicID string // "" = whatever the topic's is
+	Next    int64  // the first offset that is not folded
+	// Partitions are those that the topic must have.
+	Partitions []int32
+}
+
+// LogStart restores nothing: the fold begins at offset 0. It serves where the log
+// still reaches back.
 type LogStart struct{}
 
-// Restore implements Origin.
-func (LogStart) Restore(context.Context, int, int32, func([]Write) error) (Mark, error) {
+// Open implements Origin.
+func (LogStart) Open(context.Context, int32) (Restore, error) { return logStart{}, nil }
+
+type logStart struct{}
+
+func (logStart) Base() Base { return Base{} }
+
+func (logStart) Shard(context.Context, int, func([]Write) error) (Mark, error) {
 	return Mark{Clock: schemas.Never, Newest: schemas.Never, ValidFrom: schemas.Never}, nil
 }
+
+func (logStart) Close() error { return nil }

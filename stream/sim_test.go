@@ -99,7 +99,9 @@ type sim struct {
 	counters    bool // in the place of random tokens
 	pinned      int
 	topicID     string
-	begin       int64 // where the logs start
+	begin       int64   // where the logs start
+	tables      []int64 // by partition: the cut of the tables; nil = there are none
+	restored    int     // shards, from tables
 	quarantined map[position]bool
 	failure     error
 	commits     int
@@ -164,6 +166,9 @@ func simulate(seed int64) (olds int, err error) {
 		w.judge = newJudge(w)
 	}
 	s := newSim(w, r)
+	if r.IntN(3) == 0 {
+		s.tables = make([]int64, len(w.logs))
+	}
 	for p := range w.logs {
 		o := s.owners[r.IntN(2)]
 		o.parts = append(o.parts, int32(p))
@@ -211,8 +216,10 @@ func (s *sim) act() {
 		s.loseMarker()
 	case x < 90:
 		s.corrupt()
-	case x < 94:
+	case x < 93:
 		s.foreign()
+	case x < 94:
+		s.publish()
 	case x < 96:
 		s.land()
 	case x < 98:
@@ -233,7 +240,7 @@ func (s *sim) grow(p, n int) {
 
 func (s *sim) options(o *owner) Options {
 	pick := func(xs ...int) int { return xs[s.r.IntN(len(xs))] }
-	return Options{FlushEvery: 500 * time.Millisecond, CatchUpLag: int64(pick(2, 1000)), MaxDirty: pick(1, 2, 3, 512), MaxBytes: pick(300, 1<<20),
+	return Options{Origin: s.origin(o), FlushEvery: 500 * time.Millisecond, CatchUpLag: int64(pick(2, 1000)), MaxDirty: pick(1, 2, 3, 512), MaxBytes: pick(300, 1<<20),
 		IdleEvery: 2 * time.Second, CacheBytes: pick(1, 4000, 1<<20), Chunk: pick(1, 2, 7), Parallel: 1, StandBy: 3 * time.Second,
 		SweepEvery: time.Duration(pick(-1, int(300*time.Millisecond))), Membership: o, Rebuild: true,
 		Now: func() time.Time { return s.now }, Sleep: func(_ context.Context, d time.Duration) { s.now = s.now.Add(d) },

@@ -135,7 +135,7 @@ func (v *View) openTiles(s *State, li int) []*tile {
 		if !s.ids.isOpen(m) {
 			continue
 		}
-		h := s.ids.held(s.ids.slab.at(m.r))
+		h := s.ids.openEvent(s.ids.slab.at(m.r))
 		in := v.readHeld(s, &h, e.in)
 		i := l.index(h.eventTime)
 		if tiles[i] == nil {

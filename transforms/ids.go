@@ -287,8 +287,8 @@ func (x *identities) least() *identity {
 // remembered returns its entry in the queue of memories.
 func (d *identity) remembered() mark { return mark{key: int64(d.memory), offset: d.offset, r: d.self} }
 
-// held returns the event in force, which is open.
-func (x *identities) held(d *identity) held {
+// openEvent returns the event in force of d, which is open.
+func (x *identities) openEvent(d *identity) held {
 	return held{d.eventTime, d.version, d.offset, x.rowOf(d), nil}
 }
 

@@ -3,7 +3,6 @@ package transforms
 import (
 	"hash/maphash"
 	"math/bits"
-	"slices"
 	"unsafe"
 )
 
@@ -167,12 +166,12 @@ func (x *identities) drop(s span) { x.dead += s.len() }
 // grow makes room for n more bytes, and leaves out what was given up where that
 // is much.
 func (x *identities) grow(n int) {
-	live := len(x.text) - x.dead
-	text := make([]byte, 0, live+live/4+n+16)
 	if 4*x.dead < len(x.text) {
-		x.text = append(slices.Grow(text, len(x.text)+n), x.text...)
+		x.text = append(make([]byte, 0, len(x.text)/4*5+n+16), x.text...)
 		return
 	}
+	live := len(x.text) - x.dead
+	text := make([]byte, 0, live/4*5+n+16)
 	move := func(s span) span {
 		if s.len() == 0 {
 			return 0

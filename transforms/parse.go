@@ -383,7 +383,7 @@ type sealedTile struct {
 	body  []byte
 }
 
-// link finishes a state read from both parts: tiles with open events get back
+// link finishes a state whose open part was read too: tiles with open events get back
 // their sealed part alone, pending events their ids.
 func (v *View) link(s *State) error {
 	sealed := s.ids.sealed

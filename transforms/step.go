@@ -258,7 +258,7 @@ func (v *View) expire(s *State, horizon schemas.Micros) {
 
 func (v *View) sealOpen(s *State, d *identity) {
 	v.touch(s, d.eventTime)
-	h := s.ids.held(d)
+	h := s.ids.openEvent(d)
 	v.sealHeld(s, &h)
 	s.ids.closed(d)
 }

@@ -150,7 +150,7 @@ func (v *View) collect(e *evaluation, s *State) {
 	}
 	for _, m := range s.ids.opens {
 		if s.ids.isOpen(m) {
-			h := s.ids.held(s.ids.slab.at(m.r))
+			h := s.ids.openEvent(s.ids.slab.at(m.r))
 			v.collectRaw(e, s, &h)
 		}
 	}

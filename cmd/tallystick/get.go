@@ -250,7 +250,7 @@ func readView(ctx context.Context, redis *online.Client, v *definition.View, key
 		return nil, err
 	}
 	if live != "" && live != v.Fingerprint {
-		return nil, fmt.Errorf("view %s: readers use fingerprint %s, this definition is %s: read with the definition that is live; or fill this one with `tallystick stream`, remove the other with its definition and `tallystick drop --live`, and start the stream again", v.Name, live, v.Fingerprint)
+		return nil, fmt.Errorf("view %s: readers use fingerprint %s, this definition is %s: read with the definition that is live; or fill this one with `tallystick stream` and have readers switch to it with `tallystick live %s`", v.Name, live, v.Fingerprint, v.Name)
 	}
 	reader, err := redis.Reader(v)
 	if err != nil {

@@ -60,8 +60,9 @@ type budget struct {
 
 // budget divides the memory over views. States may take a third, half of what is
 // ample: what is encoded for a flush and what the garbage collector has not taken
-// back come on top, and both are bounded. A fetch may take 1/64, as it is held up to three times (on its way, waiting, being
-// worked on) and unpacks to several times its size.
+// back come on top, and both are bounded. A fetch may take 1/64, as it is held up to
+// three times (on its way, waiting, being worked on) and unpacks to several times
+// its size.
 func (m *memoryFlag) budget(views int) budget {
 	if m.memory == 0 {
 		return budget{}

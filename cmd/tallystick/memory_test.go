@@ -67,44 +67,19 @@ func TestMemoryIsBounded(t *testing.T) {
 	definition, brokers := wideProject(t, records, parts)
 	redis := testbed.Redis(t)
 	g := newGate(t, redis.Addr())
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "stream", "-f", definition, "--brokers", brokers, "--redis", g.Addr().String(),
-		"--memory", strconv.Itoa(limit)+"B", "--until", "end")
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	var said testbed.Heard
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	most, stalled, before := 0, time.Time{}, redis.CommandCount()
+	stalled, before := time.Time{}, redis.CommandCount()
 	g.late(2 * time.Millisecond)
-	for ended := false; !ended; {
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Fatalf("%v: %s", err, said.String())
-			}
-			ended = true
-		case <-time.After(20 * time.Millisecond):
-			most = max(most, residentBytes(t, cmd.Process.Pid))
-			switch {
-			case stalled.IsZero() && redis.CommandCount() > before+records/3: // about a sixth is written
-				g.set(true)
-				stalled = time.Now()
-			case !stalled.IsZero() && time.Since(stalled) > 3*time.Second:
-				g.set(false)
-			}
+	most, said := mostMemory(t, limit, func() {
+		switch {
+		case stalled.IsZero() && redis.CommandCount() > before+records/3: // about a sixth is written
+			g.set(true)
+			stalled = time.Now()
+		case !stalled.IsZero() && time.Since(stalled) > 3*time.Second:
+			g.set(false)
 		}
-	}
-	t.Logf("at most %d MB beside the program itself of %d MB", most/1_000_000, limit/1_000_000)
-	if most > limit-programPages { // the tests' binary is greater than the program
-		t.Errorf("%d bytes beside the program itself, --memory is %d", most, limit)
-	}
-	if !strings.Contains(said.String(), "applied") || stalled.IsZero() || most < limit/10 {
-		t.Errorf("it did not do what is measured: %s", said.String())
+	}, "stream", "-f", definition, "--brokers", brokers, "--redis", g.Addr().String(), "--until", "end")
+	if !strings.Contains(said, "applied") || stalled.IsZero() || most < limit/10 {
+		t.Errorf("it did not do what is measured: %s", said)
 	}
 }
 
@@ -113,41 +88,47 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestReplayMemoryIsBounded(t *testing.T) {
 	const limit, records, parts = 100_000_000, 60_000, 4
 	definition, brokers := wideProject(t, records, parts)
+	dir := t.TempDir()
+	most, said := mostMemory(t, limit, func() {}, "replay", "-f", definition, "--brokers", brokers, "--out", filepath.Join(dir, "tables"), "--spill-dir", dir, "--json")
+	var out replayOutput
+	if err := json.Unmarshal([]byte(said), &out); err != nil {
+		t.Fatal(err)
+	}
+	if out.Views[0].Spilled < limit/2 || most < limit/10 {
+		t.Errorf("it did not do what is measured: %d bytes spilled", out.Views[0].Spilled)
+	}
+}
+
+// mostMemory runs the program with that --memory, which it must stay below, calls
+// meanwhile now and then, and returns the most that it took and what it printed.
+func mostMemory(t *testing.T, limit int, meanwhile func(), args ...string) (most int, said string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	dir := t.TempDir()
-	cmd := exec.CommandContext(ctx, os.Args[0], "replay", "-f", definition, "--brokers", brokers, "--memory", strconv.Itoa(limit)+"B",
-		"--out", filepath.Join(dir, "tables"), "--spill-dir", dir, "--json")
+	cmd := exec.CommandContext(ctx, os.Args[0], append(args, "--memory", strconv.Itoa(limit)+"B")...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
-	var said, errs testbed.Heard
-	cmd.Stdout, cmd.Stderr = &said, &errs
+	var out, errs testbed.Heard
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	most := 0
-	for ended := false; !ended; {
+	for {
 		select {
 		case err := <-done:
 			if err != nil {
 				t.Fatalf("%v: %s", err, errs.String())
 			}
-			ended = true
+			t.Logf("at most %d MB beside the program itself of %d MB", most/1_000_000, limit/1_000_000)
+			if most > limit-programPages { // the tests' binary is greater than the program
+				t.Errorf("%d bytes beside the program itself, --memory is %d", most, limit)
+			}
+			return most, out.String()
 		case <-time.After(10 * time.Millisecond):
 			most = max(most, residentBytes(t, cmd.Process.Pid))
+			meanwhile()
 		}
-	}
-	var out replayOutput
-	if err := json.Unmarshal([]byte(said.String()), &out); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("at most %d MB beside the program itself of %d MB, %d MB spilled", most/1_000_000, limit/1_000_000, out.Views[0].Spilled/1_000_000)
-	if most > limit-programPages {
-		t.Errorf("%d bytes beside the program itself, --memory is %d", most, limit)
-	}
-	if out.Views[0].Spilled < limit/2 || most < limit/10 {
-		t.Errorf("it did not do what is measured: %d bytes spilled", out.Views[0].Spilled)
 	}
 }
 

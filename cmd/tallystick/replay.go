@@ -47,7 +47,7 @@ func replayCommand() *cobra.Command {
 	}
 	r.readFlags(cmd)
 	r.startFlags.add(cmd)
-	r.limits.add(cmd)
+	r.limits.add(cmd, "`SIZE` that the process stays below; rows to be sorted that do not fit are spilled. Below 100MB it bounds the rows alone")
 	r.everyFlag.add(cmd)
 	r.storeFlags.add(cmd, 0)
 	f := cmd.Flags()
@@ -101,6 +101,24 @@ func (r *replayFlags) round(ctx context.Context, w io.Writer, client *log.Client
 	}
 	out.print(w)
 	return nil
+}
+
+// bound makes the process keep below its memory, until the returned function is
+// called.
+func (r *replayFlags) bound() (restore func()) {
+	if r.memory < leastMemory {
+		return func() {}
+	}
+	return (&memoryFlag{r.memory}).bound()
+}
+
+// rows is how many bytes rows to be sorted may take: beside them are what is being
+// read, what is being written, and what the garbage collector has not taken back.
+func (r *replayFlags) rows() int {
+	if r.memory < leastMemory {
+		return int(r.memory)
+	}
+	return int((&memoryFlag{r.memory}).heap() / 4 * 3)
 }
 
 func (r *replayFlags) checkOutputs() error {
@@ -320,7 +338,11 @@ func publication(v *definition.View, from schemas.Micros, r *batch.Report) offli
 		p.ValidFrom = &from
 	}
 	for k, l := range r.Ledgers {
-		p.Ledgers = append(p.Ledgers, rows.Ledger{Shard: k.Shard, Partition: k.Partition, Ledger: *l})
+		row := rows.Ledger{Shard: k.Shard, Partition: k.Partition, Ledger: *l}
+		if t, ok := r.Newest[k]; ok {
+			row.Newest = &t
+		}
+		p.Ledgers = append(p.Ledgers, row)
 	}
 	for k, l := range r.Days {
 		p.Days = append(p.Days, offline.DayEntry{Partition: k.Partition, Day: dayText(k.Day), Ledger: *l})

@@ -88,7 +88,7 @@ func newRoot() *cobra.Command {
 	root.Version = version()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(initCommand(), runCommand(), fillCommand(), checkCommand(), cutCommand(), trainCommand(), replayCommand(), streamCommand(), getCommand(), dropCommand(), tickCommand(), demoCommand(), reconcileCommand(), gcCommand(), healthCommand())
+	root.AddCommand(initCommand(), runCommand(), fillCommand(), checkCommand(), cutCommand(), trainCommand(), replayCommand(), streamCommand(), getCommand(), liveCommand(), dropCommand(), tickCommand(), demoCommand(), reconcileCommand(), gcCommand(), healthCommand())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments

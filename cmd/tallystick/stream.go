@@ -29,6 +29,7 @@ type streamFlags struct {
 	listenFlag
 	logFlag
 	groupFlags
+	tables     tablesFlags
 	views      []string
 	until      string
 	quarantine string
@@ -81,11 +82,12 @@ func streamCommand() *cobra.Command {
 	s.logFlag.add(cmd)
 	s.memory = 1_000_000_000
 	s.groupFlags.add(cmd)
+	s.tables.add(cmd)
 	f := cmd.Flags()
 	viewFlag(cmd, &s.views, "only the view")
 	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now, with the word end, or at the end of a cut `FILE`; it reads all partitions by itself then")
 	f.StringVar(&s.quarantine, "quarantine-topic", "", "`TOPIC` for records that are not counted (default: the source's topic and .quarantine)")
-	f.BoolVar(&s.rebuild, "rebuild", false, "fold shards whose marker is missing anew from the log's start")
+	f.BoolVar(&s.rebuild, "rebuild", false, "fill shards anew whose marker is missing beside others, or lies before the log's start")
 	f.Var(&s.memory, "memory", "`SIZE` that the process stays below: states and fetches of all views")
 	return cmd
 }
@@ -99,6 +101,7 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer s.tables.close()
 	defer s.bound()()
 	s.cache, s.buffer = s.budget(len(vs)).states, s.budget(len(vs)).fetch
 	s.monitor = newMonitor(vs)
@@ -142,6 +145,9 @@ func (s *streamFlags) check(vs []*definition.View) (*schemas.Cut, error) {
 		return nil, err
 	}
 	if err := s.groupFlags.check(s.until); err != nil {
+		return nil, err
+	}
+	if err := s.tables.check(vs); err != nil {
 		return nil, err
 	}
 	for _, t := range topics(vs) {
@@ -258,6 +264,9 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if cut != nil {
 		tc := cut.Topics[v.Source.Topic]
 		o.Until = &tc
+	}
+	if o.Origin, err = s.tables.origin(v, s.cache); err != nil {
+		return err
 	}
 	member := s.join(client, v, &o)
 	defer leave(ctx, member, v, s.notices)

@@ -41,9 +41,9 @@ type limits struct {
 	spill    string
 }
 
-func (l *limits) add(cmd *cobra.Command) {
+func (l *limits) add(cmd *cobra.Command, memory string) {
 	l.memory = 512_000_000
-	cmd.Flags().Var(&l.memory, "memory", "`SIZE` that the process stays below; rows to be sorted that do not fit are spilled. Below 100MB it bounds the rows alone")
+	cmd.Flags().Var(&l.memory, "memory", memory)
 	cmd.Flags().IntVar(&l.parallel, "parallel", runtime.GOMAXPROCS(0), "work on `N` partitions and shards at once")
 	cmd.Flags().StringVar(&l.spill, "spill-dir", os.TempDir(), "`DIR` where rows are spilled that do not fit into memory")
 	cmd.Flags().Lookup("parallel").DefValue = "one per processor" // help says the same on every machine
@@ -56,24 +56,6 @@ func (l *limits) check() error {
 		return usagef("--parallel: %d is too few: name 1 or more", l.parallel)
 	}
 	return checkDir("--spill-dir", l.spill)
-}
-
-// bound makes the process keep below its memory, until the returned function is
-// called.
-func (l *limits) bound() (restore func()) {
-	if l.memory < leastMemory {
-		return func() {}
-	}
-	return (&memoryFlag{l.memory}).bound()
-}
-
-// rows is how many bytes rows to be sorted may take: beside them are what is being
-// read, what is being written, and what the garbage collector has not taken back.
-func (l *limits) rows() int {
-	if l.memory < leastMemory {
-		return int(l.memory)
-	}
-	return int((&memoryFlag{l.memory}).heap() / 4 * 3)
 }
 
 // scratch returns a directory for one run's spill and how to remove it.
@@ -90,14 +72,11 @@ func trainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "train --labels FILE (--view NAME | --service NAME) -o FILE",
 		Short: "Answer labels with point-in-time features, as Parquet",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			defer t.bound()()
-			return t.run(cmd)
-		},
+		RunE:  func(cmd *cobra.Command, _ []string) error { return t.run(cmd) },
 	}
 	t.readFlags(cmd)
 	t.startFlags.add(cmd)
-	t.limits.add(cmd)
+	t.limits.add(cmd, "`SIZE` of the memory that holds rows to be sorted; the rest is spilled")
 	f := cmd.Flags()
 	f.StringVar(&t.view, "view", "", "answer with the features of the view `NAME`")
 	f.StringVar(&t.service, "service", "", "answer with the features of the service `NAME`")
@@ -225,7 +204,7 @@ func (t *trainFlags) answer(ctx context.Context, client *log.Client, cut *schema
 			return nil, err
 		}
 		job := &batch.Train{View: v, Source: source, Log: client, Knowledge: batch.Knowledge(t.knowledge), Cut: tc,
-			Parallel: t.parallel, Memory: t.rows(), SpillDir: dir, ValidFrom: from}
+			Parallel: t.parallel, Memory: int(t.memory), SpillDir: dir, ValidFrom: from}
 		phase := t.meter.phase("train "+v.Name, cutRecords(tc))
 		job.Progress = phase.done
 		answers, err := job.Run(ctx, a.labelsOf(i, l))

@@ -42,36 +42,30 @@ type copyFile struct {
 // taken to: fetch, decode by hand, and write every row raw, a file a partition,
 // with zstd. It sorts nothing and computes nothing.
 func copyTopic(ctx context.Context, broker, topic, out string, events int) error {
-	kc, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics(topic),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()))
-	if err != nil {
-		return err
-	}
-	defer kc.Close()
 	files := map[int32]*copyFile{}
 	var d decoded
-	for seen := 0; seen < events; {
-		fs := kc.PollFetches(ctx)
-		if err := fs.Err(); err != nil {
-			return err
-		}
-		fs.EachPartition(func(p kgo.FetchTopicPartition) {
-			c := files[p.Partition]
-			if c == nil {
-				f, e := os.Create(filepath.Join(out, fmt.Sprintf("%d.parquet", p.Partition)))
-				c = &copyFile{f: f, w: parquet.NewGenericWriter[copied](f, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
-					parquet.PageBufferSize(256<<10), parquet.WriteBufferSize(1<<20))}
-				files[p.Partition], err = c, errors.Join(err, e)
+	err := consume(ctx, broker, topic, events, func(partition int32, rs []*kgo.Record) error {
+		c := files[partition]
+		if c == nil {
+			f, err := os.Create(filepath.Join(out, fmt.Sprintf("%d.parquet", partition)))
+			if err != nil {
+				return err
 			}
-			for _, r := range p.Records {
-				seen++
-				err = errors.Join(err, d.decode(r.Value), c.add(&d))
-			}
-		})
-		if err != nil {
-			return err
+			c = &copyFile{f: f, w: parquet.NewGenericWriter[copied](f, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+				parquet.PageBufferSize(256<<10), parquet.WriteBufferSize(1<<20))}
+			files[partition] = c
 		}
-	}
+		for _, r := range rs {
+			err := d.decode(r.Value)
+			if err == nil {
+				err = c.add(&d)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	for _, c := range files {
 		err = errors.Join(err, c.flush(), c.commit(), c.w.Close(), c.f.Close())
 	}

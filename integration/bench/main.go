@@ -22,6 +22,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tallystick/tallystick/integration/servers"
 )
 
 func main() {
@@ -87,15 +89,36 @@ const (
 	project    = "integration/bench/project/tallystick.yaml"
 )
 
-// prepare makes the program from the sources in the working directory, and returns
-// their commit.
-func (b *bench) prepare(ctx context.Context) (commit string, err error) {
+// prepare makes the program from the sources in the working directory, starts a
+// Kafka and prints what is measured. What it has begun, end ends.
+func (b *bench) prepare(ctx context.Context) (end func(), err error) {
+	if b.dir, err = os.MkdirTemp("", "tallystick-bench-"); err != nil {
+		return nil, err
+	}
+	end = func() { os.RemoveAll(b.dir) }
+	defer func() {
+		if err != nil {
+			end()
+		}
+	}()
 	b.binary = filepath.Join(b.dir, "tallystick")
 	if _, err := output(exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./cmd/tallystick")); err != nil {
-		return "", err
+		return nil, err
 	}
-	commit, err = output(exec.CommandContext(ctx, "git", "describe", "--always", "--dirty"))
-	return strings.TrimSpace(commit), err
+	commit, err := output(exec.CommandContext(ctx, "git", "describe", "--always", "--dirty"))
+	if err != nil {
+		return nil, err
+	}
+	kafka, err := servers.StartKafka(ctx, servers.KafkaOptions{Nodes: 1})
+	if err != nil {
+		return nil, err
+	}
+	b.broker = kafka.Brokers[0]
+	fmt.Printf("commit %s, %d events, %s\n", strings.TrimSpace(commit), b.events, b.memory)
+	return func() {
+		kafka.Close()
+		os.RemoveAll(b.dir)
+	}, nil
 }
 
 // usage is what a process took.

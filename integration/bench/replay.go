@@ -10,8 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-
-	"github.com/tallystick/tallystick/integration/servers"
 )
 
 // replayMemory is what a replay is given, unless told otherwise.
@@ -19,25 +17,15 @@ const replayMemory = "512MB"
 
 // replay measures a backfill: from Kafka to ten daily snapshots with tiles, ledger
 // and commit.
-func (b *bench) replay(ctx context.Context) (err error) {
-	if b.dir, err = os.MkdirTemp("", "tallystick-bench-"); err != nil {
-		return err
-	}
-	defer os.RemoveAll(b.dir)
-	commit, err := b.prepare(ctx)
+func (b *bench) replay(ctx context.Context) error {
+	end, err := b.prepare(ctx)
 	if err != nil {
 		return err
 	}
-	kafka, err := servers.StartKafka(ctx, servers.KafkaOptions{Nodes: 1})
-	if err != nil {
-		return err
-	}
-	defer kafka.Close()
-	b.broker = kafka.Brokers[0]
+	defer end()
 	if err := produce(ctx, b.broker, topic, b.events); err != nil {
 		return err
 	}
-	fmt.Printf("commit %s, %d events, %s\n", commit, b.events, b.memory)
 	var ratios, perMillion, floors []float64
 	var peaks, copyPeaks []int64
 	for range b.runs {

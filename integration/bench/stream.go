@@ -25,32 +25,23 @@ type catchUp struct {
 }
 
 // stream measures the stream worker: catching up, and live.
-func (b *bench) stream(ctx context.Context) (err error) {
-	if b.dir, err = os.MkdirTemp("", "tallystick-bench-"); err != nil {
-		return err
-	}
-	defer os.RemoveAll(b.dir)
-	commit, err := b.prepare(ctx)
+func (b *bench) stream(ctx context.Context) error {
+	end, err := b.prepare(ctx)
 	if err != nil {
 		return err
 	}
-	kafka, err := servers.StartKafka(ctx, servers.KafkaOptions{Nodes: 1})
-	if err != nil {
-		return err
-	}
-	defer kafka.Close()
+	defer end()
 	store, err := servers.StartRedis(ctx, false)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	b.broker, b.redis = kafka.Brokers[0], store.Flags()
+	b.redis = store.Flags()
 	rc := servers.Client(store.Addrs[0])
 	defer rc.Close()
 	if err := errors.Join(produce(ctx, b.broker, topic, b.events), produce(ctx, b.broker, firstTopic, b.identified)); err != nil {
 		return err
 	}
-	fmt.Printf("commit %s, %d events, %s\n", commit, b.events, b.memory)
 	if _, err := b.catchUps(ctx, rc, "v2", firstTopic, b.identified); err != nil {
 		return err
 	}

@@ -147,13 +147,15 @@ func TestLogTruncated(t *testing.T) {
 	rs, err := x.admin().DeleteRecords(x.ctx, kadm.Offsets{x.topic: {0: {Topic: x.topic, Partition: 0, At: start}}})
 	x.must(err)
 	x.must(rs[x.topic][0].Err)
-	const adopt = "the states cannot be continued: remove them with `tallystick drop`, then `tallystick stream` folds the view anew from a log that begins at offset 0"
+	restore := func(flag string) string {
+		return "restore the states from the tables of `tallystick replay --out DIR` with `tallystick stream " + flag + "--from-tables DIR`; where the tables end before the log starts, let replay write them anew first, with --adopt-start"
+	}
 	x.unchanged(func() {
-		x.refused(fmt.Sprintf("tallystick: view corrected: partition 0: offsets %d to %d are lost, the log now starts at %d; %s", mark, start-1, start, adopt),
+		x.refused(fmt.Sprintf("tallystick: view corrected: partition 0: offsets %d to %d are lost, the log now starts at %d; %s", mark, start-1, start, restore("--rebuild ")),
 			x.stream("--view", "corrected")...)
 	})
 	x.drop()
-	x.refused(fmt.Sprintf(" has no marker, and the log starts at offset %d: offsets 0 to %d are lost to the online store; %s", start, start-1, adopt),
+	x.refused(fmt.Sprintf(" has no marker, and the log starts at offset %d: offsets 0 to %d are lost to the online store; %s", start, start-1, restore("")),
 		x.stream("--view", "corrected", "--until", "end")...)
 	x.evidence("records lost before they were read", start-mark)
 	x.recreate()

@@ -99,10 +99,7 @@ func (p *Published) Tiles(ctx context.Context, sel Select) iter.Seq2[rows.Tile, 
 // Open yields the remainder of every state at the publication's cut, by shard,
 // entity and source partition.
 func (p *Published) Open(ctx context.Context, sel Select) iter.Seq2[rows.Open, error] {
-	// Earlier cuts may have left their dates in the table.
-	if day := dayOf(cutClock(p.Info.Cut)); day != noDay {
-		sel.FromDay, sel.ToDay = day, day
-	}
+	sel = p.ofCut(sel)
 	return func(yield func(rows.Open, error) bool) {
 		var now rows.Open
 		begun := false
@@ -137,6 +134,15 @@ func (p *Published) Open(ctx context.Context, sel Select) iter.Seq2[rows.Open, e
 			yield(now, nil)
 		}
 	}
+}
+
+// ofCut chooses of table open what belongs to the cut: earlier ones may have left
+// their dates in it.
+func (p *Published) ofCut(sel Select) Select {
+	if day := dayOf(cutClock(p.Info.Cut)); day != noDay {
+		sel.FromDay, sel.ToDay = day, day
+	}
+	return sel
 }
 
 // cutClock is the greatest clock of a cut, Never when it has none.

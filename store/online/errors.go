@@ -69,7 +69,7 @@ type LiveError struct {
 }
 
 func (e *LiveError) Error() string {
-	return fmt.Sprintf("readers of view %s use fingerprint %s: make another one live first", e.View, e.Fingerprint)
+	return fmt.Sprintf("readers of view %s use fingerprint %s: make another one live first, with `tallystick live`", e.View, e.Fingerprint)
 }
 
 // dropHint is what heals keys that hold what they should not.

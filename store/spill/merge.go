@@ -56,20 +56,20 @@ func (c *cursor) next(prefix func(row []byte) Prefix) error {
 
 // merge is a heap of cursors, the least row first.
 type merge struct {
-	order
+	o       *Options
 	cursors []*cursor
 }
 
 func (m *merge) less(a, b *cursor) bool {
 	c := a.prefix.compare(&b.prefix)
-	return c < 0 || c == 0 && m.compare(a.row, b.row) < 0
+	return c < 0 || c == 0 && m.o.Compare(a.row, b.row) < 0
 }
 
 // start brings the cursors to their first rows and into order.
 func (m *merge) start() error {
 	var begun []*cursor
 	for _, c := range m.cursors {
-		switch err := c.next(m.prefix); err {
+		switch err := c.next(m.o.Prefix); err {
 		case nil:
 			begun = append(begun, c)
 		case io.EOF:
@@ -86,7 +86,7 @@ func (m *merge) start() error {
 
 // next goes past the least row.
 func (m *merge) next() error {
-	err := m.cursors[0].next(m.prefix)
+	err := m.cursors[0].next(m.o.Prefix)
 	if err == io.EOF {
 		last := len(m.cursors) - 1
 		m.cursors[0] = m.cursors[last]

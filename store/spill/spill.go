@@ -61,12 +61,6 @@ func PrefixOf(b []byte) Prefix {
 	return Prefix{binary.BigEndian.Uint64(first[:]), binary.BigEndian.Uint64(first[8:]), binary.BigEndian.Uint64(first[16:])}
 }
 
-// order is how the rows of a shard are sorted.
-type order struct {
-	compare func(a, b []byte) int
-	prefix  func(row []byte) Prefix
-}
-
 // buffers is how many share the memory: one is filled while one is written, and
 // one is ready where both are slow in turn.
 const buffers = 3
@@ -76,8 +70,7 @@ const minBuffer = 64 << 10
 
 // Sorter is an external sort.
 type Sorter struct {
-	o     Options
-	order order
+	o Options
 
 	mu      sync.Mutex
 	idle    *sync.Cond // a buffer has been written
@@ -99,7 +92,7 @@ func New(o Options) *Sorter {
 	if o.Prefix == nil {
 		o.Prefix = func([]byte) Prefix { return Prefix{} }
 	}
-	s := &Sorter{o: o, order: order{o.Compare, o.Prefix}}
+	s := &Sorter{o: o}
 	s.idle = sync.NewCond(&s.mu)
 	for range buffers {
 		s.free = append(s.free, &buffer{limit: max(o.Memory/buffers, minBuffer)})
@@ -216,7 +209,7 @@ func (s *Sorter) open(shard int) (*merge, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	m := &merge{order: s.order}
+	m := &merge{o: &s.o}
 	for _, b := range s.sealed {
 		m.cursors = append(m.cursors, &cursor{memory: b, index: b.shard(shard)})
 	}

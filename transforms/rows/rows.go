@@ -53,9 +53,12 @@ type Quarantined struct {
 	Value     []byte
 }
 
-// Ledger is the ledger of one shard and partition.
+// Ledger is the ledger of one shard and partition, and what else the marker of
+// the online store says of its records: the greatest event time of those that are
+// neither invalid nor late nor future by their own clock, nil = none.
 type Ledger struct {
-	Shard     int   `json:"shard"`
-	Partition int32 `json:"partition"`
+	Shard     int             `json:"shard"`
+	Partition int32           `json:"partition"`
+	Newest    *schemas.Micros `json:"newest,omitempty"`
 	transforms.Ledger
 }
