@@ -34,6 +34,10 @@ import (
 // old; part of the state format.
 const newestTiles = 16
 
+// OverdueTiles is how many tiles a level may hold at most beyond those that its
+// retention spans: old ones, until others become old.
+const OverdueTiles = newestTiles
+
 // oldPart is what a state knows of its old part.
 type oldPart struct {
 	version int32 // counts what may have changed it

@@ -9,8 +9,8 @@ import (
 
 // State is the fold of one (view, entity, source partition): everything that
 // its records so far determine, and nothing else. Only View.Step, Accept, Trim,
-// Join, TakeClosed and Restore change that. It is not safe for concurrent use, not even
-// for reads alone: they rearrange what it keeps in memory.
+// Join, TakeClosed and Restore change that. It is not safe for concurrent use, not
+// even for reads alone: they rearrange what it keeps in memory.
 type State struct {
 	// What each event looks at comes first, in one line of the processor's cache.
 	pending   []held         // ahead of the clock, ascending by offset

@@ -316,7 +316,8 @@ func (v *View) Accept(s *State, in *Input) {
 // Trim settles the state at a closed boundary b, a closed clock minus lateness:
 // pending and open events before b are sealed, ids whose memory ends before b
 // forgotten, tiles that end at or before b + lateness - retention dropped, and
-// what is left divided anew into old tiles and newer ones. Two states with the same records are equal after a Trim at the same b (V11).
+// what is left divided anew into old tiles and newer ones. Two states with the same
+// records are equal after a Trim at the same b (V11).
 func (v *View) Trim(s *State, b schemas.Micros) {
 	if v.spec.Table {
 		v.settleTable(s, b.SubSat(1))
