@@ -58,6 +58,10 @@ var mutants = []struct {
 	{"old part kept when one of its tiles changes", "V11", "transforms/enter.go", "if x.olds > 0 && index < x.split {", "if false {", nil},
 	{"old part of another time", "O1", "transforms/parse.go", "sum != s.old.sum {", "false && sum != s.old.sum {", []string{"./transforms", "-run", "^TestOldPart$"}},
 	{"open events in old tiles", "V11", "transforms/old.go", "if !c.next() || c.index > open {", "if !c.next() || c.index > open && false {", []string{"./transforms", "-run", "^TestMemoryIsNotSeen$", "-rapid.checks", "500"}},
+	{"old part left behind by a state that goes", "O3", "store/online/store.go", "if len(w.Old) == 0 && (w.Remove || w.Old != nil) {", "if len(w.Old) == 0 && w.Old != nil {", []string{"./store/online", "-run", "^TestOldPart$"}},
+	{"restored without old parts", "O5", "cmd/wire/origin.go", "Old: p.Old, ", "", []string{"./integration", "-run", "^TestBootstrapFromTables$"}},
+	{"overdue tiles counted", "V1", "transforms/old.go", "func (v *View) age(s *State, li int) {\n\tv.dropLevel(s, li, s.clock)\n", "func (v *View) age(s *State, li int) {\n", []string{"./transforms", "-run", "^TestMemoryIsNotSeen$", "-rapid.checks", "500"}},
+	{"old tiles stay what they were at a trim", "V11", "transforms/step.go", "\tv.divideAnew(s)\n", "", []string{"./integration", "-run", "^TestBootstrapFromTables$"}},
 	{"sealed early", "V7", "transforms/step.go", "for d := s.ids.nextOpen(horizon); d != nil; d = s.ids.nextOpen(horizon) {",
 		"for d := s.ids.nextOpen(horizon + 1); d != nil; d = s.ids.nextOpen(horizon + 1) {", nil},
 }

@@ -188,6 +188,13 @@ var injections = []injection{
 		on.states[t.place][t.entity] = st
 		return had
 	}), expected{Missing, OnOnline, StateKind, 0}},
+	{"a dropped old part", true, onTarget(func(_ *world, on *fakeOnline, _ *fakeOffline, t target) bool {
+		st := on.states[t.place][t.entity]
+		had := len(st.Old) > 0
+		st.Old = nil
+		on.states[t.place][t.entity] = st
+		return had
+	}), expected{Corrupt, OnOnline, StateKind, 0}},
 	{"a clock beyond the marker", true, onTarget(func(w *world, on *fakeOnline, _ *fakeOffline, t target) bool {
 		return w.serve(on, t, func(b []byte) []byte {
 			return reseal(b, func(b []byte) []byte {

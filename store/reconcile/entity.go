@@ -51,7 +51,7 @@ func (r *run) readOnline(e *entity, p *part) bool {
 		return true
 	}
 	if p.stored.Served == nil {
-		r.state(e, p, Missing, OnOnline, "the served part is not there, its open part is")
+		r.state(e, p, Missing, OnOnline, "the served part is not there, other parts are")
 		return false
 	}
 	s, err := engine.Parse(*p.stored)

@@ -80,6 +80,7 @@ func newWorld(t testing.TB, seed uint64, tune func(*world)) *world {
 		t.Fatalf("seed %d: %v\n%s", seed, err, w.definition())
 	}
 	w.view = view
+	w.view.Spec.NewestTiles = pick(w.r, 1, 3, 0) // mostly so that tiles become old
 	if w.engine, err = transforms.NewView(w.view.Spec); err != nil {
 		t.Fatal(err)
 	}
