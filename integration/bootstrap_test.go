@@ -51,6 +51,7 @@ func newBootstrapWorld(t *rapid.T, in string) *bootstrapWorld {
 	w := &bootstrapWorld{T: t, ctx: context.Background(), dir: dir, table: strings.Contains(text, "kind: table")}
 	w.view, err = testbed.ParseView(text, testbed.EventSchema)
 	w.must(err)
+	w.view.Spec.NewestTiles = rapid.IntRange(1, 3).Draw(t, "newest tiles") // so that tiles become old
 	w.engine, err = transforms.NewView(w.view.Spec)
 	w.must(err)
 	w.records = reading.NewSource(w.view, testbed.Writers(w.view))
@@ -105,7 +106,8 @@ func (w *bootstrapWorld) stream(s *memoryStore, origin stream.Origin) error {
 }
 
 // trimmed returns the states of a (shard, partition) after a Trim at b, as text;
-// those that hold nothing are left out.
+// those that hold nothing are left out. Where nothing is closed, which tiles are old
+// is all that may differ.
 func (w *bootstrapWorld) trimmed(s *memoryStore, p int32, shard int, b schemas.Micros) map[string]string {
 	w.Helper()
 	out := map[string]string{}
@@ -114,6 +116,8 @@ func (w *bootstrapWorld) trimmed(s *memoryStore, p int32, shard int, b schemas.M
 		w.must(err)
 		if b != schemas.Never {
 			w.engine.Trim(st, b)
+		} else {
+			w.engine.Join(st)
 		}
 		if !st.Empty() {
 			out[entity] = encoded(w.engine, st)

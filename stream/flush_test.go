@@ -26,6 +26,31 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
+// O1: an old part whose write was refused, or not heard of again, is sent again.
+func TestRefusedOldPart(t *testing.T) {
+	var log []event
+	for i := range int64(40) {
+		at := 1_772_000_000_000 + i*300_000
+		log = append(log, event{kind: 'd', offset: i, stamp: at, et: at * 1000, ent: "a", id: "i", ver: 1, amt: 1, ok: true})
+	}
+	for _, err := range []error{marker.ErrFull, marker.ErrUnavailable, marker.ErrUnknown} {
+		b := newBenchOf(t, rand.New(rand.NewPCG(5, 5)), shape{shards: 1}, [][]event{log})
+		b.opt.MaxDirty = 1
+		m := &meddling{port: b.port, err: err}
+		refused := map[int64]bool{}
+		m.each = func(_ int, _ int32, now Mark, ws []Write) {
+			if len(ws) == 1 && ws[0].Old != nil && !refused[now.Next] {
+				refused[now.Next], m.refuse = true, 1
+			}
+		}
+		b.start(m)
+		b.must(b.steps())
+		if b.whole(); len(refused) < 5 {
+			t.Errorf("%v: %d old parts were written", err, len(refused))
+		}
+	}
+}
+
 // O1: the cut is not reached by a write that nobody acknowledged, and one that was
 // done is no marker beyond it.
 func TestLostReplyAtTheEnd(t *testing.T) {

@@ -121,13 +121,12 @@ func (x *rig) trimmed(engine *transforms.View, store *online.Store, shard int, p
 		page, err := store.Scan(x.ctx, shard, p, cursor)
 		x.must(err)
 		for _, st := range page.States {
-			s, err := engine.Parse(st.Served, st.Open)
+			s, err := engine.Parse(st.Stored)
 			x.must(err)
 			if engine.Trim(s, b); s.Empty() {
 				continue
 			}
-			served, open := engine.Encode(s)
-			out[st.Entity] = fmt.Sprintf("%x %v", served, open)
+			out[st.Entity] = fmt.Sprintf("%x", engine.Encode(s))
 		}
 		cursor = page.Next
 	}

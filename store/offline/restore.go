@@ -205,7 +205,7 @@ func (r *Restorer) state(o *rows.Open) (*transforms.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.p.t.engine.Parse(o.Served, o.Open)
+	s, err := r.p.t.engine.Parse(transforms.Parts{Served: o.Served, Open: o.Open})
 	if err != nil {
 		return nil, err
 	}

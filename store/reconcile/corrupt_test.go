@@ -69,7 +69,7 @@ type injection struct {
 // change rewrites the closed tiles of an online state.
 func (w *world) change(on *fakeOnline, t target, b schemas.Micros, fn func([]transforms.Tile) []transforms.Tile) bool {
 	st := on.states[t.place][t.entity]
-	s, err := w.engine.Parse(st.Served, st.Open)
+	s, err := w.engine.Parse(st)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -188,6 +188,13 @@ var injections = []injection{
 		on.states[t.place][t.entity] = st
 		return had
 	}), expected{Missing, OnOnline, StateKind, 0}},
+	{"a dropped old part", true, onTarget(func(_ *world, on *fakeOnline, _ *fakeOffline, t target) bool {
+		st := on.states[t.place][t.entity]
+		had := len(st.Old) > 0
+		st.Old = nil
+		on.states[t.place][t.entity] = st
+		return had
+	}), expected{Corrupt, OnOnline, StateKind, 0}},
 	{"a clock beyond the marker", true, onTarget(func(w *world, on *fakeOnline, _ *fakeOffline, t target) bool {
 		return w.serve(on, t, func(b []byte) []byte {
 			return reseal(b, func(b []byte) []byte {

@@ -123,7 +123,7 @@ func TestBelated(t *testing.T) {
 	on, _ := w.sides(false)
 	for at, states := range on.states {
 		for _, stored := range states {
-			s, err := w.engine.Parse(stored.Served, stored.Open)
+			s, err := w.engine.Parse(stored)
 			if err != nil {
 				t.Fatal(err)
 			}
