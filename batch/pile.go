@@ -40,7 +40,7 @@ type pileShard struct {
 type pileBlock struct {
 	rows  []byte // unless filed
 	filed bool   // it is in the file
-	at    int64 // where it stands there
+	at    int64  // where it stands there
 	size  int
 }
 

@@ -48,10 +48,10 @@ type sweepWindow struct {
 	front []tile
 	at    int
 	mid   int64
-	// back is the sum of tiles from mid on and before upTo; from is the first.
-	back       tile
-	from, upTo int64
-	broken     bool // front lacks something
+	// back is the sum of the tiles from mid on and before upTo.
+	back   tile
+	upTo   int64
+	broken bool // front lacks something
 }
 
 // windowSum says how a window is added up.
@@ -112,7 +112,7 @@ func (s *Sweep) Reset() {
 		}
 		for i := range l.windows {
 			w := &l.windows[i]
-			w.front, w.at, w.mid, w.from, w.upTo, w.first, w.broken = w.front[:0], 0, firstTile, noTile, firstTile, firstTile, false
+			w.front, w.at, w.mid, w.upTo, w.first, w.broken = w.front[:0], 0, firstTile, firstTile, firstTile, false
 			if w.back.reset(0); w.kind != byOneSum {
 				l.gone = firstTile
 			}
@@ -165,7 +165,6 @@ func (s *sweepLevel) addOld(index int64, in *Input) {
 			w.broken = true
 		default:
 			s.l.add(&w.back, in)
-			w.from = min(w.from, index)
 		}
 	}
 }
@@ -267,7 +266,7 @@ func (s *sweepLevel) settle(w *sweepWindow, first int64) {
 	for w.at < len(w.front) && w.front[w.at].index < first {
 		w.at++
 	}
-	if w.broken || w.at == len(w.front) && min(w.from, w.upTo) < first {
+	if w.broken || w.at == len(w.front) && w.mid < first {
 		s.rebuild(w)
 		return
 	}
@@ -276,7 +275,6 @@ func (s *sweepLevel) settle(w *sweepWindow, first int64) {
 		return
 	}
 	for i := s.search(w.upTo); s.tiles[i].index < last; i++ {
-		w.from = min(w.from, s.tiles[i].index)
 		s.sum(w, &w.back, &s.tiles[i])
 	}
 	w.upTo = last
@@ -297,7 +295,7 @@ func (s *sweepLevel) rebuild(w *sweepWindow) {
 		}
 		s.sum(w, t, &s.tiles[from+i])
 	}
-	w.at, w.mid, w.upTo, w.from, w.broken = 0, s.tiles[to].index, s.tiles[to].index, noTile, false
+	w.at, w.mid, w.upTo, w.broken = 0, s.tiles[to].index, s.tiles[to].index, false
 	w.back.reset(0)
 }
 
