@@ -302,8 +302,8 @@ func (w *world) checkTrain(t *testing.T, seed uint64) {
 			if k == Arrival {
 				at = w.known(int64(l.T))
 			}
-			if want := w.values(names[i], int64(l.T), at); !same(a.Results[i], want) {
-				t.Fatalf("seed %d: §10: %s, label %s at %v (%d):\n got %v\nwant %v", seed, k, names[i], l.T, l.T, a.Results[i], engine(want))
+			if want := w.values(names[i], int64(l.T), at); !same(a.Row(i), want) {
+				t.Fatalf("seed %d: §10: %s, label %s at %v (%d):\n got %v\nwant %v", seed, k, names[i], l.T, l.T, a.Row(i), engine(want))
 			}
 		}
 	}

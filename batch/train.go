@@ -46,15 +46,6 @@ type Label struct {
 	T      schemas.Micros
 }
 
-// Answers are what Train found.
-type Answers struct {
-	// Results has one row of features per label, in the order of the labels.
-	Results [][]transforms.Result
-	// Clock is the least log clock at the cut's end; Never when a partition is
-	// empty. Labels beyond it may miss records that are still to come.
-	Clock schemas.Micros
-}
-
 // Run answers every label.
 func (t *Train) Run(ctx context.Context, labels []Label) (*Answers, error) {
 	engine, err := transforms.NewView(t.View.Spec)
@@ -72,11 +63,11 @@ func (t *Train) Run(ctx context.Context, labels []Label) (*Answers, error) {
 	if err := r.fold(ctx); err != nil {
 		return nil, err
 	}
-	a := &Answers{Results: r.results, Clock: schemas.Forever}
+	r.answers.Clock = schemas.Forever
 	for _, p := range done {
-		a.Clock = min(a.Clock, p.Clock)
+		r.answers.Clock = min(r.answers.Clock, p.Clock)
 	}
-	return a, nil
+	return r.answers, nil
 }
 
 // trainShards is how many parts the entities are divided into for folding.
@@ -95,7 +86,7 @@ type trainRun struct {
 	asked   [][]int32        // per entity: its labels
 	until   []schemas.Micros // per entity: the last t
 	rows    *pile
-	results [][]transforms.Result
+	answers *Answers
 }
 
 // group numbers the entities, lists the labels of each and makes room for the
@@ -122,12 +113,7 @@ func (r *trainRun) group() {
 	for i, id := range of {
 		r.asked[id] = append(r.asked[id], int32(i))
 	}
-	n := len(r.View.Spec.Features)
-	slab := make([]transforms.Result, n*len(r.labels))
-	r.results = make([][]transforms.Result, len(r.labels))
-	for i := range r.results {
-		r.results[i] = slab[i*n : i*n : (i+1)*n]
-	}
+	r.answers = newAnswers(len(r.labels), r.View.Spec.Features)
 }
 
 // read piles up the rows of the entities asked for.

@@ -31,6 +31,8 @@ type trainFold struct {
 	refs   []piledRow // grouped by entity
 	next   []int      // per entity of the shard: where its next row goes
 	order  []trainRow
+
+	results []transforms.Result // of one label
 }
 
 // trainRow is a row in the order in which it is folded: by key, partition, offset and
@@ -274,14 +276,15 @@ func (f *trainFold) end() error {
 
 // answer fills in the results of a label.
 func (f *trainFold) answer(i int32) (err error) {
-	t, res := f.r.labels[i].T, f.r.results[i]
+	t, res := f.r.labels[i].T, f.results[:0]
 	if f.r.decided || f.r.Knowledge == Complete {
 		res = f.sweep.Value(res, t)
 	} else if res, err = f.r.engine.Value(res, t, f.parts...); err != nil {
 		return fmt.Errorf("entity %x: %w", f.r.names[f.id], err)
 	}
 	f.r.engine.MarkIncomplete(res, t, f.r.ValidFrom)
-	f.r.results[i] = res
+	f.r.answers.set(int(i), res)
+	f.results = res
 	return nil
 }
 
@@ -311,7 +314,7 @@ func (f *trainFold) sorted(ctx context.Context, shard int) error {
 		return err
 	}
 	for id := shard; id < len(f.r.names); id += trainShards { // those without records are answered too
-		if len(f.r.results[f.r.asked[id][0]]) > 0 {
+		if f.r.answers.answered(int(f.r.asked[id][0])) {
 			continue
 		}
 		f.begin(int32(id))
