@@ -32,7 +32,13 @@ type trainFold struct {
 	next   []int      // per entity of the shard: where its next row goes
 	order  []trainRow
 
+	times   []labelTime         // of one entity
 	results []transforms.Result // of one label
+}
+
+type labelTime struct {
+	t     schemas.Micros
+	label int32
 }
 
 // trainRow is a row in the order in which it is folded: by key, partition, offset and
@@ -195,9 +201,14 @@ func (f *trainFold) parse(at piledRow) error {
 
 // begin begins an entity.
 func (f *trainFold) begin(id int32) {
-	f.id, f.left = id, f.r.asked[id]
-	labels := f.r.labels
-	slices.SortStableFunc(f.left, func(a, b int32) int { return cmp.Compare(labels[a].T, labels[b].T) })
+	f.id, f.left, f.times = id, f.r.asked[id], f.times[:0]
+	for _, i := range f.left {
+		f.times = append(f.times, labelTime{f.r.labels[i].T, i})
+	}
+	slices.SortFunc(f.times, func(a, b labelTime) int { return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.label, b.label)) })
+	for n, x := range f.times {
+		f.left[n] = x.label
+	}
 	f.sweep.Reset()
 	clear(f.states)
 	f.parts = f.parts[:0]

@@ -213,6 +213,12 @@ func (r *labelReader) newRow(n int) []schemas.Value {
 	return row
 }
 
+// expect makes room for so many rows, within reason: the file may not be what it says.
+func (r *labelReader) expect(rows int64) {
+	n := int(min(max(rows, 0), 1<<20))
+	r.out.Rows, r.out.T = make([][]schemas.Value, 0, n), make([]schemas.Micros, 0, n)
+}
+
 // add takes a converted row.
 func (r *labelReader) add(row []schemas.Value) {
 	r.out.Rows = append(r.out.Rows, row)
