@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
@@ -54,8 +55,8 @@ func (t *Train) Run(ctx context.Context, labels []Label) (*Answers, error) {
 	}
 	r := &trainRun{Train: t, engine: engine, labels: labels, decided: engine.Spec().Identity == transforms.Anonymous}
 	r.group()
-	r.rows = newPile(filepath.Join(t.SpillDir, "rows"), t.Memory/2, len(r.names), trainShards)
-	defer r.rows.close()
+	r.rows = spill.NewPile(filepath.Join(t.SpillDir, "rows"), t.Memory/2, len(r.names), trainShards)
+	defer r.rows.Close()
 	done, err := r.read(ctx)
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ type trainRun struct {
 	ids     map[string]int32 // and back
 	asked   [][]int32        // per entity: its labels
 	until   []schemas.Micros // per entity: the last t
-	rows    *pile
+	rows    *spill.Pile
 	answers *Answers
 }
 
@@ -136,7 +137,7 @@ func (r *trainRun) read(ctx context.Context) (map[int32]*partitionScan, error) {
 		}
 		buf := buffers[in.Partition]
 		*buf = in.AppendBrief((*buf)[:0])
-		return r.rows.add(id, *buf)
+		return r.rows.Add(id, *buf)
 	})
 	if err != nil {
 		return nil, err
@@ -172,7 +173,7 @@ func (r *trainRun) fold(ctx context.Context) error {
 			f = r.newFold()
 		}
 		defer folds.Put(f)
-		defer r.rows.drop(shard)
+		defer r.rows.Drop(shard)
 		if r.costs(shard) > r.workMemory() {
 			return f.sorted(ctx, shard)
 		}
@@ -182,12 +183,12 @@ func (r *trainRun) fold(ctx context.Context) error {
 
 // costs is what folding a shard in memory takes, in bytes.
 func (r *trainRun) costs(shard int) int {
-	most := int32(0)
+	most := 0
 	for id := shard; id < len(r.names); id += trainShards {
-		most = max(most, r.rows.rows[id])
+		most = max(most, r.rows.Rows(int32(id)))
 	}
-	s := &r.rows.shards[shard]
-	return int(s.filed) + s.rows*int(unsafe.Sizeof(piledRow{})) + int(most)*int(unsafe.Sizeof(trainRow{}))
+	rows, filed := r.rows.Size(shard)
+	return int(filed) + rows*int(unsafe.Sizeof(rowAt{})) + most*int(unsafe.Sizeof(trainRow{}))
 }
 
 // eachShard calls fn for every shard, several at once, until one fails.

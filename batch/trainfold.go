@@ -27,9 +27,9 @@ type trainFold struct {
 	id     int32                       // the entity; -1 = none yet
 	left   []int32                     // its labels not answered yet, by T; judge leaves them to see
 
-	blocks [][]byte   // loaded
-	refs   []piledRow // grouped by entity
-	next   []int      // per entity of the shard: where its next row goes
+	blocks [][]byte // loaded
+	refs   []rowAt  // grouped by entity
+	next   []int    // per entity of the shard: where its next row goes
 	order  []trainRow
 
 	times   []labelTime         // of one entity
@@ -41,17 +41,20 @@ type labelTime struct {
 	label int32
 }
 
+// rowAt is where in the loaded blocks a row stands.
+type rowAt struct{ block, at uint32 }
+
 // trainRow is a row in the order in which it is folded: by key, partition, offset and
 // place.
 type trainRow struct {
 	key       schemas.Micros
 	offset    int64
 	partition int32
-	row       piledRow
+	row       rowAt
 }
 
 // takenBack is in the place of a row that replaces an earlier one.
-var takenBack = piledRow{math.MaxUint32, math.MaxUint32}
+var takenBack = rowAt{math.MaxUint32, math.MaxUint32}
 
 func (a *trainRow) compare(b *trainRow) int {
 	if a.key != b.key {
@@ -67,7 +70,7 @@ func (r *trainRun) newFold() *trainFold {
 
 // loaded folds a shard whose rows fit into memory, entity by entity.
 func (f *trainFold) loaded(ctx context.Context, shard int) (err error) {
-	if f.blocks, err = f.r.rows.load(shard); err != nil {
+	if f.blocks, err = f.r.rows.Load(shard); err != nil {
 		return err
 	}
 	defer func() { f.blocks = nil }()
@@ -96,14 +99,14 @@ func (f *trainFold) groupRows(shard int) {
 	total := 0
 	for id := shard; id < len(f.r.names); id += trainShards {
 		f.next = append(f.next, total)
-		total += int(f.r.rows.rows[id])
+		total += f.r.rows.Rows(int32(id))
 	}
 	f.refs = slices.Grow(f.refs[:0], total)[:total]
 	for b, rows := range f.blocks {
 		for at := 0; at < len(rows); {
-			id, _, end := piled(rows, at)
+			id, _, end := spill.PiledRow(rows, at)
 			n := &f.next[int(id)/trainShards]
-			f.refs[*n] = piledRow{uint32(b), uint32(at)}
+			f.refs[*n] = rowAt{uint32(b), uint32(at)}
 			*n++
 			at = end
 		}
@@ -111,7 +114,7 @@ func (f *trainFold) groupRows(shard int) {
 }
 
 // foldRows folds the rows of one entity.
-func (f *trainFold) foldRows(rows []piledRow) error {
+func (f *trainFold) foldRows(rows []rowAt) error {
 	if !f.r.decided && f.r.Knowledge == Complete {
 		return f.foldVersions(rows)
 	}
@@ -136,7 +139,7 @@ func (f *trainFold) foldRows(rows []piledRow) error {
 }
 
 // foldVersions judges the rows of one entity and folds those in force.
-func (f *trainFold) foldVersions(rows []piledRow) error {
+func (f *trainFold) foldVersions(rows []rowAt) error {
 	f.order = f.order[:0]
 	for _, at := range rows {
 		if err := f.parse(at); err != nil {
@@ -187,12 +190,12 @@ func sortRows(rows []trainRow) {
 	}
 }
 
-func (f *trainFold) row(at piledRow) []byte {
-	_, row, _ := piled(f.blocks[at.block], int(at.at))
+func (f *trainFold) row(at rowAt) []byte {
+	_, row, _ := spill.PiledRow(f.blocks[at.block], int(at.at))
 	return row
 }
 
-func (f *trainFold) parse(at piledRow) error {
+func (f *trainFold) parse(at rowAt) error {
 	if !f.r.engine.ParseBrief(f.row(at), f.in) {
 		return fmt.Errorf("a spilled row of partition %d does not decode", f.in.Partition)
 	}
@@ -310,7 +313,7 @@ func (f *trainFold) sorted(ctx context.Context, shard int) error {
 	defer s.Close()
 	f.id = -1
 	var out []byte
-	err := f.r.rows.each(ctx, shard, func(id int32, row []byte) error {
+	err := f.r.rows.Each(ctx, shard, func(id int32, row []byte) error {
 		if !f.r.engine.ParseBrief(row, f.in) {
 			return fmt.Errorf("a spilled row of partition %d does not decode", f.in.Partition)
 		}

@@ -76,7 +76,7 @@ func trainCommand() *cobra.Command {
 	}
 	t.readFlags(cmd)
 	t.startFlags.add(cmd)
-	t.limits.add(cmd, "`SIZE` of the memory that holds rows to be sorted; the rest is spilled")
+	t.limits.add(cmd, "`SIZE` of the memory that holds the labels' records while they are folded; the rest is spilled")
 	f := cmd.Flags()
 	f.StringVar(&t.view, "view", "", "answer with the features of the view `NAME`")
 	f.StringVar(&t.service, "service", "", "answer with the features of the service `NAME`")

@@ -1,4 +1,4 @@
-package batch
+package spill
 
 import (
 	"context"
@@ -10,15 +10,15 @@ import (
 	"sync/atomic"
 )
 
-// pile keeps rows of numbered entities in the order in which they come, divided
-// into shards: those of a partition stay in the order of the log, so that folding
-// an entity needs little sorting. What passes its memory goes to a file.
-type pile struct {
+// Pile keeps rows of numbered keys in the order in which they come, divided
+// into shards: those of a partition stay in the order of the log, so that a
+// key's rows need little sorting. What passes its memory goes to a file.
+type Pile struct {
 	path  string
 	limit int64 // bytes of blocks in memory
 	held  atomic.Int64
 	block int // size of a block
-	// rows of each entity, guarded by the lock of its shard.
+	// rows of each key, guarded by the lock of its shard.
 	rows   []int32
 	shards []pileShard
 
@@ -44,20 +44,20 @@ type pileBlock struct {
 	size  int
 }
 
-// newPile returns a pile for so many entities, which must be closed. path is a file
+// NewPile returns a pile for so many keys, which must be closed. path is a file
 // of its own; limit is in bytes.
-func newPile(path string, limit, entities, shards int) *pile {
-	return &pile{path: path, limit: int64(limit), block: max(1<<10, min(1<<16, limit/(2*shards))),
-		rows: make([]int32, entities), shards: make([]pileShard, shards)}
+func NewPile(path string, limit, keys, shards int) *Pile {
+	return &Pile{path: path, limit: int64(limit), block: max(1<<10, min(1<<16, limit/(2*shards))),
+		rows: make([]int32, keys), shards: make([]pileShard, shards)}
 }
 
-// shardOf returns the shard of an entity.
-func (p *pile) shardOf(entity int32) int { return int(entity) % len(p.shards) }
+// ShardOf returns the shard of a key.
+func (p *Pile) ShardOf(key int32) int { return int(key) % len(p.shards) }
 
-// add takes a row, of which it keeps nothing. It may be called by several goroutines
+// Add takes a row, of which it keeps nothing. It may be called by several goroutines
 // at once, before the shards are read.
-func (p *pile) add(entity int32, row []byte) error {
-	s := &p.shards[p.shardOf(entity)]
+func (p *Pile) Add(key int32, row []byte) error {
+	s := &p.shards[p.ShardOf(key)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if need := 4 + binary.MaxVarintLen64 + len(row); need > cap(s.cur)-len(s.cur) {
@@ -65,16 +65,16 @@ func (p *pile) add(entity int32, row []byte) error {
 			return err
 		}
 	}
-	s.cur = binary.LittleEndian.AppendUint32(s.cur, uint32(entity))
+	s.cur = binary.LittleEndian.AppendUint32(s.cur, uint32(key))
 	s.cur = binary.AppendUvarint(s.cur, uint64(len(row)))
 	s.cur = append(s.cur, row...)
-	p.rows[entity]++
+	p.rows[key]++
 	s.rows++
 	return nil
 }
 
 // next puts the shard's last block away and begins one with room for n bytes.
-func (p *pile) next(s *pileShard, n int) error {
+func (p *Pile) next(s *pileShard, n int) error {
 	size := max(p.block, n)
 	if len(s.cur) > 0 && p.held.Load()+int64(size) > p.limit {
 		at, err := p.write(s.cur)
@@ -96,7 +96,7 @@ func (p *pile) next(s *pileShard, n int) error {
 }
 
 // write appends a block to the file and returns where it stands.
-func (p *pile) write(b []byte) (at int64, err error) {
+func (p *Pile) write(b []byte) (at int64, err error) {
 	p.mu.Lock()
 	if p.file == nil {
 		p.file, err = os.Create(p.path)
@@ -113,11 +113,18 @@ func (p *pile) write(b []byte) (at int64, err error) {
 	return at, nil
 }
 
-// piledRow is where in a loaded shard a row stands.
-type piledRow struct{ block, at uint32 }
+// Rows returns the number of a key's rows.
+func (p *Pile) Rows(key int32) int { return int(p.rows[key]) }
 
-// load returns the blocks of a shard, those in the file read into memory.
-func (p *pile) load(shard int) ([][]byte, error) {
+// Size returns the number of a shard's rows, and of its bytes in the file.
+func (p *Pile) Size(shard int) (rows int, filed int64) {
+	s := &p.shards[shard]
+	return s.rows, s.filed
+}
+
+// Load returns the blocks of a shard, those in the file read into memory. PiledRow
+// reads them.
+func (p *Pile) Load(shard int) ([][]byte, error) {
 	s := &p.shards[shard]
 	out := make([][]byte, 0, len(s.blocks)+1)
 	for i := range s.blocks {
@@ -132,7 +139,7 @@ func (p *pile) load(shard int) ([][]byte, error) {
 
 // rowsOf returns the rows of a block, in buf when that is large enough and they are
 // read from the file.
-func (p *pile) rowsOf(b *pileBlock, buf []byte) ([]byte, error) {
+func (p *Pile) rowsOf(b *pileBlock, buf []byte) ([]byte, error) {
 	if !b.filed {
 		return b.rows, nil
 	}
@@ -145,8 +152,8 @@ func (p *pile) rowsOf(b *pileBlock, buf []byte) ([]byte, error) {
 	return buf[:b.size], nil
 }
 
-// each calls fn with every row of a shard. A row is valid during the call only.
-func (p *pile) each(ctx context.Context, shard int, fn func(entity int32, row []byte) error) error {
+// Each calls fn with every row of a shard. A row is valid during the call only.
+func (p *Pile) Each(ctx context.Context, shard int, fn func(key int32, row []byte) error) error {
 	s := &p.shards[shard]
 	var buf []byte
 	for _, b := range append(s.blocks, pileBlock{rows: s.cur}) {
@@ -161,8 +168,8 @@ func (p *pile) each(ctx context.Context, shard int, fn func(entity int32, row []
 			buf = rows
 		}
 		for at := 0; at < len(rows); {
-			entity, row, end := piled(rows, at)
-			if err := fn(entity, row); err != nil {
+			key, row, end := PiledRow(rows, at)
+			if err := fn(key, row); err != nil {
 				return err
 			}
 			at = end
@@ -171,22 +178,22 @@ func (p *pile) each(ctx context.Context, shard int, fn func(entity int32, row []
 	return nil
 }
 
-// piled reads the row at a place in a block, and where the next one stands.
-func piled(b []byte, at int) (entity int32, row []byte, end int) {
+// PiledRow reads the row at a place in a block, and where the next one stands.
+func PiledRow(b []byte, at int) (key int32, row []byte, end int) {
 	n, w := binary.Uvarint(b[at+4:])
 	from := at + 4 + w
 	end = from + int(n)
 	return int32(binary.LittleEndian.Uint32(b[at:])), b[from:end], end
 }
 
-// drop gives up the rows of a shard.
-func (p *pile) drop(shard int) {
+// Drop gives up the rows of a shard.
+func (p *Pile) Drop(shard int) {
 	s := &p.shards[shard]
 	s.blocks, s.cur = nil, nil
 }
 
-// close removes the file. Nothing is read any more.
-func (p *pile) close() error {
+// Close removes the file. Nothing is read any more.
+func (p *Pile) Close() error {
 	if p.file == nil {
 		return nil
 	}
