@@ -188,7 +188,7 @@ func (r *trainRun) costs(shard int) int {
 		most = max(most, r.rows.Rows(int32(id)))
 	}
 	rows, filed := r.rows.Size(shard)
-	return int(filed) + rows*int(unsafe.Sizeof(rowAt{})) + most*int(unsafe.Sizeof(trainRow{}))
+	return int(filed) + (rows+most)*int(unsafe.Sizeof(trainRow{}))
 }
 
 // eachShard calls fn for every shard, several at once, until one fails.

@@ -27,10 +27,10 @@ type trainFold struct {
 	id     int32                       // the entity; -1 = none yet
 	left   []int32                     // its labels not answered yet, by T; judge leaves them to see
 
-	blocks [][]byte // loaded
-	refs   []rowAt  // grouped by entity
-	next   []int    // per entity of the shard: where its next row goes
-	order  []trainRow
+	blocks [][]byte   // loaded
+	refs   []trainRow // grouped by entity
+	next   []int      // per entity of the shard: where its next row goes
+	order  []trainRow // of foldVersions
 
 	times   []labelTime         // of one entity
 	results []transforms.Result // of one label
@@ -104,9 +104,9 @@ func (f *trainFold) groupRows(shard int) {
 	f.refs = slices.Grow(f.refs[:0], total)[:total]
 	for b, rows := range f.blocks {
 		for at := 0; at < len(rows); {
-			id, _, end := spill.PiledRow(rows, at)
+			id, row, end := spill.PiledRow(rows, at)
 			n := &f.next[int(id)/trainShards]
-			f.refs[*n] = rowAt{uint32(b), uint32(at)}
+			f.refs[*n] = trainRow{key: transforms.BriefClock(row), row: rowAt{uint32(b), uint32(at)}}
 			*n++
 			at = end
 		}
@@ -114,21 +114,17 @@ func (f *trainFold) groupRows(shard int) {
 }
 
 // foldRows folds the rows of one entity.
-func (f *trainFold) foldRows(rows []rowAt) error {
+func (f *trainFold) foldRows(rows []trainRow) error {
 	if !f.r.decided && f.r.Knowledge == Complete {
 		return f.foldVersions(rows)
 	}
-	f.order = f.order[:0]
-	for _, at := range rows {
-		f.order = append(f.order, trainRow{key: transforms.BriefClock(f.row(at)), row: at})
-	}
-	sortRows(f.order)
+	sortRows(rows)
 	take := f.see
 	if !f.r.decided {
 		take = f.arrive
 	}
-	for i := range f.order {
-		if err := f.parse(f.order[i].row); err != nil {
+	for i := range rows {
+		if err := f.parse(rows[i].row); err != nil {
 			return err
 		}
 		if err := take(); err != nil {
@@ -139,9 +135,10 @@ func (f *trainFold) foldRows(rows []rowAt) error {
 }
 
 // foldVersions judges the rows of one entity and folds those in force.
-func (f *trainFold) foldVersions(rows []rowAt) error {
+func (f *trainFold) foldVersions(rows []trainRow) error {
 	f.order = f.order[:0]
-	for _, at := range rows {
+	for i := range rows {
+		at := rows[i].row
 		if err := f.parse(at); err != nil {
 			return err
 		}
