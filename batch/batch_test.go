@@ -269,8 +269,8 @@ func background(t *testing.T) context.Context {
 const seeds = 150
 
 // TestTrain: both kinds of knowledge answer as brute force does, whatever the
-// labels: at a clock, at an event time, twice the same, of entities unknown
-// (§10, V3).
+// labels: at a clock, at an event time, twice the same, of entities unknown; and
+// whatever the memory: shards that fit it, from a file too, and others (§10, V3, B3).
 func TestTrain(t *testing.T) {
 	for seed := range uint64(seeds) {
 		newWorld(t, seed).checkTrain(t, seed)
@@ -293,7 +293,8 @@ func (w *world) checkTrain(t *testing.T, seed uint64) {
 		}
 	}
 	for _, k := range []Knowledge{Complete, Arrival} {
-		job := &Train{View: w.view, Source: w.source, Log: w, Knowledge: k, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(), ValidFrom: schemas.Never}
+		job := &Train{View: w.view, Source: w.source, Log: w, Knowledge: k, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(),
+			Memory: []int{0, 4_000, 16_000, 1 << 20}[w.r.IntN(4)], ValidFrom: schemas.Never}
 		a, err := job.Run(background(t), labels)
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -306,8 +307,8 @@ func (w *world) checkTrain(t *testing.T, seed uint64) {
 			if k == Arrival {
 				at = w.known(int64(l.T))
 			}
-			if want := w.values(names[i], int64(l.T), at); !same(a.Results[i], want) {
-				t.Fatalf("seed %d: §10: %s, label %s at %v (%d):\n got %v\nwant %v", seed, k, names[i], l.T, l.T, a.Results[i], engine(want))
+			if want := w.values(names[i], int64(l.T), at); !same(a.Row(i), want) {
+				t.Fatalf("seed %d: §10: %s, label %s at %v (%d):\n got %v\nwant %v", seed, k, names[i], l.T, l.T, a.Row(i), engine(want))
 			}
 		}
 	}
@@ -436,7 +437,7 @@ func (w *world) checkLedgers(seed uint64, rep *Report, k *kept) {
 			}
 			d := NoDay
 			if log[i].Kind == oracle.Data {
-				d = dayOf(schemas.Micros(log[i].EventTime))
+				d = schemas.Micros(log[i].EventTime).Days()
 			}
 			byOffset[log[i].Offset] = d
 			l := at(days, PartitionDay{int32(p), d})

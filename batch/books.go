@@ -48,7 +48,7 @@ func (b *books) book(shard int, in *transforms.Input, v *transforms.Verdict) {
 	}
 	day := NoDay
 	if in.EventTime != schemas.Never {
-		day = dayOf(in.EventTime)
+		day = in.EventTime.Days()
 	}
 	own := *v
 	own.Replaced = false
@@ -57,7 +57,7 @@ func (b *books) book(shard int, in *transforms.Input, v *transforms.Verdict) {
 	}
 	b.day.Add(&own)
 	if v.Replaced {
-		l := at(b.days, PartitionDay{in.Partition, dayOf(v.ReplacedEventTime)})
+		l := at(b.days, PartitionDay{in.Partition, v.ReplacedEventTime.Days()})
 		*l.Count(v.ReplacedOutcome)--
 		l.Superseded++
 	}
@@ -69,8 +69,6 @@ func (b *books) folded(k ShardPartition, eventTime schemas.Micros) {
 		b.newest[k] = eventTime
 	}
 }
-
-func dayOf(t schemas.Micros) int64 { return int64(t.Floor(schemas.Day) / schemas.Day) }
 
 func at[K comparable](m map[K]*transforms.Ledger, k K) *transforms.Ledger {
 	if m[k] == nil {

@@ -1,9 +1,10 @@
-// Package batch is the bounded path over the log: it reads a cut once, sorts
-// what each view sees of it by entity, and folds. replay writes tables from the
-// fold, train answers labels from it. It is orchestration over the ports Log and
+// Package batch is the bounded path over the log: it reads a cut once, brings
+// together what each view sees of an entity, and folds. replay writes tables from
+// the fold, train answers labels from it. It is orchestration over the ports Log and
 // the writers that its callers hand in; Kafka and Parquet live under store.
 //
-//	cut → scan (read, prepare) → spill (entity, clock, partition, offset) → fold → rows
+//	replay: cut → scan (read, prepare) → sort (entity, clock, partition, offset) → fold → rows
+//	train:  cut → scan → pile of the entities asked for → per entity: sort, fold, answer
 package batch
 
 import (

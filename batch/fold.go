@@ -217,6 +217,8 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 	var closed []transforms.Tile
 	if b != schemas.Never {
 		f.run.engine.Trim(s, b)
+	} else {
+		f.run.engine.Join(s)
 	}
 	for _, t := range s.Evicted() {
 		if b != schemas.Never && t.Start+t.Hop <= b.Floor(t.Hop) {
@@ -244,7 +246,8 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 	if !kept {
 		return nil
 	}
-	row.Served, row.Open = f.run.engine.Encode(s)
+	rest := f.run.engine.Encode(s) // without an old part
+	row.Served, row.Open = rest.Served, rest.Open
 	return f.out.Open(row)
 }
 

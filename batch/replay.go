@@ -69,6 +69,16 @@ type Report struct {
 	BrokenIDs *BrokenIDs
 }
 
+// Clocked enters the clocks into the cut that was replayed.
+func (r *Report) Clocked(cut schemas.TopicCut) {
+	for p, pc := range cut.Partitions {
+		if c := r.Clocks[p]; c != schemas.Never {
+			pc.Clock = &c
+			cut.Partitions[p] = pc
+		}
+	}
+}
+
 // Partitions sums the ledgers per partition.
 func (r *Report) Partitions() map[int32]*transforms.Ledger {
 	sum := map[int32]*transforms.Ledger{}

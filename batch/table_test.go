@@ -109,7 +109,7 @@ func (w *world) states() map[string]string {
 			engine.Step(states[string(in.Entity)], in)
 		}
 		for entity, s := range states {
-			if served, _ := engine.Encode(s); s.LastOffset() >= 0 {
+			if served := engine.Encode(s).Served; s.LastOffset() >= 0 {
 				out[fmt.Sprintf("%x %d", entity, p)] = string(served)
 			}
 		}

@@ -73,8 +73,9 @@ var mayImport = map[string]string{
 	"store/online":    "schemas transforms store/dial store/online",
 	"store/offline":   "schemas store/dial store/spill transforms store/offline",
 	"store/reconcile": "schemas transforms store/reconcile",
+	"store/gate":      "schemas transforms store/gate",
 	"examples":        "",
-	"cmd":             "schemas transforms stream batch store/spill store/log store/online store/offline store/reconcile examples cmd",
+	"cmd":             "schemas transforms stream batch store/spill store/log store/online store/offline store/gate store/reconcile examples cmd",
 	"integration":     "schemas transforms integration",
 }
 

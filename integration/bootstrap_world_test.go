@@ -108,8 +108,8 @@ type memoryCell struct {
 }
 
 type memoryState struct {
-	served []byte
-	open   map[int64][]byte
+	served, old []byte // old empty = none
+	open        map[int64][]byte
 }
 
 func newMemoryStore(shards, parts int) *memoryStore {
@@ -133,12 +133,13 @@ func (s *memoryStore) Marks(_ context.Context, p int32) (ms []marker.Mark, err e
 	return ms, nil
 }
 
-// stored returns a state's two parts.
-func (m *memoryState) stored() (served []byte, open []transforms.Open) {
+// stored returns a state's parts.
+func (m *memoryState) stored() marker.Stored {
+	st := marker.Stored{Served: m.served, Old: m.old}
 	for _, h := range slices.Sorted(maps.Keys(m.open)) {
-		open = append(open, transforms.Open{Hour: h, Data: m.open[h]})
+		st.Open = append(st.Open, transforms.Open{Hour: h, Data: m.open[h]})
 	}
-	return m.served, open
+	return st
 }
 
 // Load implements stream.Sink.
@@ -147,7 +148,7 @@ func (s *memoryStore) Load(_ context.Context, p int32, keys []marker.Key) ([]mar
 	for i, k := range keys {
 		marks[k.Shard] = s.cells[p][k.Shard].mark
 		if m := s.cells[p][k.Shard].states[k.Entity]; m != nil {
-			out[i].Served, out[i].Open = m.stored()
+			out[i] = m.stored()
 		}
 	}
 	return out, marks, nil
@@ -168,7 +169,7 @@ func (s *memoryStore) Commit(_ context.Context, shard int, p int32, was, now mar
 		if w.Remove {
 			delete(c.states, w.Entity)
 		}
-		if w.Served == nil && len(w.Open) == 0 {
+		if w.Served == nil && w.Old == nil && len(w.Open) == 0 {
 			continue
 		}
 		m := c.states[w.Entity]
@@ -178,6 +179,9 @@ func (s *memoryStore) Commit(_ context.Context, shard int, p int32, was, now mar
 		}
 		if w.Served != nil {
 			m.served = slices.Clone(w.Served)
+		}
+		if w.Old != nil {
+			m.old = slices.Clone(w.Old)
 		}
 		for _, o := range w.Open {
 			if m.open[o.Hour] = slices.Clone(o.Data); len(o.Data) == 0 {

@@ -16,12 +16,7 @@ type dayEnd struct {
 	at     []int
 	b      int64 // the closed boundary; NoClock = none
 	tiles  map[tileKey]transforms.Tile
-	remain map[stateKey]remainder
-}
-
-type remainder struct {
-	served []byte
-	open   []transforms.Open
+	remain map[stateKey]transforms.Parts
 }
 
 // daily: reading a log in ranges, through the table of closed tiles and the
@@ -81,7 +76,7 @@ func (x *trial) resume(from dayEnd) (*fold, error) {
 		f.clocks[p] = schemas.ClockAt(schemas.Micros(x.snaps[p][n].Clock), x.History[int32(p)], schemas.Micros(x.MaxFuture))
 	}
 	for k, r := range from.remain {
-		s, err := x.view.Parse(r.served, r.open)
+		s, err := x.view.Parse(r)
 		if err != nil {
 			return nil, fmt.Errorf("B5: the remainder of %v: %w", k, err)
 		}
@@ -109,7 +104,7 @@ func (d dayEnd) closed(k stateKey, hop int64) (tiles []transforms.Tile) {
 
 // day folds a range and splits the states at its end.
 func (x *trial) day(from dayEnd, to []int) (dayEnd, error) {
-	end := dayEnd{at: to, b: oracle.NoClock, tiles: maps.Clone(from.tiles), remain: map[stateKey]remainder{}}
+	end := dayEnd{at: to, b: oracle.NoClock, tiles: maps.Clone(from.tiles), remain: map[stateKey]transforms.Parts{}}
 	if end.tiles == nil {
 		end.tiles = map[tileKey]transforms.Tile{}
 	}
@@ -143,17 +138,17 @@ func (x *trial) split(end *dayEnd, k stateKey, s *transforms.State) error {
 		out = s.Evicted()
 		if !s.Empty() {
 			out = append(out, x.view.TakeClosed(s, schemas.Micros(end.b))...)
-			r := remainder{}
-			r.served, r.open = x.view.Encode(s)
-			end.remain[k] = r
+			end.remain[k] = x.view.Encode(s)
 		}
 	} else {
+		x.view.Join(s)
 		out = s.Evicted()
 		if !s.Empty() {
-			r := remainder{}
-			r.served, r.open = x.view.Encode(s)
-			end.remain[k] = r
+			end.remain[k] = x.view.Encode(s)
 		}
+	}
+	if len(end.remain[k].Old) > 0 {
+		return fmt.Errorf("B5: the remainder of %v has an old part", k)
 	}
 	for _, t := range out {
 		key := tileKey{k, int64(t.Hop), int64(t.Start)}

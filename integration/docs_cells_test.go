@@ -137,6 +137,36 @@ func TestDocsCellOrder(t *testing.T) {
 	d.isBytes("the order of cells", want, d.cells(strings.Join(features, ", "), events))
 }
 
+// TestDocsOld compares the two parts of a state with old tiles that docs/formats.md
+// shows, and the numbers that go with them.
+func TestDocsOld(t *testing.T) {
+	d := newDocument(t, "formats.md")
+	def := testbed.View(t, `
+sources: {orders: {schema: order.avsc, event_time: time}}
+views:
+  v: {source: orders, entity: {shop: string}, features: {n: {count: "*", over: 1h}}}
+`, cellSchema)
+	v, err := transforms.NewView(def.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, in := v.NewState(0), v.NewInput()
+	for i := range int64(33) {
+		at := schemas.Micros(i) * 5 * schemas.Minute
+		e := &schemas.Event{Offset: i, Timestamp: at, Clock: at, EventTime: at, Fields: make([]schemas.Value, len(def.Source.Paths))}
+		e.Fields[slices.Index(def.Source.Paths, "shop")] = schemas.StringValue("s1")
+		v.Prepare(in, e)
+		if v.Step(s, in); i < 32 && len(v.AppendOld(nil, s)) > 0 {
+			t.Errorf("tiles are old after offset %d", i)
+		}
+	}
+	d.isBytes("a served part beside an old one", d.bytes("bytes recent"), v.AppendServed(nil, s))
+	d.isBytes("an old part", d.bytes("bytes old"), v.AppendOld(nil, s))
+	if _, err := v.Parse(transforms.Parts{Served: d.bytes("bytes recent"), Old: d.bytes("bytes old")}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDocsTable compares the state of a table that docs/formats.md shows: offset 3
 // is before its clock, offset 4 ahead of it.
 func TestDocsTable(t *testing.T) {

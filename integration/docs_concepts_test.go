@@ -144,7 +144,7 @@ func (d *concepts) ask(row []string) []transforms.Result {
 	if err != nil {
 		d.Fatal(err)
 	}
-	return answers.Results[0]
+	return answers.Row(0)
 }
 
 // TestDocsWindows compares the windows and the closed boundaries of

@@ -152,7 +152,8 @@ func (d *docRun) parse() {
 	d.must(err)
 	v, err := transforms.NewView(def.Views[0].Spec)
 	d.must(err)
-	s, err := v.Parse(d.bytes("bytes served"), []transforms.Open{{Hour: 490895, Data: d.bytes("bytes open 490895")}, {Hour: 490896, Data: d.bytes("bytes open 490896")}})
+	s, err := v.Parse(transforms.Parts{Served: d.bytes("bytes served"),
+		Open: []transforms.Open{{Hour: 490895, Data: d.bytes("bytes open 490895")}, {Hour: 490896, Data: d.bytes("bytes open 490896")}}})
 	d.must(err)
 	got, err := v.Value(nil, s.Clock()+1, s)
 	d.must(err)

@@ -198,7 +198,7 @@ func (x *tableRig) other(served string, later schemas.Micros) string {
 	x.must(err)
 	engine, err := transforms.NewView(view.Spec)
 	x.must(err)
-	s, err := engine.ParseServed([]byte(served))
+	s, err := engine.ParseServed([]byte(served), nil)
 	x.must(err)
 	c, _ := s.Newest()
 	fields := make([]schemas.Value, len(view.Source.Paths))
@@ -212,8 +212,7 @@ func (x *tableRig) other(served string, later schemas.Micros) string {
 	engine.Prepare(in, &e)
 	fresh := engine.NewState(e.Partition)
 	engine.Step(fresh, in)
-	out, _ := engine.Encode(fresh)
-	return string(out)
+	return string(engine.Encode(fresh).Served)
 }
 
 // fill appends accounts: changes, a tombstone, what is refused, what lies ahead, and

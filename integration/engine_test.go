@@ -151,10 +151,10 @@ func (f *fold) of(entity string) (ss []*transforms.State) {
 
 // encoded is a state's bytes, comparable.
 func encoded(v *transforms.View, s *transforms.State) string {
-	served, open := v.Encode(s)
+	p := v.Encode(s)
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%x", served)
-	for _, o := range open {
+	fmt.Fprintf(&b, "%x|%x", p.Served, p.Old)
+	for _, o := range p.Open {
 		fmt.Fprintf(&b, " %d:%x", o.Hour, o.Data)
 	}
 	return b.String()
@@ -162,8 +162,7 @@ func encoded(v *transforms.View, s *transforms.State) string {
 
 // clone copies a state through its encoding.
 func clone(v *transforms.View, s *transforms.State) (*transforms.State, error) {
-	served, open := v.Encode(s)
-	return v.Parse(served, open)
+	return v.Parse(v.Encode(s))
 }
 
 // compare tells how the engine's results differ from the oracle's; "" = not.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,9 +28,9 @@ func TestHostile(t *testing.T) {
 			f.step(p)
 		}
 		for _, k := range f.keys() {
-			served, open := s.view.Encode(f.states[k])
+			p := s.view.Encode(f.states[k])
 			for range 30 {
-				if err := s.hostile(k, served, open); err != nil {
+				if err := s.hostile(k, p); err != nil {
 					return err
 				}
 			}
@@ -39,33 +40,47 @@ func TestHostile(t *testing.T) {
 }
 
 // hostile changes a part of an encoding and seals it with the right checksum.
-func (s *scenario) hostile(k stateKey, served []byte, open []transforms.Open) (err error) {
-	open = slices.Clone(open)
-	if i := s.r.IntN(len(open) + 1); i == len(open) {
-		served = s.mangle(served)
-	} else if s.r.IntN(8) == 0 {
-		open[i].Hour += pick[int64](s.r, -1, 1)
-	} else {
-		open[i].Data = s.mangle(open[i].Data)
+func (s *scenario) hostile(k stateKey, p transforms.Parts) (err error) {
+	p.Open = slices.Clone(p.Open)
+	switch i := s.r.IntN(len(p.Open) + 1); {
+	case len(p.Old) > 0 && s.r.IntN(3) == 0:
+		p = s.mangleOld(p)
+	case i == len(p.Open):
+		p.Served = s.mangle(p.Served)
+	case s.r.IntN(8) == 0:
+		p.Open[i].Hour += pick[int64](s.r, -1, 1)
+	default:
+		p.Open[i].Data = s.mangle(p.Open[i].Data)
 	}
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("S3: state %v %x %x: panic: %v", k, served, open, p)
+		if x := recover(); x != nil {
+			err = fmt.Errorf("S3: state %v %x: panic: %v", k, p, x)
 		}
 	}()
-	st, err := s.view.Parse(served, open)
+	st, err := s.view.Parse(p)
 	if err != nil {
 		if !errors.As(err, new(*transforms.CorruptError)) {
 			return fmt.Errorf("S3: Parse returns %T: %v", err, err)
 		}
 		return nil
 	}
-	a, b := s.view.Encode(st)
-	if got, want := fmt.Sprintf("%x %x", a, b), fmt.Sprintf("%x %x", served, open); got != want {
+	if got, want := fmt.Sprintf("%x", s.view.Encode(st)), fmt.Sprintf("%x", p); got != want {
 		return fmt.Errorf("S3: Parse accepts what Encode does not write:\n%s\n%s", want, got)
 	}
 	s.view.BoundaryValue(nil, st.Clock(), st)
 	return nil
+}
+
+// mangleOld is mangle for the old part, which the served part then names.
+func (s *scenario) mangleOld(p transforms.Parts) transforms.Parts {
+	was := binary.AppendUvarint(nil, uint64(len(p.Old)))
+	was = append(was, p.Old[len(p.Old)-4:]...)
+	at := bytes.Index(p.Served, was)
+	p.Old = s.mangle(p.Old)
+	now := binary.AppendUvarint(slices.Clone(p.Served[:at]), uint64(len(p.Old)))
+	now = append(append(now, p.Old[len(p.Old)-4:]...), p.Served[at+len(was):len(p.Served)-4]...)
+	p.Served = binary.LittleEndian.AppendUint32(now, crc32.Checksum(now, crc32.MakeTable(crc32.Castagnoli)))
+	return p
 }
 
 // mangle flips, cuts or repeats bytes before the checksum.

@@ -102,9 +102,10 @@ func newScenario(tb testing.TB, seed uint64, tune func(*scenario)) *scenario {
 	}
 	s.spec = transforms.Spec{
 		Name: "v", Lateness: schemas.Micros(s.Lateness), HistoryLateness: schemas.Micros(s.LoadLateness), History: s.History, MaxFuture: schemas.Micros(s.MaxFuture), MaxOpen: s.MaxOpen, Shards: 1,
-		Key:    []transforms.KeyField{{Name: "entity", Kind: schemas.String, Expr: s.program(tb, "entity")}},
-		Expect: []transforms.Rule{{Text: "rule", Expr: s.program(tb, "rule")}},
-		Where:  s.program(tb, "pass"),
+		NewestTiles: 1 + int(seed%3), // so that tiles become old
+		Key:         []transforms.KeyField{{Name: "entity", Kind: schemas.String, Expr: s.program(tb, "entity")}},
+		Expect:      []transforms.Rule{{Text: "rule", Expr: s.program(tb, "rule")}},
+		Where:       s.program(tb, "pass"),
 	}
 	switch s.Identity {
 	case oracle.ByNothing:

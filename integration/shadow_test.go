@@ -19,8 +19,12 @@ type shadow struct {
 }
 
 type storedState struct {
-	served []byte
-	open   map[int64][]byte
+	served, old []byte
+	open        map[int64][]byte
+	// of is the state whose old part is stored, in that version.
+	of      *transforms.State
+	version int32
+	olds    int // old parts written
 }
 
 func newShadow(s *scenario) *shadow {
@@ -28,7 +32,7 @@ func newShadow(s *scenario) *shadow {
 }
 
 // flush writes what changed in a state and returns what the store then holds.
-func (sh *shadow) flush(k stateKey) (served []byte, open []transforms.Open) {
+func (sh *shadow) flush(k stateKey) transforms.Parts {
 	st, v := sh.states[k], sh.s.view
 	d := sh.stored[k]
 	if d == nil {
@@ -41,11 +45,19 @@ func (sh *shadow) flush(k stateKey) (served []byte, open []transforms.Open) {
 			d.open[h] = b
 		}
 	}
-	d.served = v.AppendServed(d.served[:0], st)
-	for _, h := range slices.Sorted(maps.Keys(d.open)) {
-		open = append(open, transforms.Open{Hour: h, Data: d.open[h]})
+	if d.of != st { // new, or parsed from what is stored
+		d.of, d.version = st, 0
 	}
-	return d.served, open
+	if n := v.OldVersion(st); n != d.version {
+		d.old, d.version = v.AppendOld(d.old[:0], st), n
+		d.olds++
+	}
+	d.served = v.AppendServed(d.served[:0], st)
+	p := transforms.Parts{Served: d.served, Old: d.old}
+	for _, h := range slices.Sorted(maps.Keys(d.open)) {
+		p.Open = append(p.Open, transforms.Open{Hour: h, Data: d.open[h]})
+	}
+	return p
 }
 
 // shadowed: after any flush the store parses to the very state, and a reader
@@ -57,8 +69,8 @@ func (x *trial) shadowed(rec *oracle.Record) error {
 	if st == nil || x.r.IntN(3) > 0 {
 		return nil
 	}
-	served, open := x.shadow.flush(k)
-	back, err := x.view.Parse(served, open)
+	p := x.shadow.flush(k)
+	back, err := x.view.Parse(p)
 	if err != nil {
 		return fmt.Errorf("O1: Parse of what was flushed: %w", err)
 	}
@@ -71,7 +83,7 @@ func (x *trial) shadowed(rec *oracle.Record) error {
 	if x.r.IntN(4) == 0 {
 		x.shadow.states[k] = back
 	}
-	reader, err := x.view.ParseServed(served)
+	reader, err := x.view.ParseServed(p.Served, p.Old)
 	if err != nil {
 		return fmt.Errorf("O4: ParseServed: %w", err)
 	}

@@ -71,6 +71,15 @@ func (m Micros) Floor(h Micros) Micros {
 	return m.SubSat(r)
 }
 
+// Days returns the UTC day that the instant lies on, in days since the epoch.
+func (m Micros) Days() int64 {
+	d := int64(m / Day)
+	if m%Day < 0 {
+		d--
+	}
+	return d
+}
+
 // Kind is the type of a Value. The zero Kind is Null.
 type Kind uint8
 

@@ -191,16 +191,16 @@ func (p *partition) needs(it *item) bool {
 // loaded takes a state from the store, which belongs to the shard's marker.
 func (p *partition) loaded(k marker.Key, st *marker.Stored) error {
 	e := p.fresh(k.Shard, k.Entity)
-	if st.Served != nil || len(st.Open) > 0 {
-		state, err := p.w.engine.Parse(st.Served, st.Open)
+	if st.Served != nil || st.Old != nil || len(st.Open) > 0 {
+		state, err := p.w.engine.Parse(*st)
 		if m := &p.shards[k.Shard].mark; err == nil && (state.LastOffset() >= m.Next || state.Clock() > m.Clock) {
 			err = fmt.Errorf("it stands at offset %d, clock %v, beyond its marker", state.LastOffset(), state.Clock()) // R1
 		}
 		if err != nil {
 			return &CorruptStateError{k, p.id, err}
 		}
-		e.state = state
-		e.size += entryGrowth * len(st.Served)
+		e.state, e.oldSize = state, len(st.Old)
+		e.size += entryGrowth * (len(st.Served) + len(st.Old))
 	}
 	p.admit(e)
 	return nil
@@ -288,7 +288,7 @@ const largeShare = 8
 // changed notes that a record of n bytes changed a state.
 func (p *partition) changed(s *shard, e *entry, n int) {
 	if !e.dirty {
-		s.bytes += min(e.size/entryGrowth, p.w.o.MaxBytes/largeShare)
+		s.bytes += min(max(0, e.size/entryGrowth-e.oldSize), p.w.o.MaxBytes/largeShare)
 		s.dirty = append(s.dirty, e)
 	}
 	s.bytes += n

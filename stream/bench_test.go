@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"testing"
@@ -95,7 +96,10 @@ func (f *free) Commit(_ context.Context, shard int, _ int32, _, now Mark, ws []W
 	for i := range ws {
 		w := &ws[i]
 		f.bytes += w.Size()
-		st := marker.Stored{Served: w.Served}
+		st := marker.Stored{Served: bytes.Clone(w.Served), Old: f.states[w.Entity].Old}
+		if w.Old != nil {
+			st.Old = bytes.Clone(w.Old)
+		}
 		for _, o := range f.states[w.Entity].Open {
 			if !hasHour(w.Open, o.Hour) {
 				st.Open = append(st.Open, o)

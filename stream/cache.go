@@ -11,6 +11,10 @@ type entry struct {
 	state  *transforms.State
 	size   int // bytes, estimated
 	ids    int // of size, what remembered ids take
+	// old is the version of the old part that an acknowledged write carries, oldSize
+	// its length.
+	old     int32
+	oldSize int
 	// hours of the open part that no acknowledged write carries yet, ascending
 	hours []int64
 	dirty bool
@@ -69,7 +73,7 @@ func (c *cache) touch(e *entry, n int) {
 	c.bytes += n
 }
 
-// clean marks an entry as written, its served part now being n bytes.
+// clean marks an entry as written, its served and old parts now being n bytes.
 func (c *cache) clean(e *entry, n int) {
 	c.resize(e, n)
 	e.dirty = false

@@ -45,7 +45,8 @@
 //
 // transforms.State.TakeChanged forgets what it tells. A write that the store
 // refused for want of memory is repeated, so the hours told are kept with the
-// entry until a write that carries them is acknowledged.
+// entry until a write that carries them is acknowledged. Likewise the version of the
+// old part: what is in the store is that of the last acknowledged write (entry.old).
 //
 // # If debugging X, read Y
 //

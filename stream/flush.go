@@ -111,10 +111,22 @@ func (p *partition) writes(s *shard, b []byte) ([]Write, []byte) {
 	for entity := range s.remove {
 		ws = append(ws, Write{Entity: entity, Remove: true})
 	}
-	for _, e := range s.dirty {
-		from := len(b)
-		b = p.w.engine.AppendServed(b, e.state) // where b grows, what was written before stays in its old place
-		w := Write{Entity: e.entity, Served: b[from:len(b):len(b)]}
+	for i, e := range s.dirty {
+		if i%warmth == 0 {
+			warmBytes(s.dirty[i:min(i+warmth, len(s.dirty))])
+		}
+		w := Write{Entity: e.entity}
+		from := len(b) // where b grows, what was written before stays in its old place
+		if p.w.engine.OldVersion(e.state) != e.old {
+			if b = p.w.engine.AppendOld(b, e.state); len(b) > from {
+				w.Old = b[from:len(b):len(b)]
+			} else {
+				w.Old = []byte{}
+			}
+			from = len(b)
+		}
+		b = p.w.engine.AppendServed(b, e.state)
+		w.Served = b[from:len(b):len(b)]
 		for _, h := range e.changedHours() {
 			o := p.w.engine.AppendOpen(nil, e.state, h)
 			w.Open = append(w.Open, transforms.Open{Hour: h, Data: o})
@@ -123,6 +135,14 @@ func (p *partition) writes(s *shard, b []byte) ([]Write, []byte) {
 	}
 	slices.SortFunc(ws, func(a, b Write) int { return strings.Compare(a.Entity, b.Entity) })
 	return ws, b
+}
+
+func warmBytes(es []*entry) {
+	var near [warmth]*transforms.State
+	for i, e := range es {
+		near[i] = e.state
+	}
+	transforms.WarmBytes(near[:len(es)])
 }
 
 // changedHours returns the hours of the open part that no acknowledged write
@@ -149,7 +169,10 @@ func (p *partition) committed(s *shard, now Mark, writes []Write) {
 		case w.Remove:
 			p.cache.drop(e)
 		default:
-			p.cache.clean(e, len(w.Served))
+			if w.Old != nil {
+				e.old, e.oldSize = p.w.engine.OldVersion(e.state), len(w.Old)
+			}
+			p.cache.clean(e, len(w.Served)+e.oldSize)
 		}
 	}
 	p.w.gone.Add(int64(len(s.remove)))

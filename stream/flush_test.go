@@ -26,19 +26,74 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
-// O1: the cut is not reached by a write that nobody acknowledged.
+// O1: an old part whose write was refused, or not heard of again, is sent again.
+func TestRefusedOldPart(t *testing.T) {
+	var log []event
+	for i := range int64(40) {
+		at := 1_772_000_000_000 + i*300_000
+		log = append(log, event{kind: 'd', offset: i, stamp: at, et: at * 1000, ent: "a", id: "i", ver: 1, amt: 1, ok: true})
+	}
+	for _, err := range []error{marker.ErrFull, marker.ErrUnavailable, marker.ErrUnknown} {
+		b := newBenchOf(t, rand.New(rand.NewPCG(5, 5)), shape{shards: 1}, [][]event{log})
+		b.opt.MaxDirty = 1
+		m := &meddling{port: b.port, err: err}
+		refused := map[int64]bool{}
+		m.each = func(_ int, _ int32, now Mark, ws []Write) {
+			if len(ws) == 1 && ws[0].Old != nil && !refused[now.Next] {
+				refused[now.Next], m.refuse = true, 1
+			}
+		}
+		b.start(m)
+		b.must(b.steps())
+		if b.whole(); len(refused) < 5 {
+			t.Errorf("%v: %d old parts were written", err, len(refused))
+		}
+	}
+}
+
+// O1: the cut is not reached by a write that nobody acknowledged, and one that was
+// done is no marker beyond it.
 func TestLostReplyAtTheEnd(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		b := newBench(t, 1, 1)
+		m := &meddling{port: b.port, err: marker.ErrUnknown, done: done}
+		m.each = func(_ int, _ int32, now Mark, _ []Write) {
+			if now.Next == b.visible[0] && m.calls < 1000 {
+				m.refuse, m.calls = 1, 1000
+			}
+		}
+		b.start(m)
+		if err := b.steps(); err != nil {
+			t.Fatalf("the write done %v: %v", done, err)
+		}
+		if b.whole(); m.calls < 1000 {
+			t.Error("no reply was lost")
+		}
+	}
+}
+
+// O2: a store that goes back, again and again, to earlier writes of this worker is
+// no other worker's: it is rewound to, and nobody stands by.
+func TestOwnWritesComeBack(t *testing.T) {
 	b := newBench(t, 1, 1)
-	m := &meddling{port: b.port, err: marker.ErrUnknown}
-	m.each = func(_ int, _ int32, now Mark, _ []Write) {
-		if now.Next == b.visible[0] && m.calls < 1000 {
-			m.refuse, m.calls = 1, 1000
+	b.opt.MaxDirty = 2
+	var before []*cell // each write makes a new one
+	back := 0
+	m := &meddling{port: b.port}
+	m.each = func(shard int, p int32, _ Mark, _ []Write) {
+		if before = append(before, b.store.cells[shard][p]); len(before) == 6 || len(before) == 7 {
+			b.store.cells[shard][p] = before[8-len(before)] // another one each time
+			back++
 		}
 	}
 	b.start(m)
+	begun := b.now
 	b.must(b.steps())
-	if b.whole(); m.calls < 1000 {
-		t.Error("no reply was lost")
+	if b.whole(); back != 2 || b.w.Counts().Regressions != 2 {
+		t.Errorf("the store went back %d times, the worker saw %d", back, b.w.Counts().Regressions)
+	}
+	if stood := b.now.Sub(begun); stood >= 30*time.Second {
+		t.Errorf("it stood by: %v passed", stood)
 	}
 }
 

@@ -214,12 +214,7 @@ func (j *judge) now(entity string, parts map[int]*refState) error {
 }
 
 func (j *judge) parse(st *refState) (*transforms.State, error) {
-	var open []transforms.Open
-	for h, data := range st.open {
-		open = append(open, transforms.Open{Hour: h, Data: []byte(data)})
-	}
-	slices.SortFunc(open, func(a, b transforms.Open) int { return int(a.Hour - b.Hour) })
-	return j.engine.Parse([]byte(st.served), open)
+	return j.engine.Parse(st.stored())
 }
 
 // entityName reads the name from an entity's canonical bytes: a tag, a length of

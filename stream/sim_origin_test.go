@@ -4,8 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-
-	"github.com/tallystick/tallystick/transforms"
 )
 
 // publish moves the cut of the tables on and, at times, the start of the logs: a
@@ -86,12 +84,9 @@ func (r *simRestore) Shard(_ context.Context, shard int, put func([]Write) error
 	from := &ref.shards[shard]
 	var ws []Write
 	for _, entity := range slices.Sorted(maps.Keys(from.states)) {
-		st := from.states[entity]
-		w := Write{Entity: entity, Served: []byte(st.served)}
-		for _, h := range slices.Sorted(maps.Keys(st.open)) {
-			w.Open = append(w.Open, transforms.Open{Hour: h, Data: []byte(st.open[h])})
-		}
-		if ws = append(ws, w); r.r.IntN(2) == 0 {
+		st := from.states[entity].stored()
+		ws = append(ws, Write{Entity: entity, Served: st.Served, Old: st.Old, Open: st.Open})
+		if r.r.IntN(2) == 0 {
 			if err := put(ws); err != nil {
 				return m, err
 			}

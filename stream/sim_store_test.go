@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/marker"
 )
 
@@ -66,7 +65,11 @@ func (c *cell) with(now Mark, writes []Write) *cell {
 		}
 		st := &refState{served: string(w.Served), open: map[int64]string{}}
 		if old := n.states[w.Entity]; old != nil {
+			st.old = old.old
 			maps.Copy(st.open, old.open)
+		}
+		if w.Old != nil {
+			st.old = string(w.Old)
 		}
 		for _, o := range w.Open {
 			if st.open[o.Hour] = string(o.Data); len(o.Data) == 0 {
@@ -108,15 +111,14 @@ func (p port) Load(_ context.Context, partition int32, keys []marker.Key) ([]mar
 	p.pinned++ // one connection: no failover in between
 	defer func() { p.pinned-- }()
 	for i, k := range keys {
-		// The open part is read before the served one, as the adapter does.
+		// The open part is read before the others, as the adapter does.
 		if st := p.store.cells[k.Shard][partition].states[k.Entity]; st != nil {
-			for _, h := range slices.Sorted(maps.Keys(st.open)) {
-				out[i].Open = append(out[i].Open, transforms.Open{Hour: h, Data: []byte(st.open[h])})
-			}
+			out[i].Open = st.stored().Open
 		}
 		p.interlude(p.owner)
 		if st := p.store.cells[k.Shard][partition].states[k.Entity]; st != nil {
-			out[i].Served = []byte(st.served)
+			all := st.stored()
+			out[i].Served, out[i].Old = all.Served, all.Old
 		}
 	}
 	for _, k := range keys {
@@ -165,6 +167,11 @@ func (p port) Commit(_ context.Context, shard int, partition int32, was, now Mar
 		return marker.ErrMoved
 	}
 	n := watched.with(now, writes)
+	for i := range writes {
+		if writes[i].Old != nil {
+			p.olds++
+		}
+	}
 	p.interlude(p.owner)
 	switch x := p.chance(); {
 	case x < 15: // the reply is lost, the write is not done, or not yet

@@ -147,7 +147,7 @@ func (s *sim) spoil(t *testing.T) []string {
 			t.Fatal(err)
 		}
 		for entity, st := range ref.shards[0].states {
-			if st.served != c.states[entity].served {
+			if !st.same(c.states[entity]) {
 				n.states[entity], n.bad[entity] = st, true
 			}
 		}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/tallystick/tallystick/integration/testbed"
@@ -13,6 +15,7 @@ import (
 	"github.com/tallystick/tallystick/schemas/registry"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
+	"github.com/tallystick/tallystick/transforms/marker"
 	"github.com/tallystick/tallystick/transforms/reading"
 )
 
@@ -284,6 +287,7 @@ func (w *world) keyed() {
 }
 
 func (w *world) compile() (err error) {
+	w.view.Spec.NewestTiles = 2 // so that tiles become old
 	w.engine, err = transforms.NewView(w.view.Spec)
 	w.records = reading.NewSource(w.view, &resolver{Resolver: testbed.Writers(w.view)})
 	return err
@@ -304,8 +308,26 @@ type refShard struct {
 
 type refState struct {
 	served string
+	old    string // "" = none
 	open   map[int64]string
 	empty  bool // after a Trim at the closed boundary it equals a missing one
+}
+
+// stored returns the state as a store hands it out.
+func (st *refState) stored() marker.Stored {
+	out := marker.Stored{Served: []byte(st.served)}
+	if st.old != "" {
+		out.Old = []byte(st.old)
+	}
+	for _, h := range slices.Sorted(maps.Keys(st.open)) {
+		out.Open = append(out.Open, transforms.Open{Hour: h, Data: []byte(st.open[h])})
+	}
+	return out
+}
+
+// same tells whether two states have the same bytes.
+func (st *refState) same(o *refState) bool {
+	return st.served == o.served && st.old == o.old && maps.Equal(st.open, o.open)
 }
 
 // fold folds the records of a partition below next, as a fresh reader would.
@@ -368,12 +390,12 @@ func (w *world) fold(p int, next, alter int64) (*reference, error) {
 }
 
 func (w *world) encode(st *transforms.State, clock schemas.Micros) (*refState, error) {
-	served, open := w.engine.Encode(st)
-	rs := &refState{served: string(served), open: map[int64]string{}}
-	for _, o := range open {
+	all := w.engine.Encode(st)
+	rs := &refState{served: string(all.Served), old: string(all.Old), open: map[int64]string{}}
+	for _, o := range all.Open {
 		rs.open[o.Hour] = string(o.Data)
 	}
-	c, err := w.engine.Parse(served, open)
+	c, err := w.engine.Parse(all)
 	if err != nil {
 		return nil, err
 	}

@@ -90,8 +90,8 @@ func (p *partition) expired(s *shard, entity string, served []byte) bool {
 	var clock schemas.Micros
 	if e != nil {
 		clock = e.state.Clock()
-	} else if state, err := p.w.engine.ParseServed(served); err == nil {
-		clock = state.Clock()
+	} else if _, at, err := p.w.engine.Stand(served); err == nil {
+		clock = at
 	} else {
 		return false // for reconcile to find
 	}

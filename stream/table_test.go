@@ -58,7 +58,7 @@ func compactedMeanwhile(t *testing.T, seed uint64) {
 		}
 	}
 	key := transforms.EncodeEntity(nil, schemas.StringValue(names[0]))
-	s, err := b.engine.ParseServed([]byte(b.store.cells[0][0].states[string(key)].served))
+	s, err := b.engine.ParseServed([]byte(b.store.cells[0][0].states[string(key)].served), nil)
 	b.must(err)
 	if r, _ := s.Newest(); !r.Tombstone || r.Offset != 3 {
 		t.Errorf("the account of shard 0 is %+v", r)

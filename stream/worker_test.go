@@ -163,6 +163,7 @@ type meddling struct {
 	port
 	lose, refuse int
 	err          error
+	done         bool // a refused write is done nevertheless
 	calls        int
 	each         func(shard int, partition int32, now Mark, ws []Write)
 }
@@ -181,6 +182,11 @@ func (m *meddling) Commit(ctx context.Context, shard int, p int32, was, now Mark
 		}
 		if m.refuse > 0 {
 			m.refuse--
+			if m.done {
+				if err := m.port.Commit(ctx, shard, p, was, now, ws); err != nil {
+					return err
+				}
+			}
 			return fmt.Errorf("%w: test", m.err)
 		}
 	}

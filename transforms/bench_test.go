@@ -257,34 +257,59 @@ func BenchmarkEncodeByEvent(b *testing.B) {
 	})
 }
 
+// encodes writes the served part of states, and the old one where it is another one
+// than was written last. All have been written before.
 func encodes(b *testing.B, p *population, next func() []*transforms.State) {
 	var buf []byte
 	var spent time.Duration
-	states, bytes := 0, 0
+	states, bytes, olds := 0, 0, 0
+	written := map[*transforms.State]int32{}
+	for _, s := range p.states {
+		buf = p.v.AppendServed(buf[:0], s)
+		written[s] = p.v.OldVersion(s)
+	}
+	b.ResetTimer()
 	for states < b.N {
 		list := next()
+		had := make([]int32, len(list))
+		for i, s := range list {
+			had[i] = written[s]
+		}
 		from := time.Now()
-		for _, s := range list {
-			buf = p.v.AppendServed(buf[:0], s)
+		for i, s := range list {
+			if i%warmth == 0 {
+				transforms.WarmBytes(list[i:min(i+warmth, len(list))])
+			}
+			buf = buf[:0]
+			if v := p.v.OldVersion(s); v != had[i] {
+				buf = p.v.AppendOld(buf, s)
+				olds++
+				had[i] = v
+			}
+			buf = p.v.AppendServed(buf, s)
 			bytes += len(buf)
 		}
 		spent += time.Since(from)
 		states += len(list)
+		for i, s := range list {
+			written[s] = had[i]
+		}
 	}
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(states), "ns/state")
 	b.ReportMetric(float64(bytes)/float64(states), "B/state")
+	b.ReportMetric(float64(olds)/float64(states), "olds/state")
 }
 
 func BenchmarkParse(b *testing.B) {
 	p := warm()
-	enc := make([][]byte, 1<<12)
+	enc := make([]transforms.Parts, 1<<12)
 	for i, s := range p.next(len(enc)) {
-		enc[i] = p.v.AppendServed(nil, s)
+		enc[i] = p.v.Encode(s)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		if _, err := p.v.Parse(enc[i&(1<<12-1)], nil); err != nil {
+		if _, err := p.v.Parse(enc[i&(1<<12-1)]); err != nil {
 			b.Fatal(err)
 		}
 	}

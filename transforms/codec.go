@@ -9,17 +9,20 @@ import (
 	"github.com/tallystick/tallystick/schemas"
 )
 
-// A state is written in two parts (V11, O1). Served is all that a read needs:
+// A state is written in three parts (V11, O1). Served and old are all that a read
+// needs. Served:
 //
 //	byte     StateFormat
 //	uvarint  partition
 //	varint   last offset
 //	8 bytes  clock, little-endian
 //	8 bytes  boundary of the last Trim, little-endian
+//	uvarint  length of the old part, 0 = there is none, and then not: its last 4
+//	         bytes, the checksum
 //	level    for each level of the view, the finest first: uvarint number of
-//	         tiles; unless 0 the first index as a varint; then the tiles, sealed
-//	         and open parts merged: uvarint distance to the index before (not for
-//	         the first), uvarint length, body
+//	         newer tiles; unless 0 the first index as a varint; then the tiles,
+//	         sealed and open parts merged: uvarint distance to the index before
+//	         (not for the first), uvarint length, body
 //	uvarint  length of the base, 0 = none, and the base: uvarint events, the
 //	         cells that lifetime features read
 //	uvarint  number of pending events, each: varint event time, varint version,
@@ -28,7 +31,13 @@ import (
 //	4 bytes  CRC32C of all before, little-endian
 //
 // A body is a uvarint event count and the cells in the order of their canonical
-// text. Open is what Step needs beside it, one field per hour of event time:
+// text. Old has the levels' old tiles (old.go), and is written only where they have
+// become others:
+//
+//	level    for each level as above
+//	4 bytes  CRC32C, little-endian
+//
+// Open is what Step needs beside it, one field per hour of event time:
 //
 //	uvarint  number of ids, each: uvarint length and id, varint version, varint
 //	         event time, varint memory minus event time, uvarint offset,
@@ -37,7 +46,17 @@ import (
 //	         level, varint index, uvarint length, body
 //	4 bytes  CRC32C, little-endian
 //
-// Equal states have equal bytes, and no others parse.
+// Equal states have equal bytes: which tiles are old, and which of those are still
+// held, is part of a state and determined by its records. After Trim at one boundary
+// it is determined by what is left. No other bytes parse, nor an old part that is not
+// the one which the served part names.
+
+// Parts is a state as written.
+type Parts struct {
+	Served []byte
+	Old    []byte // empty = none
+	Open   []Open // ascending by hour
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -54,12 +73,16 @@ type Open struct {
 // AppendServed appends the served part of the state.
 func (v *View) AppendServed(dst []byte, s *State) []byte {
 	v.settleTiles(s)
+	s.sumOld()
 	from := len(dst)
 	dst = append(dst, StateFormat)
 	dst = binary.AppendUvarint(dst, uint64(s.partition))
 	dst = binary.AppendVarint(dst, s.last)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.clock))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.trimmed))
+	if dst = binary.AppendUvarint(dst, uint64(s.old.size)); s.old.size > 0 {
+		dst = binary.LittleEndian.AppendUint32(dst, s.old.sum)
+	}
 	for li := range v.levels {
 		if open := v.openTiles(s, li); len(open) > 0 {
 			dst = v.levels[li].appendMerged(dst, &s.levels[li], open)
@@ -84,14 +107,18 @@ func appendHeld(dst []byte, h *held) []byte {
 	return append(dst, h.row...)
 }
 
-// appendTo appends a level without open events: its bytes as they are.
+// appendTo appends the newer tiles of a level without open events: its bytes as
+// they are.
 func (x *tileList) appendTo(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(x.count))
-	if x.count == 0 {
+	dst = binary.AppendUvarint(dst, uint64(x.count-x.olds))
+	switch {
+	case x.count == 0:
 		return dst
+	case x.olds == 0:
+		return append(binary.AppendVarint(dst, x.first), x.data[x.head:]...)
 	}
-	dst = binary.AppendVarint(dst, x.first)
-	return append(dst, x.data[x.head:]...)
+	_, w := uvarint(x.data[x.oldEnd:])
+	return append(binary.AppendVarint(dst, x.split), x.data[int(x.oldEnd)+w:]...)
 }
 
 // openTiles returns what the open events of the state make of the tiles of a
@@ -125,7 +152,8 @@ func (v *View) openTiles(s *State, li int) []*tile {
 	return list
 }
 
-// appendMerged appends a level whose open events are merged into its tiles.
+// appendMerged appends the newer tiles of a level with its open events merged into
+// them: old ones have none.
 func (l *level) appendMerged(dst []byte, x *tileList, open []*tile) []byte {
 	merged := tileList{data: make([]byte, 0, len(x.data)+64*len(open))}
 	var enc []byte
@@ -133,7 +161,7 @@ func (l *level) appendMerged(dst []byte, x *tileList, open []*tile) []byte {
 		enc = l.appendTile(enc[:0], t)
 		merged.append(t.index, enc)
 	}
-	for c := x.walk(); c.next(); {
+	for c := x.newer(); c.next(); {
 		for len(open) > 0 && open[0].index < c.index {
 			put(open[0])
 			open = open[1:]
@@ -253,24 +281,28 @@ func (v *View) mixedTiles(s *State, li int) []slot {
 	return mixed
 }
 
-// Encode returns the whole state: the served part and every field of the open
-// part, ascending by hour.
-func (v *View) Encode(s *State) (served []byte, open []Open) {
+// Encode returns the whole state, with every field of the open part.
+func (v *View) Encode(s *State) Parts {
+	p := Parts{Old: v.AppendOld(nil, s), Served: v.AppendServed(nil, s)}
 	for _, h := range v.OpenHours(s) {
-		open = append(open, Open{Hour: h, Data: v.AppendOpen(nil, s, h)})
+		p.Open = append(p.Open, Open{Hour: h, Data: v.AppendOpen(nil, s, h)})
 	}
-	return v.AppendServed(nil, s), open
+	return p
 }
 
 // Tiles returns the sealed tiles of the state that end at or before the closed
-// boundary b of their level, the finest level first, ascending by start.
+// boundary b of their level, the finest level first, ascending by start. Those that
+// have left retention at the state's clock are passed over.
 func (v *View) Tiles(s *State, b schemas.Micros) []Tile {
 	v.settleTiles(s)
 	var tiles []Tile
 	for li := range v.levels {
 		l := &v.levels[li]
-		end := b.Floor(l.hop)
+		end, held := b.Floor(l.hop), l.index(s.clock.SubSat(l.retention))
 		for c := s.levels[li].walk(); c.next() && l.start(c.index+1) <= end; {
+			if c.index < held {
+				continue
+			}
 			tiles = append(tiles, l.tile(c.index, c.body))
 		}
 	}

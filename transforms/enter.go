@@ -48,6 +48,9 @@ func (l *level) enter(x *tileList, index int64, w *levelSpace, in *Input) {
 func (l *level) enterOld(x *tileList, index int64, t *tile, in *Input) {
 	l.freeze(x)
 	l.change(x, index)
+	if x.olds > 0 && index < x.split {
+		x.moved = true
+	}
 	t.reset(index)
 	s := x.find(index)
 	if s.index != index {
@@ -89,6 +92,7 @@ func (l *level) push(x *tileList, index int64, tile []byte, w *workspace) {
 	}
 	x.last = index
 	x.count++
+	x.room--
 	if len(enc) > tailRoom {
 		x.mark(len(x.data))
 		x.data = append(x.data, enc...)

@@ -13,7 +13,7 @@ import (
 // encoding and what is kept decoded, is about what it takes.
 func TestFootprint(t *testing.T) {
 	for _, cells := range []string{"small", "text", "large"} {
-		v := tailView(t, transforms.Anonymous, cells, 10)
+		v := tailView(t, transforms.Anonymous, cells, 10, 0)
 		in, states := v.NewInput(), make([]*transforms.State, 2000)
 		var before, after runtime.MemStats
 		runtime.GC()

@@ -284,7 +284,9 @@ func (in *Input) appendRow(dst []byte) []byte {
 
 // parseRow reads a row into in, whose text then does not alias it; false when
 // it is not one of this view.
-func (v *View) parseRow(row string, in *Input) bool {
+func (v *View) parseRow(row string, in *Input) bool { return v.parseRowBytes([]byte(row), in) }
+
+func (v *View) parseRowBytes(row []byte, in *Input) bool {
 	n := (len(in.filters) + 7) / 8
 	if len(row) < n {
 		return false
@@ -295,7 +297,7 @@ func (v *View) parseRow(row string, in *Input) bool {
 	if r := len(in.filters) & 7; r != 0 && row[n-1]>>r != 0 {
 		return false
 	}
-	rest := []byte(row[n:])
+	rest := row[n:]
 	for i := range in.values {
 		x, w := schemas.ParseValue(rest)
 		if w == 0 || !x.IsNull() && x.Kind() != v.spec.Inputs[i].Type().Kind {

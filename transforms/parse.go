@@ -14,13 +14,13 @@ import (
 
 // Parse reads a state that Encode wrote. Bytes that Encode would not write give
 // a *CorruptError. The state keeps nothing of the arguments.
-func (v *View) Parse(served []byte, open []Open) (*State, error) {
-	s, err := v.ParseServed(served)
+func (v *View) Parse(p Parts) (*State, error) {
+	s, olds, err := v.parse(p.Served, p.Old)
 	if err != nil {
 		return nil, err
 	}
-	for i, o := range open {
-		if i > 0 && open[i-1].Hour >= o.Hour {
+	for i, o := range p.Open {
+		if i > 0 && p.Open[i-1].Hour >= o.Hour {
 			return nil, corrupt("open", "hours are not ascending")
 		}
 		if err := v.parseOpen(s, o); err != nil {
@@ -30,13 +30,21 @@ func (v *View) Parse(served []byte, open []Open) (*State, error) {
 	if s.ids.len() != s.idCount {
 		return nil, corrupt("open", "%d ids, the served part counts %d", s.ids.len(), s.idCount)
 	}
-	if s.ids == nil {
-		return s, nil
+	if s.ids != nil {
+		if err := v.link(s); err != nil {
+			return nil, err
+		}
 	}
-	if err := v.link(s); err != nil {
+	if err := v.join(s, olds); err != nil {
 		return nil, err
 	}
-	if v.spec.Identity == ByVersion && !bytes.Equal(v.AppendServed(nil, s), served) {
+	if s.ids == nil || v.spec.Identity != ByVersion {
+		return s, nil
+	}
+	if d := s.ids.nextOpen(math.MaxInt64); d != nil && v.isOld(s, d.eventTime) {
+		return nil, corrupt("open", "an open event lies in an old tile")
+	}
+	if !bytes.Equal(v.AppendServed(nil, s), p.Served) {
 		return nil, corrupt("open", "its events do not add up to the served tiles")
 	}
 	return s, nil
@@ -58,50 +66,159 @@ func checkCRC(part string, b []byte) ([]byte, error) {
 	return b[:n], nil
 }
 
-// ParseServed reads the served part alone: enough for Value, not for Step.
-func (v *View) ParseServed(b []byte) (*State, error) {
-	b, err := checkCRC("served", b)
+// ParseServed reads what reading needs, the served part and the old one: enough for
+// Value, not for Step.
+func (v *View) ParseServed(served, old []byte) (*State, error) {
+	s, olds, err := v.parse(served, old)
+	if err == nil {
+		err = v.join(s, olds)
+	}
 	if err != nil {
 		return nil, err
-	}
-	r := &reader{b: b}
-	if f := r.byte(); f != StateFormat {
-		return nil, corrupt("served", "format %d, this build reads %d", f, StateFormat)
-	}
-	p := r.uvarint()
-	last := r.varint()
-	if p > math.MaxInt32 || last < -1 || len(r.b) < 16 {
-		return nil, corrupt("served", "header out of range")
-	}
-	s := v.NewState(int32(p))
-	s.last = last
-	s.clock = schemas.Micros(binary.LittleEndian.Uint64(r.b))
-	s.trimmed = schemas.Micros(binary.LittleEndian.Uint64(r.b[8:]))
-	r.b = r.b[16:]
-	for li := range v.levels {
-		l, x := &v.levels[li], &s.levels[li]
-		if err := l.parse(r, x); err != nil {
-			return nil, err
-		}
-		if x.count > 0 && l.start(x.first+1) <= s.clock.SubSat(l.retention) {
-			return nil, corrupt("served", "a tile of the %d µs level beyond its retention", int64(l.hop))
-		}
-	}
-	if err := v.parseBase(r, s); err != nil {
-		return nil, err
-	}
-	if err := v.parsePending(r, s); err != nil {
-		return nil, err
-	}
-	ids := r.uvarint()
-	s.idCount = int(ids & math.MaxInt32)
-	if r.bad || ids > math.MaxInt32 || len(r.b) != 0 {
-		return nil, corrupt("served", "wrong length")
 	}
 	return s, nil
 }
 
-func (l *level) parse(r *reader, x *tileList) error {
+// Stand returns where a state stands, by its served part alone: the offset of the
+// last record that changed it, and its clock.
+func (v *View) Stand(served []byte) (last int64, clock schemas.Micros, err error) {
+	_, s, err := v.parseHeader(served)
+	if err != nil {
+		return 0, 0, err
+	}
+	return s.last, s.clock, nil
+}
+
+// parseHeader reads the served part up to its levels. r has what follows.
+func (v *View) parseHeader(b []byte) (r *reader, s *State, err error) {
+	if b, err = checkCRC("served", b); err != nil {
+		return nil, nil, err
+	}
+	r = &reader{b: b}
+	if f := r.byte(); f != StateFormat {
+		return nil, nil, corrupt("served", "format %d, this build reads %d", f, StateFormat)
+	}
+	p := r.uvarint()
+	last := r.varint()
+	if p > math.MaxInt32 || last < -1 || len(r.b) < 16 {
+		return nil, nil, corrupt("served", "header out of range")
+	}
+	s = v.NewState(int32(p))
+	s.last = last
+	s.clock = schemas.Micros(binary.LittleEndian.Uint64(r.b))
+	s.trimmed = schemas.Micros(binary.LittleEndian.Uint64(r.b[8:]))
+	r.b = r.b[16:]
+	size := r.uvarint()
+	if r.bad || size > math.MaxInt32 || size > 0 && len(r.b) < 4 {
+		return nil, nil, corrupt("served", "header out of range")
+	}
+	if s.old.size = int32(size); size > 0 {
+		s.old.sum, r.b = binary.LittleEndian.Uint32(r.b), r.b[4:]
+	}
+	return r, s, nil
+}
+
+// parse reads the served and the old part. The lists of tiles, newer and old, alias
+// them until they are joined.
+func (v *View) parse(served, old []byte) (s *State, olds []tileList, err error) {
+	r, s, err := v.parseHeader(served)
+	if err != nil {
+		return nil, nil, err
+	}
+	for li := range v.levels {
+		l, x := &v.levels[li], &s.levels[li]
+		if err := l.parse("served", r, x); err != nil {
+			return nil, nil, err
+		}
+		if x.count > 0 && l.start(x.first+1) <= s.clock.SubSat(l.retention) {
+			return nil, nil, corrupt("served", "a tile of the %d µs level beyond its retention", int64(l.hop))
+		}
+	}
+	if err := v.parseBase(r, s); err != nil {
+		return nil, nil, err
+	}
+	if err := v.parsePending(r, s); err != nil {
+		return nil, nil, err
+	}
+	ids := r.uvarint()
+	s.idCount = int(ids & math.MaxInt32)
+	if r.bad || ids > math.MaxInt32 || len(r.b) != 0 {
+		return nil, nil, corrupt("served", "wrong length")
+	}
+	olds, err = v.parseOld(s, old)
+	return s, olds, err
+}
+
+// parseOld reads the old part that the served part names.
+func (v *View) parseOld(s *State, b []byte) ([]tileList, error) {
+	if len(b) != int(s.old.size) {
+		return nil, corrupt("old", "it has %d bytes, the served part was written with one of %d", len(b), s.old.size)
+	}
+	if len(b) == 0 {
+		return nil, nil
+	}
+	body, err := checkCRC("old", b)
+	if err != nil {
+		return nil, err
+	}
+	if sum := binary.LittleEndian.Uint32(b[len(body):]); sum != s.old.sum {
+		return nil, corrupt("old", "its checksum is %08x, the served part was written with one of %08x", sum, s.old.sum)
+	}
+	r, some := &reader{b: body}, false
+	olds := make([]tileList, len(v.levels))
+	for li := range v.levels {
+		if err := v.levels[li].parse("old", r, &olds[li]); err != nil {
+			return nil, err
+		}
+		some = some || olds[li].count > 0
+	}
+	if r.bad || len(r.b) != 0 || !some {
+		return nil, corrupt("old", "wrong length")
+	}
+	return olds, nil
+}
+
+// join puts old tiles in front of the newer ones. The lists are then the state's own.
+func (v *View) join(s *State, olds []tileList) error {
+	for li := range v.levels {
+		var old tileList
+		if olds != nil {
+			old = olds[li]
+		}
+		x := &s.levels[li]
+		switch n := x.count; {
+		case old.count == 0:
+		case n == 0 || old.last >= x.first:
+			return corrupt("old", "its tiles are not before those of the served part")
+		case n < v.newest || n > 2*v.newest && v.spec.Identity != ByVersion:
+			return corrupt("old", "the served part has %d tiles of the %d µs level beside it", n, int64(v.levels[li].hop))
+		}
+		x.join(&old)
+	}
+	return nil
+}
+
+// join puts old tiles in front. The list is then its own.
+func (x *tileList) join(old *tileList) {
+	var buf [binary.MaxVarintLen64]byte
+	dist := buf[:0]
+	if old.count > 0 {
+		dist = binary.AppendUvarint(dist, uint64(x.first-old.last))
+		x.olds, x.oldEnd, x.split = old.count, int32(len(old.data)), x.first
+		x.first, x.count = old.first, x.count+old.count
+	}
+	data := make([]byte, 0, len(old.data)+len(dist)+len(x.data))
+	x.data = append(append(append(data, old.data...), dist...), x.data...)
+	shift := int32(len(old.data) + len(dist))
+	for m := range x.at[:x.marks] {
+		if x.at[m] += shift; x.at[m] == shift {
+			x.at[m] = int32(len(old.data)) // the first of the newer ones starts at its distance
+		}
+	}
+	x.marks += uint8(copy(x.at[x.marks:], old.at[:old.marks]))
+}
+
+func (l *level) parse(part string, r *reader, x *tileList) error {
 	n := r.count(2)
 	if n == 0 {
 		return nil
@@ -109,26 +226,26 @@ func (l *level) parse(r *reader, x *tileList) error {
 	first := r.varint()
 	lo, hi := l.index(schemas.Never), l.index(schemas.Forever)
 	if r.bad || first < lo || first > hi || len(r.b) > math.MaxInt32 {
-		return corrupt("served", "first tile out of range")
+		return corrupt(part, "first tile out of range")
 	}
-	x.data, x.first, x.last, x.count = slices.Clone(r.b), first, first, int32(n)
+	x.data, x.first, x.last, x.count = r.b, first, first, int32(n)
 	t := l.newTile()
 	for i := range n {
 		at := len(x.data) - len(r.b)
 		if i > 0 {
 			d := r.uvarint()
 			if d == 0 || d > uint64(hi-x.last) {
-				return corrupt("served", "tiles are not ascending")
+				return corrupt(part, "tiles are not ascending")
 			}
 			x.last += int64(d)
 		}
 		x.mark(at)
 		t.reset(x.last)
 		if body := r.bytes(); r.bad || !l.parseBody(body, t) {
-			return corrupt("served", "tile %d of the %d µs level does not decode", i, int64(l.hop))
+			return corrupt(part, "tile %d of the %d µs level does not decode", i, int64(l.hop))
 		}
 	}
-	x.data = slices.Clone(x.data[:len(x.data)-len(r.b)])
+	x.data = x.data[:len(x.data)-len(r.b)]
 	return nil
 }
 
@@ -266,7 +383,7 @@ type sealedTile struct {
 	body  []byte
 }
 
-// link finishes a state read from both parts: tiles with open events get back
+// link finishes a state whose open part was read too: tiles with open events get back
 // their sealed part alone, pending events their ids.
 func (v *View) link(s *State) error {
 	sealed := s.ids.sealed

@@ -46,7 +46,7 @@ func TestRunsChangeNothing(t *testing.T) {
 			}
 			at := s.Clock() + 1 + schemas.Micros(random.Int64N(int64(30*schemas.Hour)))
 			got := values(r, v, s, at)
-			fresh, err := v.Parse(v.AppendServed(nil, s), nil)
+			fresh, err := v.Parse(v.Encode(s))
 			if err != nil {
 				r.Fatal(err)
 			}

@@ -175,4 +175,8 @@ type Spec struct {
 	// are over the fields of schemas.Event.Key; all features are Last over Lifetime,
 	// or derived; there are no ids, filters and no lateness.
 	Table bool
+	// NewestTiles is how many of a level's newest tiles stay in the served part when
+	// older ones go over to the old part; 0 = 16, which the state format says: others
+	// are for tests.
+	NewestTiles int
 }

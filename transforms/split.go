@@ -9,8 +9,10 @@ import (
 
 // TakeClosed removes the sealed tiles that end at or before the closed boundary
 // b of their level and returns them, the finest level first, ascending. The
-// state was trimmed at b, so that no open event belongs to one of them.
+// state was trimmed at b, so that no open event belongs to one of them. What is
+// left has no old part.
 func (v *View) TakeClosed(s *State, b schemas.Micros) []Tile {
+	v.Join(s)
 	tiles := v.Tiles(s, b)
 	for li := range v.levels {
 		l, x := &v.levels[li], &s.levels[li]
@@ -32,6 +34,7 @@ func (v *View) reach(s *State) schemas.Micros {
 // have left retention at the state's clock, or at the last Trim's boundary plus
 // lateness, are passed over. They must end before every tile of the level.
 func (v *View) Restore(s *State, tiles []Tile) error {
+	v.Join(s)
 	for li := range v.levels {
 		l, x := &v.levels[li], &s.levels[li]
 		limit := v.reach(s).SubSat(l.retention)
@@ -57,7 +60,9 @@ func (v *View) Restore(s *State, tiles []Tile) error {
 		for c := x.walk(); c.next(); {
 			joined.append(c.index, x.data[c.from+c.dist:c.to])
 		}
+		joined.moved = x.moved
 		*x = joined
 	}
+	v.divideAnew(s)
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 
 // State is the fold of one (view, entity, source partition): everything that
 // its records so far determine, and nothing else. Only View.Step, Accept, Trim,
-// TakeClosed and Restore change that. It is not safe for concurrent use, not even
-// for reads alone: they rearrange what it keeps in memory.
+// Join, TakeClosed and Restore change that. It is not safe for concurrent use, not
+// even for reads alone: they rearrange what it keeps in memory.
 type State struct {
 	// What each event looks at comes first, in one line of the processor's cache.
 	pending   []held         // ahead of the clock, ascending by offset
@@ -21,6 +21,7 @@ type State struct {
 	trimmed   schemas.Micros // boundary of the last Trim, Never = none
 	base      []byte         // what left the coarsest level, for lifetime, encoded; of a table its cell; empty = nothing
 	idCount   int            // ids that the open part holds, as the served part says
+	old       oldPart
 	partition int32
 
 	// strict holds events at the clock itself back as pending, so that Value may
@@ -28,7 +29,7 @@ type State struct {
 	strict bool
 	// KeepEvicted makes tiles that leave the state be kept for Evicted.
 	KeepEvicted bool
-	evicted     []Tile
+	evicted     *[]Tile // nil = none
 }
 
 // held is an event that is kept raw.
@@ -97,7 +98,10 @@ func (s *State) Empty() bool {
 // Evicted returns the tiles that left the state since the last call, in the
 // order in which they left. It needs KeepEvicted.
 func (s *State) Evicted() []Tile {
-	t := s.evicted
+	if s.evicted == nil {
+		return nil
+	}
+	t := *s.evicted
 	s.evicted = nil
 	return t
 }
@@ -109,7 +113,11 @@ func (v *View) seal(s *State, in *Input) {
 		if !l.alike {
 			in.work.alone = in.work.alone[:0]
 		}
-		l.enter(&s.levels[li], l.index(in.order.eventTime), &in.work.levels[li], in)
+		x := &s.levels[li]
+		l.enter(x, l.index(in.order.eventTime), &in.work.levels[li], in)
+		if x.room < 0 {
+			v.age(s, li)
+		}
 	}
 }
 
@@ -129,7 +137,8 @@ func (v *View) readHeld(s *State, h *held, in *Input) *Input {
 	return in
 }
 
-// drop removes the tiles of every level that end at or before clock - retention.
+// drop removes the tiles of every level that end at or before clock - retention,
+// but for old ones where no newer one does: old.go tells why.
 func (v *View) drop(s *State, clock schemas.Micros) {
 	for li := range v.levels {
 		v.dropLevel(s, li, clock)
@@ -144,22 +153,37 @@ func (v *View) settleTiles(s *State) {
 	}
 }
 
-// dropLater is drop, put off until a level needs the room: finding out what is
-// overdue costs a look at memory far away. Whatever looks at a state's bytes
-// drops first, so that nobody sees what is overdue. The state gets a new tile or
-// keeps one, so that its emptiness does not depend on it.
-func (v *View) dropLater(s *State, clock schemas.Micros) {
+// dropLater is drop at the state's own clock, put off until a level needs the
+// room: finding out what is overdue costs a look at memory far away. Whatever
+// looks at a state's bytes, or counts its tiles, drops first, so that nobody sees
+// what is overdue. The state gets a new tile or keeps one, so that its emptiness
+// does not depend on it.
+func (v *View) dropLater(s *State) {
 	for li := range v.levels {
-		x := &s.levels[li]
-		if s.KeepEvicted || x.tight() {
-			v.dropLevel(s, li, clock)
+		if s.levels[li].tight() {
+			v.dropLevel(s, li, s.clock)
 		}
 	}
 }
 
 func (v *View) dropLevel(s *State, li int, clock schemas.Micros) {
 	l, x := &v.levels[li], &s.levels[li]
-	end := l.index(clock.SubSat(l.retention))
+	if end := l.index(clock.SubSat(l.retention)); x.olds == 0 || x.split < end {
+		v.dropTo(s, li, end)
+	}
+}
+
+// dropAll is drop, old tiles included.
+func (v *View) dropAll(s *State, clock schemas.Micros) {
+	for li := range v.levels {
+		l := &v.levels[li]
+		v.dropTo(s, li, l.index(clock.SubSat(l.retention)))
+	}
+}
+
+// dropTo removes the tiles of a level before index end.
+func (v *View) dropTo(s *State, li int, end int64) {
+	l, x := &v.levels[li], &s.levels[li]
 	if x.count == 0 || x.first >= end {
 		return
 	}
@@ -173,7 +197,10 @@ func (v *View) dropLevel(s *State, li int, clock schemas.Micros) {
 // evict hands on a tile that is dropped.
 func (v *View) evict(s *State, li int, index int64, body []byte) {
 	if s.KeepEvicted {
-		s.evicted = append(s.evicted, v.levels[li].tile(index, body))
+		if s.evicted == nil {
+			s.evicted = &[]Tile{}
+		}
+		*s.evicted = append(*s.evicted, v.levels[li].tile(index, body))
 	}
 	if v.lifetime && li == len(v.levels)-1 {
 		v.absorb(s, body)

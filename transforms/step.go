@@ -59,10 +59,12 @@ func (v *View) Step(s *State, in *Input) Verdict {
 	if !in.Accept {
 		return Verdict{Outcome: Filtered}
 	}
+	v.dropLater(s)
 	v.release(s, in.Clock, schemas.Never)
-	v.dropLater(s, in.Clock)
 	v.place(s, in, nil)
-	s.last, s.clock = in.Offset, in.Clock
+	if s.last, s.clock = in.Offset, in.Clock; s.KeepEvicted {
+		v.drop(s, s.clock)
+	}
 	return Verdict{Outcome: Applied}
 }
 
@@ -313,17 +315,20 @@ func (v *View) Accept(s *State, in *Input) {
 
 // Trim settles the state at a closed boundary b, a closed clock minus lateness:
 // pending and open events before b are sealed, ids whose memory ends before b
-// forgotten, tiles that end at or before b + lateness - retention dropped. Two
-// states with the same records are equal after a Trim at the same b (V11).
+// forgotten, tiles that end at or before b + lateness - retention dropped, and
+// what is left divided anew into old tiles and newer ones. Two states with the same
+// records are equal after a Trim at the same b (V11).
 func (v *View) Trim(s *State, b schemas.Micros) {
 	if v.spec.Table {
 		v.settleTable(s, b.SubSat(1))
 		s.trimmed = max(s.trimmed, b)
 		return
 	}
+	v.drop(s, s.clock)
 	v.settle(s, b.SubSat(1), func(*held) bool { return false })
 	v.expire(s, b)
-	v.drop(s, s.clock)
-	v.drop(s, b.AddSat(v.spec.Lateness))
+	v.dropAll(s, s.clock)
+	v.dropAll(s, b.AddSat(v.spec.Lateness))
+	v.divideAnew(s)
 	s.trimmed = max(s.trimmed, b)
 }

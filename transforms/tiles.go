@@ -39,13 +39,13 @@ func (t *tile) reset(index int64) {
 
 // recent is how many of a level's newest tiles are found without a walk. Events
 // come roughly in order of event time, so nearly all of them land there.
-const recent = 16
+const recent = 14
 
 // tileList holds the sealed tiles of one level, ascending and encoded as a flush
 // writes them: data[head:], then tail[:tailEnd]. That is, per tile, an unsigned
 // varint of the distance to the index before (not written for the first), an
 // unsigned varint length, and the body. A state costs its bytes and little more,
-// and a flush copies them.
+// and a flush copies them, but for the old ones: old.go tells.
 //
 // New tiles go to the tail, and the last one is kept decoded (hot) once it gets a
 // second event, so that an event finds all it needs in one place and waits for
@@ -63,6 +63,12 @@ type tileList struct {
 	// stands at tailLast.
 	tailed, tailLast, tailEnd uint8
 	tail                      [tailRoom]byte
+	moved                     bool // the old tiles are others than State.old knows of
+	room                      int8 // how many tiles may come before it is time to age, at least
+	// olds is how many tiles are old. Unless that is 0, the first of the newer ones
+	// has the index split and starts at oldEnd. (These are looked at rarely.)
+	olds, oldEnd int32
+	split        int64
 	// at[:marks] is where the newest tiles in data start, the newest first.
 	at   [recent]int32
 	runs *runList // nil until a long window was read
@@ -141,6 +147,9 @@ func (x *tileList) replace(from, to int, b []byte) {
 		copy(x.data[from:], b)
 		return
 	} else {
+		if to <= int(x.oldEnd) {
+			x.oldEnd += int32(grow)
+		}
 		for m := range x.at[:x.marks] {
 			if int(x.at[m]) >= to {
 				x.at[m] += int32(grow)
@@ -165,6 +174,12 @@ func (x *tileList) insert(s slot, index int64, enc []byte) {
 	m := slices.Index(x.at[:x.marks], int32(s.from))
 	x.replace(s.from, s.from+s.dist, b)
 	x.count++
+	x.room--
+	if x.olds > 0 && index < x.split {
+		if x.olds++; s.index == x.split {
+			x.oldEnd = int32(s.from + n)
+		}
+	}
 	if m >= 0 { // the new tile is marked too; the one behind it starts later
 		x.marks = min(x.marks+1, recent)
 		copy(x.at[m+1:], x.at[m:])
@@ -199,6 +214,9 @@ func (l *level) dropBefore(x *tileList, end int64, dropped func(index int64, bod
 		index += int64(d)
 		at += w
 	}
+	if x.olds > 0 {
+		x.olds, x.moved = max(0, x.olds-(x.count-n)), true
+	}
 	if x.count = n; n == 0 {
 		x.clear()
 		return
@@ -219,7 +237,9 @@ func (x *tileList) nearSpill() bool { return x.tailed == 0 || x.tailEnd > tailRo
 // tight tells whether data is about to grow.
 func (x *tileList) tight() bool { return x.nearSpill() && len(x.data)+tailRoom > cap(x.data) }
 
-func (x *tileList) clear() { x.data, x.head, x.marks, x.hot, x.runs = x.data[:0], 0, 0, nil, nil }
+func (x *tileList) clear() {
+	x.data, x.head, x.marks, x.hot, x.runs, x.olds = x.data[:0], 0, 0, nil, nil, 0
+}
 
 // compact gives back the room of dropped tiles.
 func (x *tileList) compact() {
@@ -230,6 +250,7 @@ func (x *tileList) compact() {
 	if x.runs != nil {
 		x.runs.moved += int(x.head)
 	}
+	x.oldEnd -= x.head
 	x.head = 0
 }
 
@@ -242,6 +263,15 @@ type walker struct {
 
 func (x *tileList) walk() walker {
 	return walker{x: x, left: x.count, slot: slot{index: x.first, to: int(x.head)}}
+}
+
+// newer returns a walker over the tiles that are not old.
+func (x *tileList) newer() walker {
+	if x.olds == 0 {
+		return x.walk()
+	}
+	d, _ := uvarint(x.data[x.oldEnd:])
+	return walker{x: x, left: x.count - x.olds, slot: slot{index: x.split - int64(d), to: int(x.oldEnd)}}
 }
 
 // walkFrom returns a walker that stands at the first tile at or after index;

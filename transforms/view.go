@@ -13,7 +13,7 @@ import (
 
 // StateFormat is the version of the encoding of states; it is part of every
 // fingerprint.
-const StateFormat = 1
+const StateFormat = 2
 
 // slack is added to the retention of every level, so that a state still holds
 // what was closed up to two days ago (V11).
@@ -31,6 +31,7 @@ type View struct {
 	plans  []plan  // one per feature
 	// lifetime: the coarsest level keeps a base.
 	lifetime bool
+	newest   int32 // Spec.NewestTiles
 	slots    []int // fields that the view's own programs read
 
 	uses    [][]int      // per input: the filters of the cells that read it; -1 = none
@@ -71,7 +72,10 @@ func NewView(spec Spec) (*View, error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
 	}
-	v := &View{spec: spec, plans: make([]plan, len(spec.Features)), seed: maphash.MakeSeed()}
+	v := &View{spec: spec, plans: make([]plan, len(spec.Features)), newest: newestTiles, seed: maphash.MakeSeed()}
+	if spec.NewestTiles > 0 {
+		v.newest = int32(spec.NewestTiles)
+	}
 	if spec.Table {
 		v.planTable()
 	} else {

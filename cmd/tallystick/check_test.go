@@ -32,7 +32,7 @@ func TestExplain(t *testing.T) {
       looks at  [2026-01-01T00:00:00Z, 2026-01-31T12:34:56Z), as of 2026-01-31T12:34:56Z
       final     once every partition's log clock has reached 2026-02-02T12:34:56Z, its end and the lateness of 2d
       level     1d: tiles are kept for 35d
-      state     up to about 105 B per entity and partition, in 35 tiles, shared with flights_prev_7d
+      state     up to about 153 B per entity and partition, in 51 tiles, shared with flights_prev_7d
       statuses  PRESENT, ABSENT, INCOMPLETE
     dest_delays.cancelled_30d: int
 `

@@ -40,7 +40,7 @@ func shown(t *testing.T) []error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, corrupt := engine.ParseServed([]byte("not a state"))
+	_, corrupt := engine.ParseServed([]byte("not a state"), nil)
 	fault := func(values map[string]schemas.Value) error {
 		in, e := engine.NewInput(), &schemas.Event{}
 		for _, p := range view.Source.Paths {

@@ -98,12 +98,12 @@ func dayLedgers(entries []offline.DayEntry) []reconcile.DayLedger {
 
 // Tiles implements reconcile.Offline.
 func (o offlineSide) Tiles(ctx context.Context, from schemas.Micros) iter.Seq2[reconcile.TileRow, error] {
-	return o.Published.Tiles(ctx, offline.Select{FromDay: int64(from.Floor(schemas.Day) / schemas.Day)})
+	return o.Published.Tiles(ctx, offline.Select{FromDay: from.Days()})
 }
 
 // Features implements reconcile.Offline.
 func (o offlineSide) Features(ctx context.Context, at schemas.Micros) iter.Seq2[reconcile.FeatureRow, error] {
-	day := int64(at.Floor(schemas.Day) / schemas.Day)
+	day := at.Days()
 	return func(yield func(reconcile.FeatureRow, error) bool) {
 		for f, err := range o.Published.Features(ctx, offline.Select{FromDay: day, ToDay: day}) {
 			if err == nil && f.Boundary != at {

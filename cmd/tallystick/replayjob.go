@@ -21,7 +21,6 @@ import (
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms/definition"
-	"github.com/tallystick/tallystick/transforms/rows"
 )
 
 // unitFlags say how a replay is divided into units, and run (B4).
@@ -246,12 +245,7 @@ func (j *viewJob) clocked(ctx context.Context) (schemas.TopicCut, error) {
 	}
 	cut := j.cut
 	cut.Partitions = maps.Clone(cut.Partitions)
-	for p, pc := range cut.Partitions {
-		if c := clocks[p]; c != schemas.Never {
-			pc.Clock = &c
-			cut.Partitions[p] = pc
-		}
-	}
+	(&batch.Report{Clocks: clocks}).Clocked(cut)
 	return cut, nil
 }
 
@@ -274,7 +268,7 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 		if err != nil {
 			return nil, cut, err
 		}
-		_, err = staged.Publish(ctx, publication(j.view, j.from, report))
+		_, err = staged.Publish(ctx, wire.Publication(j.view.Source.Topic, j.from, report))
 		if errors.Is(err, offline.ErrConflict) {
 			return nil, cut, fmt.Errorf("%w; nothing of this run is visible: run it again", err)
 		}
@@ -325,33 +319,4 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	}
 	maps.Copy(tc.Partitions, clocked.Partitions) // for --save-cut
 	return view, nil
-}
-
-func publication(v *definition.View, from schemas.Micros, r *batch.Report) offline.Publication {
-	p := offline.Publication{Mode: offline.ReplaceTable, Topic: v.Source.Topic}
-	if r.Boundary != schemas.Never {
-		p.Boundary = &r.Boundary
-	}
-	if from != schemas.Never {
-		p.ValidFrom = &from
-	}
-	for k, l := range r.Ledgers {
-		row := rows.Ledger{Shard: k.Shard, Partition: k.Partition, Ledger: *l}
-		if t, ok := r.Newest[k]; ok {
-			row.Newest = &t
-		}
-		p.Ledgers = append(p.Ledgers, row)
-	}
-	for k, l := range r.Days {
-		p.Days = append(p.Days, offline.DayEntry{Partition: k.Partition, Day: dayText(k.Day), Ledger: *l})
-	}
-	return p
-}
-
-// dayText formats days since the epoch as YYYY-MM-DD, "" for none.
-func dayText(day int64) string {
-	if day == batch.NoDay {
-		return ""
-	}
-	return (schemas.Micros(day) * schemas.Day).Time().Format("2006-01-02")
 }

@@ -65,7 +65,7 @@ func (d *demo) victims(ctx context.Context, v *definition.View, engine *transfor
 }
 
 func (d *demo) victim(engine *transforms.View, shard int, p int32, s online.State, b schemas.Micros) (*victim, error) {
-	state, err := engine.Parse(s.Served, s.Open)
+	state, err := engine.Parse(s.Stored)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,13 @@ func (d *demo) write(v *definition.View, engine *transforms.View, x *victim) err
 	if d.mini.HGet(key, field) == "" {
 		return fmt.Errorf("the online store has no %s of %q", field, key)
 	}
-	d.mini.HSet(key, field, string(engine.AppendServed(nil, x.state)))
+	st := engine.Encode(x.state)
+	d.mini.HSet(key, field, string(st.Served))
+	if len(st.Old) == 0 {
+		d.mini.HDel(key, field+":old")
+	} else {
+		d.mini.HSet(key, field+":old", string(st.Old))
+	}
 	return nil
 }
 

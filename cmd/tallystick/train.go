@@ -76,7 +76,7 @@ func trainCommand() *cobra.Command {
 	}
 	t.readFlags(cmd)
 	t.startFlags.add(cmd)
-	t.limits.add(cmd, "`SIZE` of the memory that holds rows to be sorted; the rest is spilled")
+	t.limits.add(cmd, "`SIZE` of the memory that holds the labels' records while they are folded; the rest is spilled")
 	f := cmd.Flags()
 	f.StringVar(&t.view, "view", "", "answer with the features of the view `NAME`")
 	f.StringVar(&t.service, "service", "", "answer with the features of the service `NAME`")
@@ -229,13 +229,19 @@ func (a *asked) labelsOf(view int, l *offline.Labels) []batch.Label {
 	}
 	out := make([]batch.Label, len(l.T))
 	key := make([]schemas.Value, len(at))
+	known := map[string]string{} // labels of an entity share its text
 	var buf []byte
 	for i := range out {
 		for j, k := range at {
-			key[j] = l.Keys[i][k]
+			key[j] = l.Key(i, k)
 		}
 		buf = transforms.EncodeEntity(buf[:0], key...)
-		out[i] = batch.Label{Entity: string(buf), T: l.T[i]}
+		entity, ok := known[string(buf)]
+		if !ok {
+			entity = string(buf)
+			known[entity] = entity
+		}
+		out[i] = batch.Label{Entity: entity, T: l.T[i]}
 	}
 	return out
 }
@@ -257,7 +263,7 @@ func writeTraining(path string, a *asked, l *offline.Labels, answers []*batch.An
 		for i := range l.Rows {
 			row = append(row[:0], l.Rows[i]...)
 			for _, c := range a.columns {
-				r := answers[c.view].Results[i][c.feature]
+				r := answers[c.view].Result(i, c.feature)
 				row = append(row, r.Value, schemas.StringValue(r.Status.String()))
 			}
 			if err := out.Write(row); err != nil {
@@ -319,9 +325,15 @@ func (t *trainFlags) report(w io.Writer, cut *schemas.Cut, a *asked, l *offline.
 		}
 	}
 	for _, c := range a.columns {
+		var of [transforms.Incomplete + 1]int
+		for i := range answers[c.view].Len() {
+			of[answers[c.view].Status(i, c.feature)]++
+		}
 		n := map[string]int{}
-		for _, row := range answers[c.view].Results {
-			n[row[c.feature].Status.String()]++
+		for s, rows := range of {
+			if rows > 0 {
+				n[transforms.Status(s).String()] = rows
+			}
 		}
 		out.Statuses[c.name] = n
 	}

@@ -138,7 +138,6 @@ func (r *restore) Close() error {
 
 // whole writes a state that the store does not hold.
 func whole(engine *transforms.View, entity string, s *transforms.State) marker.Write {
-	w := marker.Write{Entity: entity}
-	w.Served, w.Open = engine.Encode(s)
-	return w
+	p := engine.Encode(s)
+	return marker.Write{Entity: entity, Served: p.Served, Old: p.Old, Open: p.Open}
 }

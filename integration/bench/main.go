@@ -7,6 +7,7 @@
 //
 //	go run -tags real ./integration/bench stream
 //	go run -tags real ./integration/bench replay
+//	go run -tags real ./integration/bench train
 package main
 
 import (
@@ -38,16 +39,20 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("name what to measure: stream or replay")
+		return errors.New("name what to measure: stream, replay or train")
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	b := bench{}
 	f.IntVar(&b.events, "events", allEvents, "catch up with the first `N` events of the workload")
 	f.IntVar(&b.identified, "identified", allEvents/5, "likewise the view with ids, `N` events")
+	f.IntVar(&b.labels, "labels", 0, "train with `N` labels (default: a tenth of the events)")
 	f.IntVar(&b.runs, "runs", 3, "measure `N` times and print the median")
 	given := "1GB"
-	if args[0] == "replay" {
+	switch args[0] {
+	case "replay":
 		given = replayMemory
+	case "train":
+		given = trainMemory
 	}
 	f.StringVar(&b.memory, "memory", given, "what the program is given")
 	f.DurationVar(&b.live, "live", time.Minute, "produce live events for so long")
@@ -55,6 +60,9 @@ func run(ctx context.Context, args []string) error {
 	broker, from, out := f.String("broker", "", ""), f.String("topic", topic, ""), f.String("out", "", "") // of the floors' processes
 	if err := f.Parse(args[1:]); err != nil {
 		return err
+	}
+	if b.labels == 0 {
+		b.labels = b.events / 10
 	}
 	switch args[0] {
 	case "floor":
@@ -65,13 +73,16 @@ func run(ctx context.Context, args []string) error {
 		return b.stream(ctx)
 	case "replay":
 		return b.replay(ctx)
+	case "train":
+		return b.train(ctx)
 	}
-	return fmt.Errorf("%q cannot be measured: name stream or replay", args[0])
+	return fmt.Errorf("%q cannot be measured: name stream, replay or train", args[0])
 }
 
 // bench is what is measured, and with what.
 type bench struct {
 	events, identified int
+	labels             int
 	runs, rate         int
 	memory             string
 	live               time.Duration

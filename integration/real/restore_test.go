@@ -3,7 +3,6 @@
 package real
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"github.com/tallystick/tallystick/integration/servers"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/online"
-	"github.com/tallystick/tallystick/store/reconcile"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
@@ -123,38 +121,14 @@ func (x *rig) trimmed(engine *transforms.View, store *online.Store, shard int, p
 		page, err := store.Scan(x.ctx, shard, p, cursor)
 		x.must(err)
 		for _, st := range page.States {
-			s, err := engine.Parse(st.Served, st.Open)
+			s, err := engine.Parse(st.Stored)
 			x.must(err)
 			if engine.Trim(s, b); s.Empty() {
 				continue
 			}
-			served, open := engine.Encode(s)
-			out[st.Entity] = fmt.Sprintf("%x %v", served, open)
+			out[st.Entity] = fmt.Sprintf("%x", engine.Encode(s))
 		}
 		cursor = page.Next
 	}
 	return out
-}
-
-// equalTo lets the program compare Redis, which has gone on, with tables.
-func (x *rig) equalTo(tables string) {
-	x.Helper()
-	var out struct {
-		Verdict reconcile.Verdict
-		Views   []struct{ Tiles, Values int64 }
-	}
-	text := x.ok(append([]string{"reconcile", "--json", "--out", tables}, x.redis.Flags()...)...)
-	x.must(json.Unmarshal([]byte(text), &out))
-	if out.Verdict != reconcile.Equal {
-		x.Fatalf("reconcile: %s", text)
-	}
-	var tiles, values int64
-	for _, v := range out.Views {
-		if v.Tiles == 0 || v.Values == 0 {
-			x.Errorf("reconcile compared %d tiles and %d values", v.Tiles, v.Values)
-		}
-		tiles, values = tiles+v.Tiles, values+v.Values
-	}
-	x.figure("tiles equal", tiles)
-	x.figure("values equal", values)
 }

@@ -36,7 +36,7 @@ func TestRedisRights(t *testing.T) {
 		x.must(admin.Do(x.ctx, args...).Err())
 		return x.stream("--until", "end", "--redis-username", "tally", "--redis-password-file", password)
 	}
-	for _, without := range []string{"hset", "hdel", "hkeys", "hgetall", "sadd", "smembers", "watch", "multi", "set"} {
+	for _, without := range []string{"hmget", "hset", "hdel", "hkeys", "hgetall", "sadd", "smembers", "watch", "multi", "set"} {
 		args := as(without)
 		if r := x.run(args...); r.code != 1 || !strings.Contains(r.errout, fmt.Sprintf("'%s' command", without)) || !strings.Contains(r.errout, "docs/operations.md") {
 			t.Errorf("without %s it ends with %d and says\n%s", without, r.code, r.errout)

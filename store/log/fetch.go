@@ -24,9 +24,10 @@ const (
 // fetcher issues Fetch requests for the partitions of one topic, pinned to its
 // ID. It may be used concurrently.
 type fetcher struct {
-	c *Client
-	t Ref // with the ID set
-	d kgo.Decompressor
+	c     *Client
+	t     Ref // with the ID set
+	d     kgo.Decompressor
+	pools []kgo.Pool
 
 	mu sync.Mutex
 	m  *meta
@@ -46,7 +47,7 @@ func (c *Client) newFetcher(ctx context.Context, t Ref) (*fetcher, error) {
 		return nil, err
 	}
 	t.ID = m.id()
-	return &fetcher{c: c, t: t, m: m, d: kgo.DefaultDecompressor()}, nil
+	return &fetcher{c: c, t: t, m: m, d: kgo.DefaultDecompressor(), pools: []kgo.Pool{new(recordPool)}}, nil
 }
 
 // leader returns the partition's leader as last known.
@@ -179,6 +180,7 @@ func (f *fetcher) once(ctx context.Context, p int32, from int64, wait time.Durat
 		IsolationLevel: kgo.ReadCommitted(),
 		Topic:          f.t.Name,
 		Partition:      p,
+		Pools:          f.pools,
 	}, rp, f.d, nil)
 	if fp.Err != nil {
 		return page{}, &CorruptError{f.t.Name, p, next, fp.Err}

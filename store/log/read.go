@@ -117,6 +117,9 @@ func (f *fetcher) read(ctx context.Context, guard *stampGuard, p int32, from, to
 			}
 			buf = appendRecord(buf, rec)
 		}
+		for _, rec := range r.recs {
+			rec.Recycle() // what buf aliases of them stays
+		}
 		if len(buf) > 0 {
 			if err := fn(buf); err != nil {
 				return err

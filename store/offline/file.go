@@ -98,9 +98,17 @@ type Writer struct {
 	scratch []byte
 	info    FileInfo
 	noStats []bool // columns that hold a NaN
-	inGroup int    // rows in the open row group
-	volume  int    // their bytes
-	err     error  // sticks
+	texts   []lastText
+	inGroup int   // rows in the open row group
+	volume  int   // their bytes
+	err     error // sticks
+}
+
+// lastText is the last text of a column, in the arena, and what parquet-go is given
+// for it: many columns, of statuses above all, say the same row after row.
+type lastText struct {
+	text  []byte
+	value parquet.Value
 }
 
 // countingWriter counts and digests what it passes on.
@@ -138,7 +146,7 @@ func NewWriter(w io.Writer, cols []Column, opt WriterOptions) (*Writer, error) {
 			options = append(options, parquet.SkipPageBounds(append([]string{c.Name}, listPath...)...))
 		}
 	}
-	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols))}
+	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols)), texts: make([]lastText, len(cols))}
 	fw.info.Columns = make([]ColumnStats, len(cols))
 	fw.rows = make([]parquet.Row, 0, writeRows)
 	fw.content.Write(appendColumns(nil, cols))
@@ -218,10 +226,19 @@ func (w *Writer) buffer(row []schemas.Value) {
 	w.rows = w.rows[:n+1]
 	out := w.rows[n][:0]
 	for i, v := range row {
-		w.stat(i, v)
-		if v.Kind() == schemas.List {
+		switch last := &w.texts[i]; v.Kind() {
+		case schemas.List:
+			w.stat(i, v)
 			out = w.appendList(out, i, v)
-		} else {
+		case schemas.String:
+			if last.text == nil || string(last.text) != v.Text() {
+				w.stat(i, v)
+				last.value = w.value(i, v)
+				last.text = last.value.ByteArray()
+			}
+			out = append(out, last.value)
+		default:
+			w.stat(i, v)
 			out = append(out, w.value(i, v))
 		}
 	}
@@ -298,6 +315,7 @@ func (w *Writer) flush() {
 	_, err := w.pw.WriteRows(w.rows)
 	w.inGroup += len(w.rows)
 	w.rows, w.arena = w.rows[:0], w.arena[:0]
+	clear(w.texts)
 	if err == nil && (w.inGroup == rowGroupRows || w.volume >= rowGroupBytes) {
 		w.inGroup, w.volume = 0, 0
 		err = w.pw.Flush()

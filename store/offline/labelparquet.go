@@ -31,6 +31,7 @@ func (r *labelReader) parquet(f io.ReaderAt, size int64) (*Labels, error) {
 			return nil, err
 		}
 	}
+	r.expect(rows.file.NumRows())
 	for {
 		src, err := rows.Next()
 		if err == io.EOF {

@@ -30,7 +30,7 @@ type LabelOptions struct {
 // TimestampNames are the names by which a timestamp column is found.
 var TimestampNames = [...]string{"timestamp", "event_timestamp", "label_time", "as_of", "t", "ts", "time"}
 
-// Labels is a label file in memory. Rows[i], T[i] and Keys[i] belong together.
+// Labels is a label file in memory. Rows[i] and T[i] belong together.
 type Labels struct {
 	Columns []Column // of the file, in its order
 	// Rows has the values of Columns. The timestamp column is a Timestamp, key
@@ -38,12 +38,15 @@ type Labels struct {
 	// file; those of a CSV file are strings.
 	Rows [][]schemas.Value
 	T    []schemas.Micros
-	Keys [][]schemas.Value // in the order of LabelOptions.Keys
 	// TimestampColumn is the index of the timestamp column, KeyColumns those of
-	// the keys.
+	// the keys, in the order of LabelOptions.Keys.
 	TimestampColumn int
 	KeyColumns      []int
 }
+
+// Key returns the value of a key field, which has that place in LabelOptions.Keys,
+// in a row.
+func (l *Labels) Key(row, field int) schemas.Value { return l.Rows[row][l.KeyColumns[field]] }
 
 // LabelError says what is wrong with a label file and where.
 type LabelError struct {
@@ -210,13 +213,14 @@ func (r *labelReader) newRow(n int) []schemas.Value {
 	return row
 }
 
+// expect makes room for so many rows, within reason: the file may not be what it says.
+func (r *labelReader) expect(rows int64) {
+	n := int(min(max(rows, 0), 1<<20))
+	r.out.Rows, r.out.T = make([][]schemas.Value, 0, n), make([]schemas.Micros, 0, n)
+}
+
 // add takes a converted row.
 func (r *labelReader) add(row []schemas.Value) {
-	keys := r.newRow(len(r.out.KeyColumns))
-	for i, c := range r.out.KeyColumns {
-		keys[i] = row[c]
-	}
 	r.out.Rows = append(r.out.Rows, row)
-	r.out.Keys = append(r.out.Keys, keys)
 	r.out.T = append(r.out.T, row[r.out.TimestampColumn].Micros())
 }

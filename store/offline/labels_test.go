@@ -46,7 +46,7 @@ func TestLabelsCSV(t *testing.T) {
 	if len(l.T) != 2 || l.T[0] != want+500_000 || l.T[1] != want {
 		t.Errorf("T = %v", l.T)
 	}
-	if got := fmt.Sprint(l.Keys); got != "[[ann 7] [ -8]]" {
+	if got := fmt.Sprint(l.Key(0, 0), l.Key(0, 1), l.Key(1, 0), l.Key(1, 1)); got != "ann 7  -8" {
 		t.Errorf("keys %s", got)
 	}
 	kinds := []schemas.Kind{schemas.Int, schemas.Timestamp, schemas.String, schemas.String, schemas.String}
@@ -112,7 +112,7 @@ func TestLabelBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k := l.Keys[0][0]; k.Kind() != schemas.Bytes || k.Text() != "\x00\xff" {
+	if k := l.Key(0, 0); k.Kind() != schemas.Bytes || k.Text() != "\x00\xff" {
 		t.Errorf("the key is %v", k)
 	}
 }
@@ -223,7 +223,7 @@ func TestLabelsParquetTimesAndKeys(t *testing.T) {
 		t.Errorf("local time without a zone: %v", err)
 	}
 	l, err := ReadLabels(path, LabelOptions{Keys: labelKeys, Zone: "Europe/Berlin"})
-	if err != nil || l.T[0] != micros(t, "2026-07-01T10:00:00Z") || l.Keys[0][1] != schemas.IntValue(12) {
+	if err != nil || l.T[0] != micros(t, "2026-07-01T10:00:00Z") || l.Key(0, 1) != schemas.IntValue(12) {
 		t.Errorf("%v %v", l, err)
 	}
 	type number struct {
@@ -234,7 +234,7 @@ func TestLabelsParquetTimesAndKeys(t *testing.T) {
 	}
 	path = foreignFile(t, []number{{[]byte("ü"), 1, 1_782_900_000, 1}})
 	l, err = ReadLabels(path, LabelOptions{Keys: labelKeys, Unit: "s"})
-	if err != nil || l.T[0] != micros(t, "2026-07-01T10:00:00Z") || l.Keys[0][0] != schemas.StringValue("ü") {
+	if err != nil || l.T[0] != micros(t, "2026-07-01T10:00:00Z") || l.Key(0, 0) != schemas.StringValue("ü") {
 		t.Errorf("%v %v", l, err)
 	}
 	_, err = ReadLabels(path, LabelOptions{Keys: []definition.KeyField{{Name: "x", Kind: schemas.Int}}, Unit: "s"})

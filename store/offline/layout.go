@@ -138,7 +138,7 @@ func dayOf(m schemas.Micros) int64 {
 	if m < minInstant || m > maxInstant {
 		return noDay
 	}
-	return int64(m.Floor(schemas.Day) / schemas.Day)
+	return m.Days()
 }
 
 // statusTag is set in the byte of a status in a spooled row.

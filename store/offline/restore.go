@@ -205,7 +205,7 @@ func (r *Restorer) state(o *rows.Open) (*transforms.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.p.t.engine.Parse(o.Served, o.Open)
+	s, err := r.p.t.engine.Parse(transforms.Parts{Served: o.Served, Open: o.Open})
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func (r *Restorer) firstDay() int64 {
 	if r.p.Info.Boundary == nil {
 		return 0
 	}
-	return int64(r.p.Info.Boundary.SubSat(longest).Floor(schemas.Day)/schemas.Day) - 1
+	return r.p.Info.Boundary.SubSat(longest).Days() - 1
 }
 
 // sorted yields tiles in the order of Published.Tiles, reading one file after the

@@ -42,6 +42,7 @@ type restored struct {
 func newRestored(t *testing.T, entities, days int) *restored {
 	t.Helper()
 	v := testView(t, restoreDefinition)
+	v.Spec.NewestTiles = 1 // so that tiles become old
 	x := &restored{T: t, tables: openTables(t, t.TempDir(), v), opened: map[string]int{}}
 	x.engine = x.tables.engine
 	for range v.Spec.Shards {
@@ -67,7 +68,7 @@ func newRestored(t *testing.T, entities, days int) *restored {
 	return x
 }
 
-// write folds an entity's events and writes its state in two parts.
+// write folds an entity's events and writes its state: closed tiles, and the rest.
 func (x *restored) write(w *run, name string, nth, days int, b schemas.Micros) {
 	x.Helper()
 	s, in := x.engine.NewState(0), x.engine.NewInput()
@@ -93,8 +94,7 @@ func (x *restored) write(w *run, name string, nth, days int, b schemas.Micros) {
 	x.engine.Trim(s, b)
 	entity := transforms.EncodeEntity(nil, schemas.StringValue(name))
 	shard := transforms.EntityShard(entity, len(x.states))
-	served, _ := x.engine.Encode(s)
-	x.states[shard][string(entity)] = string(served)
+	x.states[shard][string(entity)] = fmt.Sprint(x.engine.Encode(s))
 	for _, t := range x.engine.TakeClosed(s, b) {
 		w.tiles = append(w.tiles, rows.Tile{Shard: shard, Entity: entity, Tile: t})
 	}
@@ -103,7 +103,8 @@ func (x *restored) write(w *run, name string, nth, days int, b schemas.Micros) {
 		return
 	}
 	row := rows.Open{Shard: shard, Entity: entity}
-	row.Served, row.Open = x.engine.Encode(s)
+	rest := x.engine.Encode(s)
+	row.Served, row.Open = rest.Served, rest.Open
 	w.open = append(w.open, row)
 }
 
@@ -166,8 +167,7 @@ func TestRestore(t *testing.T) {
 			for _, shard := range shards {
 				got := map[string]string{}
 				x.must(r.Shard(shard, func() error { return nil }, func(entity []byte, s *transforms.State) error {
-					served, _ := x.engine.Encode(s)
-					got[string(entity)] = string(served)
+					got[string(entity)] = fmt.Sprint(x.engine.Encode(s))
 					return nil
 				}))
 				if !maps.Equal(got, x.states[shard]) || len(got) < 5 {

@@ -110,8 +110,8 @@ func (r *rig) state(partition int32, name string, amounts ...float64) (*transfor
 const base = 1_772_000_000 * schemas.Second / 60 * 60
 
 func write(engine *transforms.View, entity string, s *transforms.State) marker.Write {
-	served, open := engine.Encode(s)
-	return marker.Write{Entity: entity, Served: served, Open: open}
+	st := engine.Encode(s)
+	return marker.Write{Entity: entity, Served: st.Served, Old: st.Old, Open: st.Open}
 }
 
 // proxy stands between client and server. At the next EXEC it breaks the

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -167,11 +166,11 @@ func (r *Reader) answer(got *fetched, entity string, q schemas.Micros) (*Answer,
 		}
 		a.Positions = append(a.Positions, pos)
 		a.AsOf = beyond(a.AsOf, pos.Clock)
-		data, ok := got.fields[strconv.Itoa(int(p))]
+		data, ok := got.fields[field(p)]
 		if !ok {
 			continue
 		}
-		st, err := r.engine.ParseServed([]byte(data))
+		st, err := r.engine.ParseServed([]byte(data), []byte(got.fields[oldField(p)]))
 		if err != nil {
 			return nil, &KeyError{r.s.servedKey(got.shard, entity), fmt.Errorf("field %d: %w", p, err)}
 		}

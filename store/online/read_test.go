@@ -3,6 +3,7 @@ package online
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -119,6 +120,33 @@ func TestReadCorrupt(t *testing.T) {
 	}
 	if _, ok := errors.AsType[*transforms.CorruptError](err); !ok {
 		t.Error(err)
+	}
+}
+
+// O4: a read needs the old part too, and that of another time is noticed.
+func TestReadOldPart(t *testing.T) {
+	r := newRig(t)
+	e, shard := entity("x")
+	r.view.Spec.Identity, r.view.Spec.NewestTiles = transforms.Anonymous, 1
+	engine, s := r.state(0, "x", make([]float64, 100)...)
+	w := write(engine, e, s)
+	if len(w.Old) == 0 {
+		t.Fatal("nothing is old")
+	}
+	r.put(shard, 0, mark(1, 1, base), w)
+	q := base + 200*schemas.Minute
+	want, err := engine.Value(nil, q, s)
+	r.must(err)
+	if got := r.read(r.reader(), "x", q); !reflect.DeepEqual(got.Results, want) {
+		t.Errorf("read %v, the state has %v", got.Results, want)
+	}
+	r.redis.HSet(r.s.servedKey(shard, e), "0:old", string(w.Old[:len(w.Old)-1]))
+	if _, err := r.reader().Read(r.ctx, []byte(e), q); !errors.As(err, new(*transforms.CorruptError)) {
+		t.Errorf("a torn old part: %v", err)
+	}
+	r.redis.HDel(r.s.servedKey(shard, e), "0:old")
+	if _, err := r.reader().Read(r.ctx, []byte(e), q); !errors.As(err, new(*transforms.CorruptError)) {
+		t.Errorf("no old part: %v", err)
 	}
 }
 

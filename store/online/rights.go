@@ -44,7 +44,7 @@ func (s *Store) checkRights(ctx context.Context, rc *redis.Client, shard int) er
 	}
 	cmds, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, c := range [][]any{
-			{"get", mark}, {"set", mark, ""}, {"hget", served, "0"}, {"hset", served, "0", ""}, {"hdel", served, "0"}, {"hkeys", open},
+			{"get", mark}, {"set", mark, ""}, {"hmget", served, "0", "0:old"}, {"hset", served, "0", ""}, {"hdel", served, "0"}, {"hkeys", open},
 			{"hgetall", open}, {"hset", open, "0:0", ""}, {"hdel", open, "0:0"}, {"sadd", parts, "0"}, {"smembers", parts},
 		} {
 			p.Do(ctx, c...)

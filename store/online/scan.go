@@ -95,7 +95,7 @@ func runID(ctx context.Context, rc *redis.Client) (string, error) {
 	return "", nil
 }
 
-// State is a state met by Scan, in its two parts.
+// State is a state met by Scan.
 type State struct {
 	Entity string
 	marker.Stored
@@ -108,7 +108,7 @@ type Page struct {
 	Next   string      // the cursor of the next page; "" = none
 }
 
-// Scan is Walk with both parts of the states, for reconcile. The states of pages
+// Scan is Walk with all parts of the states, for reconcile. The states of pages
 // with one marker belong to it.
 func (s *Store) Scan(ctx context.Context, shard int, partition int32, cursor string) (Page, error) {
 	return s.page(ctx, shard, partition, cursor, true)
@@ -156,9 +156,9 @@ func (s *Store) entities(shard int, keys []string) []string {
 }
 
 // states reads the states of entities and then the marker. Of the open parts it
-// returns the contents only if full; a state without either part is left out.
+// returns the contents only if full; a state without any part is left out.
 func (s *Store) states(ctx context.Context, rc *redis.Client, shard int, partition int32, entities []string, full bool) ([]State, marker.Mark, error) {
-	served := make([]*redis.StringCmd, len(entities))
+	served := make([]*redis.SliceCmd, len(entities))
 	open := make([]*redis.MapStringStringCmd, len(entities))
 	names := make([]*redis.StringSliceCmd, len(entities))
 	var mark *redis.StringCmd
@@ -169,7 +169,7 @@ func (s *Store) states(ctx context.Context, rc *redis.Client, shard int, partiti
 			} else {
 				names[i] = p.HKeys(ctx, s.openKey(shard, e))
 			}
-			served[i] = p.HGet(ctx, s.servedKey(shard, e), field(partition))
+			served[i] = p.HMGet(ctx, s.servedKey(shard, e), field(partition), oldField(partition))
 		}
 		mark = p.Get(ctx, s.markKey(shard, partition))
 		return nil
@@ -196,7 +196,7 @@ func (s *Store) states(ctx context.Context, rc *redis.Client, shard int, partiti
 		if err != nil {
 			return nil, marker.Mark{}, err
 		}
-		if st.Served != nil || len(st.Open) > 0 {
+		if st.Served != nil || st.Old != nil || len(st.Open) > 0 {
 			list = append(list, State{e, st})
 		}
 	}

@@ -59,6 +59,9 @@ func openField(partition int32, hour int64) string {
 	return field(partition) + ":" + strconv.FormatInt(hour, 10)
 }
 
+// oldField is that of the old part, beside the served one.
+func oldField(partition int32) string { return field(partition) + ":old" }
+
 // parseOpenField reads what openField wrote.
 func parseOpenField(f string) (partition int32, hour int64, ok bool) {
 	a, b, found := strings.Cut(f, ":")
@@ -140,7 +143,7 @@ func (s *Store) Marks(ctx context.Context, partition int32) ([]marker.Mark, erro
 type loading struct {
 	keys   []int // indexes into the keys asked for
 	shards []int
-	served []*redis.StringCmd
+	served []*redis.SliceCmd // with the old part
 	open   []*redis.MapStringStringCmd
 	marks  []*redis.StringCmd
 }
@@ -181,7 +184,7 @@ func (s *Store) load(ctx context.Context, rc *redis.Client, l *loading, partitio
 			if s.ids {
 				l.open = append(l.open, p.HGetAll(ctx, s.openKey(keys[i].Shard, keys[i].Entity)))
 			}
-			l.served = append(l.served, p.HGet(ctx, s.servedKey(keys[i].Shard, keys[i].Entity), field(partition)))
+			l.served = append(l.served, p.HMGet(ctx, s.servedKey(keys[i].Shard, keys[i].Entity), field(partition), oldField(partition)))
 		}
 		for _, shard := range l.shards {
 			l.marks = append(l.marks, p.Get(ctx, s.markKey(shard, partition)))
@@ -210,13 +213,16 @@ func (s *Store) load(ctx context.Context, rc *redis.Client, l *loading, partitio
 	return nil
 }
 
-// stored puts the two parts of a state together.
-func (s *Store) stored(k marker.Key, partition int32, served *redis.StringCmd, open map[string]string) (st marker.Stored, err error) {
-	if st.Served, err = served.Bytes(); err != nil {
-		if !errors.Is(err, redis.Nil) {
-			return st, unavailable("load states", err)
+// stored puts the parts of a state together.
+func (s *Store) stored(k marker.Key, partition int32, served *redis.SliceCmd, open map[string]string) (st marker.Stored, err error) {
+	fields, err := served.Result()
+	if err != nil {
+		return st, unavailable("load states", err)
+	}
+	for i, part := range []*[]byte{&st.Served, &st.Old} {
+		if text, ok := fields[i].(string); ok {
+			*part = []byte(text)
 		}
-		st.Served = nil
 	}
 	for f, data := range open {
 		p, hour, ok := parseOpenField(f)
@@ -287,7 +293,7 @@ func (s *Store) Rewrite(ctx context.Context, shard int, partition int32, was mar
 		_, _ = rand.Read(b[:]) // it never fails: crypto/rand ends the process instead
 		now.Token = binary.LittleEndian.Uint64(b[:])
 	}
-	w := marker.Write{Entity: entity, Remove: true, Served: st.Served, Open: st.Open}
+	w := marker.Write{Entity: entity, Remove: true, Served: st.Served, Old: st.Old, Open: st.Open}
 	if err := s.Commit(ctx, shard, partition, was, now, []marker.Write{w}); err != nil {
 		return was, err
 	}
@@ -325,11 +331,25 @@ func (s *Store) openFields(ctx context.Context, tx *redis.Tx, shard int, partiti
 // write queues one state's changes; gone are the fields that go first.
 func (s *Store) write(ctx context.Context, p redis.Pipeliner, shard int, partition int32, w *marker.Write, gone []string) {
 	open, served := s.openKey(shard, w.Entity), s.servedKey(shard, w.Entity)
+	var out []string
 	if w.Remove && w.Served == nil {
-		p.HDel(ctx, served, field(partition))
+		out = append(out, field(partition))
 	}
+	if len(w.Old) == 0 && (w.Remove || w.Old != nil) {
+		out = append(out, oldField(partition))
+	}
+	if len(out) > 0 {
+		p.HDel(ctx, served, out...)
+	}
+	var in []any
 	if w.Served != nil {
-		p.HSet(ctx, served, field(partition), w.Served)
+		in = append(in, field(partition), w.Served)
+	}
+	if len(w.Old) > 0 {
+		in = append(in, oldField(partition), w.Old)
+	}
+	if len(in) > 0 {
+		p.HSet(ctx, served, in...)
 	}
 	var set []any
 	for _, o := range w.Open {

@@ -233,6 +233,46 @@ func TestWritesAndRemovals(t *testing.T) {
 	r.holds(10, "p10", open(1, "x"))
 }
 
+// The old part stays where a write does not name it, and goes with its state. It is
+// no partition, and nobody else's.
+func TestOldPart(t *testing.T) {
+	r := newRig(t)
+	old := func(partition int32, want string) {
+		t.Helper()
+		states, _, err := r.s.Load(r.ctx, partition, []marker.Key{{Shard: 0, Entity: "e"}})
+		r.must(err)
+		if got := string(states[0].Old); got != want {
+			t.Errorf("partition %d: the old part is %q, want %q", partition, got, want)
+		}
+	}
+	r.put(0, 0, mark(1, 1, 1), marker.Write{Entity: "e", Served: []byte("s"), Old: []byte("first")})
+	r.put(0, 10, mark(2, 1, 1), marker.Write{Entity: "e", Served: []byte("s"), Old: []byte("ten")})
+	r.put(0, 0, mark(3, 2, 1), marker.Write{Entity: "e", Served: []byte("t")})
+	old(0, "first")
+	page, err := r.s.Scan(r.ctx, 0, 0, "")
+	if err != nil || len(page.States) != 1 || string(page.States[0].Served) != "t" || string(page.States[0].Old) != "first" {
+		t.Errorf("scanned %+v, %v", page.States, err)
+	}
+	r.put(0, 0, mark(4, 3, 1), marker.Write{Entity: "e", Served: []byte("u"), Old: []byte("second")})
+	old(0, "second")
+	r.put(0, 0, mark(5, 4, 1), marker.Write{Entity: "e", Served: []byte("v"), Old: []byte{}})
+	old(0, "")
+	for _, then := range [][]byte{nil, []byte("anew")} {
+		r.put(0, 0, mark(6, 4, 1), marker.Write{Entity: "e", Served: []byte("v"), Old: []byte("third")})
+		r.put(0, 0, mark(7, 4, 1), marker.Write{Entity: "e", Remove: true, Served: then})
+		old(0, "")
+	}
+	r.redis.HDel(r.s.servedKey(0, "e"), "0")
+	r.redis.HDel(r.s.servedKey(0, "e"), "10")
+	if holds, err := r.s.Holds(r.ctx, 10); err != nil || !holds {
+		t.Errorf("an old part alone: holds %v, %v", holds, err)
+	}
+	if page, err := r.s.Walk(r.ctx, 0, 10, ""); err != nil || len(page.Items) != 1 {
+		t.Errorf("an old part alone: %+v, %v", page, err)
+	}
+	old(10, "ten")
+}
+
 func (r *rig) holds(partition int32, served string, want ...transforms.Open) {
 	r.Helper()
 	states, _, err := r.s.Load(r.ctx, partition, []marker.Key{{Shard: 0, Entity: "e"}})

@@ -69,7 +69,7 @@ type injection struct {
 // change rewrites the closed tiles of an online state.
 func (w *world) change(on *fakeOnline, t target, b schemas.Micros, fn func([]transforms.Tile) []transforms.Tile) bool {
 	st := on.states[t.place][t.entity]
-	s, err := w.engine.Parse(st.Served, st.Open)
+	s, err := w.engine.Parse(st)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -188,6 +188,13 @@ var injections = []injection{
 		on.states[t.place][t.entity] = st
 		return had
 	}), expected{Missing, OnOnline, StateKind, 0}},
+	{"a dropped old part", true, onTarget(func(_ *world, on *fakeOnline, _ *fakeOffline, t target) bool {
+		st := on.states[t.place][t.entity]
+		had := len(st.Old) > 0
+		st.Old = nil
+		on.states[t.place][t.entity] = st
+		return had
+	}), expected{Corrupt, OnOnline, StateKind, 0}},
 	{"a clock beyond the marker", true, onTarget(func(w *world, on *fakeOnline, _ *fakeOffline, t target) bool {
 		return w.serve(on, t, func(b []byte) []byte {
 			return reseal(b, func(b []byte) []byte {
@@ -241,6 +248,14 @@ var injections = []injection{
 	{"a truncated remainder", true, onTarget(func(w *world, _ *fakeOnline, off *fakeOffline, t target) bool {
 		row := &off.open[w.openRow(off, t)]
 		row.Served = row.Served[:len(row.Served)-1]
+		return true
+	}), expected{Corrupt, OnOffline, StateKind, 0}},
+	{"a last offset beyond the cut", true, onTarget(func(w *world, _ *fakeOnline, off *fakeOffline, t target) bool {
+		row := &off.open[w.openRow(off, t)]
+		row.Served = reseal(row.Served, func(b []byte) []byte {
+			front, rest := header(b)
+			return append(binary.AppendVarint(slices.Clone(front), int64(w.cut[t.partition])), rest...)
+		})
 		return true
 	}), expected{Corrupt, OnOffline, StateKind, 0}},
 	{"a changed row of features", false, onRow(func(rows []FeatureRow, i int) []FeatureRow {

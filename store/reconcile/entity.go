@@ -7,6 +7,7 @@ import (
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/marker"
 )
 
 // entity compares all that both sides hold of an entity.
@@ -50,13 +51,13 @@ func (r *run) readOnline(e *entity, p *part) bool {
 		return true
 	}
 	if p.stored.Served == nil {
-		r.state(e, p, Missing, OnOnline, "the served part is not there, its open part is")
+		r.state(e, p, Missing, OnOnline, "the served part is not there, other parts are")
 		return false
 	}
-	s, err := engine.Parse(p.stored.Served, p.stored.Open)
+	s, err := engine.Parse(*p.stored)
 	if err != nil {
 		c, text := Corrupt, err.Error()
-		if _, e := engine.ParseServed(p.stored.Served); e == nil && len(p.stored.Open) == 0 {
+		if _, e := engine.ParseServed(p.stored.Served, p.stored.Old); e == nil && len(p.stored.Open) == 0 {
 			c, text = Missing, "the open part is not there: "+text
 		}
 		r.state(e, p, c, OnOnline, text)
@@ -70,7 +71,7 @@ func (r *run) readOnline(e *entity, p *part) bool {
 	case s.Clock() > m.Clock:
 		r.state(e, p, Corrupt, OnOnline, fmt.Sprintf("the state's clock %v lies beyond that of its marker, %v", s.Clock(), m.Clock))
 	default:
-		r.countOpen(p.stored.Served, s, func(li int, n int64) { r.rep.Levels[li].OpenOnline += n })
+		r.countOpen(p.stored, s, func(li int, n int64) { r.rep.Levels[li].OpenOnline += n })
 		return true
 	}
 	return false
@@ -81,14 +82,15 @@ func (r *run) readOffline(e *entity, p *part) bool {
 	engine := r.frame.engine
 	p.off = engine.NewState(p.at.partition)
 	if p.row != nil {
-		s, err := engine.Parse(p.row.Served, p.row.Open)
+		row := marker.Stored{Served: p.row.Served, Open: p.row.Open}
+		s, err := engine.Parse(row)
 		if err != nil {
 			p.off = nil
 			r.state(e, p, Corrupt, OnOffline, err.Error())
 			return false
 		}
 		p.off = s
-		r.countOpen(p.row.Served, s, func(li int, n int64) { r.rep.Levels[li].OpenOffline += n })
+		r.countOpen(&row, s, func(li int, n int64) { r.rep.Levels[li].OpenOffline += n })
 	}
 	if err := engine.Restore(p.off, p.tiles); err != nil {
 		r.state(e, p, Corrupt, OnOffline, err.Error())
@@ -108,9 +110,9 @@ func (r *run) readOffline(e *entity, p *part) bool {
 
 // countOpen counts the tiles that end after their level's boundary, those of
 // events that can still be replaced included.
-func (r *run) countOpen(served []byte, s *transforms.State, add func(li int, n int64)) {
+func (r *run) countOpen(st *marker.Stored, s *transforms.State, add func(li int, n int64)) {
 	if r.view.Spec.Identity == transforms.ByVersion {
-		if m, err := r.frame.engine.ParseServed(served); err == nil {
+		if m, err := r.frame.engine.ParseServed(st.Served, st.Old); err == nil {
 			s = m
 		}
 	}
@@ -301,8 +303,8 @@ func (r *run) evidenceOf(p *part) Evidence {
 	if p.on != nil && p.stored != nil {
 		ev.OnlineLast, ev.OnlineClock = p.on.LastOffset(), Instant(p.on.Clock())
 	} else if p.stored != nil { // as far as it can be read
-		if s, err := r.frame.engine.ParseServed(p.stored.Served); err == nil {
-			ev.OnlineLast, ev.OnlineClock = s.LastOffset(), Instant(s.Clock())
+		if last, clock, err := r.frame.engine.Stand(p.stored.Served); err == nil {
+			ev.OnlineLast, ev.OnlineClock = last, Instant(clock)
 		}
 	}
 	if p.off != nil && p.row != nil {

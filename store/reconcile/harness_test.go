@@ -80,6 +80,7 @@ func newWorld(t testing.TB, seed uint64, tune func(*world)) *world {
 		t.Fatalf("seed %d: %v\n%s", seed, err, w.definition())
 	}
 	w.view = view
+	w.view.Spec.NewestTiles = pick(w.r, 1, 3, 0) // mostly so that tiles become old
 	if w.engine, err = transforms.NewView(w.view.Spec); err != nil {
 		t.Fatal(err)
 	}
@@ -291,8 +292,7 @@ func (o *fakeOnline) Scan(_ context.Context, shard int, p int32) iter.Seq2[Onlin
 }
 
 func (w *world) stored(s *transforms.State) marker.Stored {
-	served, open := w.engine.Encode(s)
-	return marker.Stored{Served: served, Open: open}
+	return w.engine.Encode(s)
 }
 
 func (w *world) mark(shard, p, next int, l transforms.Ledger) marker.Mark {
@@ -501,7 +501,8 @@ func (w *world) split(o *fakeOffline, p int32, e string, s *transforms.State) {
 	}
 	if !empty {
 		row := OpenRow{Shard: shard, Partition: p, Entity: []byte(e)}
-		row.Served, row.Open = w.engine.Encode(s)
+		rest := w.engine.Encode(s)
+		row.Served, row.Open = rest.Served, rest.Open
 		o.open = append(o.open, row)
 	}
 }

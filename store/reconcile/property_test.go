@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"testing"
+
+	"github.com/tallystick/tallystick/schemas"
 )
 
 var seeds = flag.Int("seeds", 300, "how many random histories each property looks at")
@@ -111,4 +113,31 @@ func noFalseDifference(t *testing.T, tune func(*world)) {
 	if equal*5 < 2*int64(*seeds) || min(tiles, values, ledgers, open, out) < int64(*seeds)/10 {
 		t.Error("the property looks at too little")
 	}
+}
+
+// K7: only a window that close_idle alone had closed can lack a record that came
+// after the cut: one that ends where the log clock minus lateness stands is closed by
+// the log.
+func TestBelated(t *testing.T) {
+	w := newWorld(t, 1, nil)
+	on, _ := w.sides(false)
+	for at, states := range on.states {
+		for _, stored := range states {
+			s, err := w.engine.Parse(stored)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last, clock := s.LastOffset(), s.Clock()
+			for end, after := range map[int64]bool{last: true, last + 1: false} { // the record lies after the cut
+				f := frame{engine: w.engine, cut: schemas.TopicCut{Partitions: map[int32]schemas.PartitionCut{at.partition: {End: end, Clock: &clock}}}}
+				closed := clock.SubSat(w.engine.Spec().LatenessAt(at.partition, end))
+				p := &part{at: at, on: s}
+				if f.belated(p, closed) || f.belated(p, closed+1) != after {
+					t.Errorf("the cut ends at %d, the last offset is %d: belated at the closed instant %v, after it %v", end, last, f.belated(p, closed), f.belated(p, closed+1))
+				}
+			}
+			return
+		}
+	}
+	t.Fatal("no state")
 }

@@ -200,7 +200,7 @@ func row(off *fakeOffline, at place, e string) int {
 
 // another returns the bytes of the state with another newest record.
 func (w *world) otherCell(served []byte, spoil func(x *record)) []byte {
-	s, err := w.engine.ParseServed(served)
+	s, err := w.engine.ParseServed(served, nil)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -231,8 +231,7 @@ func (w *world) otherCell(served []byte, spoil func(x *record)) []byte {
 	if v := w.engine.Step(fresh, in); v.Outcome != transforms.Applied {
 		return served
 	}
-	out, _ := w.engine.Encode(fresh)
-	return out
+	return w.engine.Encode(fresh).Served
 }
 
 func flip(x *record) { x.n += 100 }
@@ -259,7 +258,7 @@ func offlineCell(spoil func(*record)) func(*world, *fakeOnline, *fakeOffline, pl
 }
 
 func (w *world) cellOf(served []byte) transforms.TableRecord {
-	s, err := w.engine.ParseServed(served)
+	s, err := w.engine.ParseServed(served, nil)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func (w *world) changeBase(on *fakeOnline) bool {
 			if !ok || x.tick || x.bad {
 				continue
 			}
-			s, err := w.engine.Parse(st.Served, st.Open)
+			s, err := w.engine.Parse(st)
 			if err != nil {
 				w.Fatal(err)
 			}

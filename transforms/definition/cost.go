@@ -131,8 +131,10 @@ func (v *View) cell(f *transforms.Feature) (string, int64) {
 	return fmt.Sprintf("%s %d %d", name, f.Input, f.Filter), bytes
 }
 
-// tilesOf is how many tiles of a hop a retention holds.
-func tilesOf(retention, hop schemas.Micros) int64 { return int64((retention + hop - 1) / hop) }
+// tilesOf is how many tiles a level of that hop and retention holds at most.
+func tilesOf(retention, hop schemas.Micros) int64 {
+	return int64((retention+hop-1)/hop) + transforms.OverdueTiles
+}
 
 // cellBytes returns what an aggregation keeps and its size: some share a cell.
 func cellBytes(a transforms.Aggregation, k schemas.Kind) (string, int64) {

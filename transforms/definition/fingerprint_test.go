@@ -13,7 +13,7 @@ import (
 func TestFingerprintIsStable(t *testing.T) { // §3
 	d := mustParse(t, example(t))
 	for i, want := range []string{
-		"67fee1054706383e957c1f31b0a4fb01", "0cb72b121bcf60cd9586a47669e4780e", "f96eabd8193bfdc9cd468c95becb3081",
+		"a3276bcb45a71c5a03d1ca8ac7c17b6c", "cb80e53cfe6fd8561bc8dd999cd82475", "74bfe9da148df15554f7d8b3f31347e9",
 	} {
 		if got := d.Views[i].Fingerprint; got != want {
 			t.Errorf("view %s: %s, want %s", d.Views[i].Name, got, want)

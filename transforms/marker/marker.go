@@ -81,12 +81,8 @@ type Key struct {
 	Entity string // canonical bytes
 }
 
-// Stored is a state as stored, in its two parts. Served is nil where there is
-// none.
-type Stored struct {
-	Served []byte
-	Open   []transforms.Open // ascending by hour
-}
+// Stored is a state as stored. Served is nil where there is none.
+type Stored = transforms.Parts
 
 // Write changes one state.
 type Write struct {
@@ -94,6 +90,7 @@ type Write struct {
 	// Remove takes the whole state out before the rest is written.
 	Remove bool
 	Served []byte // nil = stays as it is
+	Old    []byte // nil = stays as it is; empty = is taken out
 	// Open are the fields of the open part that changed; one without Data is
 	// taken out.
 	Open []transforms.Open
@@ -101,15 +98,15 @@ type Write struct {
 
 // Size returns how many bytes the write carries.
 func (w *Write) Size() int {
-	n := len(w.Entity) + len(w.Served)
+	n := len(w.Entity) + len(w.Served) + len(w.Old)
 	for _, o := range w.Open {
 		n += len(o.Data)
 	}
 	return n
 }
 
-// Item is a state met on a walk over a shard. Served is nil where only an open
-// part is left.
+// Item is a state met on a walk over a shard. Served is nil where only other parts
+// are left.
 type Item struct {
 	Entity string
 	Served []byte
