@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,6 +41,11 @@ func (u *unitFlags) add(cmd *cobra.Command) {
 }
 
 const defaultUnitRecords = 250_000
+
+// defaultUnits is for replays within other commands.
+func defaultUnits() unitFlags {
+	return unitFlags{records: defaultUnitRecords, timeout: time.Hour, retries: 3}
+}
 
 func (u *unitFlags) addRecords(cmd *cobra.Command) {
 	cmd.Flags().Int64Var(&u.records, "unit-records", defaultUnitRecords, "read about `N` records of a partition in one unit: after a kill, no more are read twice")
@@ -305,7 +309,7 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	if err != nil {
 		return nil, err
 	}
-	j, err := r.job(ctx, client, v, tc, jobOptions{from: from, records: cmp.Or(r.units.records, defaultUnitRecords)})
+	j, err := r.job(ctx, client, v, tc, jobOptions{from: from, records: r.units.records})
 	if err != nil {
 		return nil, err
 	}

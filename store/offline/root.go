@@ -133,7 +133,9 @@ func (r *Root) Work(view, id string, disk *spill.Disk) (*Work, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewWork(s, id, disk), nil
+	w := NewWork(s, id, disk)
+	w.alone = true
+	return w, nil
 }
 
 // Calls returns what counts the calls to the store, nil = nothing does.

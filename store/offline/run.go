@@ -32,6 +32,7 @@ type Run struct {
 	base    map[TableName]*Snapshot
 	staging string                 // the run's own directory, in each table
 	before  map[TableName][]string // what was in staging when the run began
+	others  []string               // work areas that were there when the run began
 }
 
 // RunOptions say what a Run writes and bound it.
@@ -62,6 +63,10 @@ func (t *Tables) NewRun(ctx context.Context, work *Work, opt RunOptions) (*Run, 
 		opt.Memory = 64 << 20
 	}
 	r := &Run{t: t, work: work, opt: opt, base: map[TableName]*Snapshot{}, staging: staging + "/" + opt.ID, before: map[TableName][]string{}}
+	var err error
+	if r.others, err = work.siblings(ctx); err != nil {
+		return nil, err
+	}
 	for name, table := range t.tables {
 		runs, err := table.store.List(ctx, staging) // before the snapshot: see tidy
 		if err != nil {
@@ -119,7 +124,25 @@ func (r *Run) Write(ctx context.Context, unit int, cut schemas.TopicCut) error {
 	if err := s.end(); err != nil {
 		return err
 	}
+	if err := r.sync(ctx, s.files); err != nil {
+		return err
+	}
 	return r.work.finish(ctx, unitRecord{Unit: WriteUnit(unit)}, s.files)
+}
+
+// sync makes staged files durable: a record that outlives a power failure stands for
+// whole ones.
+func (r *Run) sync(ctx context.Context, files []StagedFile) error {
+	names := map[TableName][]string{}
+	for _, f := range files {
+		names[f.Table] = append(names[f.Table], r.staged(f.Path))
+	}
+	for name, ns := range names {
+		if err := overtaken(r.t.tables[name].store.Sync(ctx, ns)); err != nil {
+			return fmt.Errorf("table %s: staging: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // streams returns the streams of tables that a unit writes, in ascending order.
@@ -204,9 +227,14 @@ func (r *Run) Staged(ctx context.Context, cut schemas.TopicCut) (*Staged, error)
 	return s, nil
 }
 
-// Clean removes the work area of the run, and what it has staged.
+// Clean removes the work area of a run that has published, what it has staged, and
+// the work areas of runs that had begun before it: they can publish nothing any more.
 func (r *Run) Clean(ctx context.Context) error {
-	return errors.Join(r.work.Remove(ctx), r.tidy(ctx, false))
+	errs := []error{r.work.Remove(ctx), r.tidy(ctx, false)}
+	for _, dir := range r.others {
+		errs = append(errs, r.work.store.RemoveAll(ctx, dir))
+	}
+	return errors.Join(errs...)
 }
 
 // stager writes one file after the other.

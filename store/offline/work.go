@@ -24,6 +24,7 @@ type Work struct {
 	store Store
 	dir   string
 	disk  *spill.Disk
+	alone bool // the store holds work areas of one view and nothing else
 
 	mu     sync.Mutex
 	opened map[string]*workFile // by unit
@@ -33,6 +34,24 @@ type Work struct {
 // written; nil = no limit. Close it.
 func NewWork(store Store, dir string, disk *spill.Disk) *Work {
 	return &Work{store: store, dir: dir, disk: disk, opened: map[string]*workFile{}}
+}
+
+// siblings are the other work areas of the same view; none where the store is not
+// one for work areas alone.
+func (w *Work) siblings(ctx context.Context) (dirs []string, err error) {
+	if !w.alone {
+		return nil, nil
+	}
+	entries, err := w.store.List(ctx, ".")
+	if err != nil {
+		return nil, fmt.Errorf("work area: %w", err)
+	}
+	for _, e := range entries {
+		if e.Dir && e.Name != w.dir {
+			dirs = append(dirs, e.Name)
+		}
+	}
+	return dirs, nil
 }
 
 // unitRecord says that a unit is finished. It is one line of JSON.
