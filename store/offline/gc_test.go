@@ -321,3 +321,70 @@ func TestWhoLists(t *testing.T) {
 		t.Errorf("B2: %d directories: %+v, want %d lists", len(dirs), n, want)
 	}
 }
+
+// B4: what a killed replay has left in its work area goes once it is old, also that of
+// a view without tables; and at once, where a run that began later has published.
+func TestKilledWorkGoes(t *testing.T) {
+	root := localRoot(t, RootOptions{})
+	v := testView(t, testDefinition)
+	tables, err := root.Tables(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave := func(view, id string) *Work {
+		t.Helper()
+		w, err := root.Work(view, id, nil)
+		if err == nil {
+			err = w.finish(t.Context(), unitRecord{Unit: "read-0-0"}, 1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	left := func(w *Work) bool {
+		t.Helper()
+		ok, err := w.Record(t.Context(), "read-0-0", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	killed, other, own := leave(v.Name, "killed"), leave("other", "killed"), leave(v.Name, "own")
+	r := randomRun(v, 1, 4)
+	run, err := tables.NewRun(t.Context(), own, RunOptions{ID: "own", Units: testUnits, SpillDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := leave(v.Name, "later")
+	s, err := r.stageTo(t.Context(), run, stageOptions{end: 1})
+	if err == nil {
+		_, err = s.Publish(t.Context(), Publication{Mode: ReplaceTable, Topic: "e"})
+	}
+	if err == nil {
+		err = run.Clean(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left(own) || left(killed) || !left(later) || !left(other) {
+		t.Errorf("B4: after a publication its own is left %v, a killed one's %v, one's that began later %v, another view's %v", left(own), left(killed), left(later), left(other))
+	}
+	for _, c := range []struct {
+		after time.Duration
+		dry   bool
+		want  int64
+	}{{6 * day, false, 0}, {8 * day, true, 2}, {8 * day, false, 2}, {8 * day, false, 0}} {
+		list, err := root.GC(t.Context(), GCOptions{Retain: 7 * day, Now: time.Now().Add(c.after), DryRun: c.dry})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := int64(0)
+		for _, x := range list {
+			n += x.Staged
+		}
+		if gone := c.want > 0 && !c.dry; n != c.want || c.after > 7*day && gone && (left(later) || left(other)) {
+			t.Errorf("B4: gc after %v removes %d work areas, want %d", c.after, n, c.want)
+		}
+	}
+}
