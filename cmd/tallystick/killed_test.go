@@ -185,9 +185,12 @@ func (k *killed) attempt() bool {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	late := map[string]int{"read": k.reads, "fold": k.folds, "write": offline.WriteUnits, "publish": 3}[target]
-	after := k.rnd.IntN(late) // units of the phase
+	late := map[string]int{"read": k.reads, "fold": k.folds, "write": offline.WriteUnits, "publish": 4}[target]
+	after := k.rnd.IntN(late) // units of the phase, or commits
 	moment := time.Duration(k.rnd.IntN(3000)) * time.Microsecond
+	if after > 0 && target == "publish" {
+		moment /= 100
+	}
 wait:
 	for {
 		select {
@@ -195,7 +198,7 @@ wait:
 			return k.ended(err, said.String(), errs.String())
 		case <-time.After(200 * time.Microsecond):
 		}
-		if phase, n := k.phase(); phase == target && (n >= after || target == "publish") {
+		if phase, n := k.phase(); phase == target && n >= after {
 			break wait
 		}
 	}
