@@ -1,6 +1,6 @@
 # Every target but test-real, test-engines, bench-stream, bench-replay, bench-train,
 # test-browser, up, down and test-docker needs only Go.
-.PHONY: build test test-real test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train demo ci test-browser up down test-docker
+.PHONY: build test test-real test-replay test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train demo ci test-browser up down test-docker
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -46,6 +46,7 @@ FUZZTIME ?= 10s
 fuzz:
 	go test ./transforms -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 	go test ./transforms -run '^$$' -fuzz '^FuzzParseTable$$' -fuzztime $(FUZZTIME)
+	go test ./store/spill -run '^$$' -fuzz '^FuzzBlocks$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1x
 	go test ./store/gate -run '^$$' -fuzz '^FuzzUnmarshal$$' -fuzztime $(FUZZTIME)
 	go test ./store/gate -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime $(FUZZTIME)
@@ -75,6 +76,13 @@ bench:
 # when live, on real servers. The last line is the ratio.
 bench-stream:
 	@go run -tags real ./integration/bench stream
+
+# A replay killed -9 at KILLS random points in each of read, fold, write and publish, and
+# run again: the same bytes.
+KILLS ?= 13
+test-replay:
+	@git rev-parse --short HEAD
+	go test ./cmd/tallystick -run '^TestReplayKilled$$' -replay.kills $(KILLS) -count 1 -timeout 20m -v
 
 # CPU time of a backfill against a copy of the topic to Parquet. The last line is the
 # ratio.

@@ -154,10 +154,15 @@ func (w *world) fill() {
 }
 
 // ReadCut implements Log: chunks of random size, partitions at once.
-func (w *world) ReadCut(ctx context.Context, _ string, _ schemas.TopicCut, _ int, fn func(int32, []schemas.Record) error) error {
+func (w *world) ReadCut(ctx context.Context, _ string, cut schemas.TopicCut, _ int, fn func(int32, []schemas.Record) error) error {
 	errs := make([]error, len(w.logs))
 	var wg sync.WaitGroup
 	for p, log := range w.logs {
+		pc, ok := cut.Partitions[int32(p)]
+		if !ok {
+			continue
+		}
+		log = slices.DeleteFunc(slices.Clone(log), func(r oracle.Record) bool { return r.Offset < pc.Start || r.Offset >= pc.End })
 		r := rand.New(rand.NewPCG(uint64(p), 5))
 		wg.Go(func() {
 			for from := 0; from < len(log) && errs[p] == nil && ctx.Err() == nil; {
@@ -381,7 +386,8 @@ func TestReplay(t *testing.T) {
 func (w *world) replay(t *testing.T, seed uint64) (*Report, *kept) {
 	t.Helper()
 	k := newKept()
-	job := &Replay{View: w.view, Source: w.source, Log: w, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(), ValidFrom: schemas.Never, Tables: k, Quarantine: []Quarantine{k}}
+	job := &Replay{View: w.view, Source: w.source, Log: w, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(), ValidFrom: schemas.Never,
+		Work: newMemoryWork(k), ReadRecords: []int64{0, 1, 7, 30}[w.r.IntN(4)]}
 	rep, err := job.Run(background(t))
 	if err != nil {
 		t.Fatalf("seed %d: %v", seed, err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/tallystick/tallystick/schemas"
-	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 )
 
@@ -78,19 +77,21 @@ func (c *idCheck) row(row []byte) error {
 	return nil
 }
 
-// brokenIDs checks all ids; nil for a source without.
-func (r *replayRun) brokenIDs(ctx context.Context, ids *spill.Sorter) (*BrokenIDs, error) {
+// checkIDs checks the ids of one shard.
+func (r *Replay) checkIDs(ctx context.Context, unit string, shard int, counts *foldRecord) error {
 	if r.engine.Spec().Identity == transforms.Anonymous {
-		return nil, nil
+		return nil
 	}
-	out := &BrokenIDs{Examples: []BrokenID{}}
-	for shard := range r.engine.Spec().Shards {
-		var c idCheck
-		if err := ids.Shard(ctx, shard, c.row); err != nil {
-			return nil, err
-		}
-		out.Count += c.found.Count
-		out.Examples = append(out.Examples, c.found.Examples[:min(len(c.found.Examples), maxExamples-len(out.Examples))]...)
+	var c idCheck
+	if err := r.sorted(ctx, unit, idRows, shard, counts, c.row); err != nil {
+		return err
 	}
-	return out, nil
+	counts.BrokenIDs.merge(&c.found)
+	return nil
+}
+
+// merge adds those of a later shard.
+func (b *BrokenIDs) merge(o *BrokenIDs) {
+	b.Count += o.Count
+	b.Examples = append(b.Examples, o.Examples[:min(len(o.Examples), maxExamples-len(b.Examples))]...)
 }

@@ -41,7 +41,7 @@ func TestLateLoad(t *testing.T) {
 		log := loadOf(x.late)[:x.end]
 		cut := schemas.TopicCut{Partitions: map[int32]schemas.PartitionCut{0: {End: x.end}}}
 		source, dir := reading.NewSource(v, testbed.Writers(v)), t.TempDir()
-		_, replay := (&Replay{View: v, Source: source, Log: log, Cut: cut, SpillDir: dir, Memory: 1 << 20, Parallel: 1, ValidFrom: schemas.Never}).Run(t.Context())
+		_, replay := (&Replay{View: v, Source: source, Log: log, Cut: cut, Work: newMemoryWork(nil), ReadRecords: 40, SpillDir: dir, Memory: 1 << 20, Parallel: 1, ValidFrom: schemas.Never}).Run(t.Context())
 		_, train := (&Train{View: v, Source: source, Log: log, Cut: cut, SpillDir: dir, Parallel: 1, ValidFrom: schemas.Never}).Run(t.Context(), []Label{{Entity: encoded("a")}})
 		for _, err := range []error{replay, train} {
 			if _, stopped := errors.AsType[*transforms.LoadError](err); stopped != x.stops || err != nil && !stopped {

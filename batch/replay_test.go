@@ -28,8 +28,8 @@ const monthlySchema = `{"type":"record","name":"Ev","fields":[{"name":"k","type"
 // memoryLog is a log of one partition.
 type memoryLog []schemas.Record
 
-func (l memoryLog) ReadCut(_ context.Context, _ string, _ schemas.TopicCut, _ int, fn func(int32, []schemas.Record) error) error {
-	return fn(0, l)
+func (l memoryLog) ReadCut(_ context.Context, _ string, cut schemas.TopicCut, _ int, fn func(int32, []schemas.Record) error) error {
+	return fn(0, l[cut.Partitions[0].Start:cut.Partitions[0].End])
 }
 
 // featureRows keeps the rows of table features.
@@ -45,8 +45,9 @@ func (f *featureRows) Feature(row rows.Feature) error {
 	return nil
 }
 
-func (*featureRows) Tile(rows.Tile) error { return nil }
-func (*featureRows) Open(rows.Open) error { return nil }
+func (*featureRows) Tile(rows.Tile) error              { return nil }
+func (*featureRows) Open(rows.Open) error              { return nil }
+func (*featureRows) Quarantine(rows.Quarantined) error { return nil }
 
 func event(key string, at time.Time, offset int64) schemas.Record {
 	b := testbed.AppendLong(testbed.AppendText(testbed.Frame(1), key), at.UnixMicro())
@@ -59,7 +60,7 @@ func TestAbsentEntityReturnsWithTheMonth(t *testing.T) {
 	v := testbed.View(t, monthlyDefinition, monthlySchema)
 	log := memoryLog{event("a", time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC), 0), event("b", time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC), 1)}
 	got := &featureRows{of: map[string]string{}}
-	_, err := (&Replay{View: v, Source: reading.NewSource(v, testbed.Writers(v)), Log: log, Parallel: 1, Memory: 1 << 20, SpillDir: t.TempDir(), Tables: got, ValidFrom: schemas.Never,
+	_, err := (&Replay{View: v, Source: reading.NewSource(v, testbed.Writers(v)), Log: log, Parallel: 1, Memory: 1 << 20, SpillDir: t.TempDir(), Work: newMemoryWork(got), ValidFrom: schemas.Never,
 		Cut: schemas.TopicCut{Partitions: map[int32]schemas.PartitionCut{0: {End: 2}}}}).Run(t.Context())
 	if err != nil {
 		t.Fatal(err)

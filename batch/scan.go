@@ -32,11 +32,15 @@ type partitionScan struct {
 type sink func(in *transforms.Input, e *schemas.Event, rec *schemas.Record) error
 
 // run calls sink with every prepared record: concurrently for different
-// partitions, in offset order for one.
-func (s *scan) run(ctx context.Context, cut schemas.TopicCut, sink sink) (map[int32]*partitionScan, error) {
+// partitions, in offset order for one. Log clocks go on from those given.
+func (s *scan) run(ctx context.Context, cut schemas.TopicCut, clocks map[int32]schemas.Micros, sink sink) (map[int32]*partitionScan, error) {
 	workers := map[int32]*scanWorker{}
 	for p := range cut.Partitions {
-		workers[p] = s.worker(p)
+		from, ok := clocks[p]
+		if !ok {
+			from = schemas.Never
+		}
+		workers[p] = s.worker(p, from)
 	}
 	err := s.log.ReadCut(ctx, s.view.Source.Topic, cut, max(1, s.parallel), func(p int32, rs []schemas.Record) error {
 		w := workers[p] // read by several goroutines, never changed
@@ -65,10 +69,10 @@ type scanWorker struct {
 	done   partitionScan
 }
 
-func (s *scan) worker(p int32) *scanWorker {
+func (s *scan) worker(p int32, clock schemas.Micros) *scanWorker {
 	src := s.view.Source
 	return &scanWorker{s: s, reader: s.source.NewReader(), event: s.source.NewEvent(), input: s.engine.NewInput(),
-		clock: schemas.ClockAt(schemas.Never, src.History[p], src.MaxFuture)}
+		clock: schemas.ClockAt(clock, src.History[p], src.MaxFuture)}
 }
 
 func (w *scanWorker) take(ctx context.Context, rs []schemas.Record, sink sink) error {

@@ -19,7 +19,7 @@ const tableReach = 3653 * schemas.Day
 // the records between two boundaries the newest alone can be read at one (K6), so
 // that what is kept is bounded by the number of boundaries.
 func (f *replayFold) enterTable(in *transforms.Input) {
-	now := f.run.now
+	now := f.end.now
 	b := max(f.after(in.EventTime), f.after(now.SubSat(tableReach)))
 	if now == schemas.Never || b > now { // a partition is empty, or no boundary shows it
 		return
@@ -37,7 +37,7 @@ func (f *replayFold) enterTable(in *transforms.Input) {
 func (f *replayFold) tableSnapshots() error {
 	from := slices.Sorted(maps.Keys(f.between))
 	for i, b := range from {
-		end := f.run.now.AddSat(1)
+		end := f.end.now.AddSat(1)
 		if i+1 < len(from) {
 			end = from[i+1]
 		}
@@ -58,8 +58,5 @@ func (f *replayFold) tableSnapshots() error {
 func (f *replayFold) feature(b schemas.Micros, final bool, res []transforms.Result) error {
 	f.run.engine.MarkIncomplete(res, b, f.run.ValidFrom)
 	f.counts.Features++
-	if f.run.Tables == nil {
-		return nil
-	}
-	return f.run.Tables.Feature(rows.Feature{Shard: f.shard, Entity: f.entity, Boundary: b, Final: final, Results: res})
+	return f.out.Feature(rows.Feature{Shard: f.shard, Entity: f.entity, Boundary: b, Final: final, Results: res})
 }

@@ -152,7 +152,7 @@ func TestTableReach(t *testing.T) {
 	}
 	log := memoryLog{record(0, "old", time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)), record(1, "old", time.Date(2, 1, 1, 0, 0, 0, 0, time.UTC)), record(2, "new", now.AddDate(0, 0, -3))}
 	got := &featureRows{of: map[string]string{}}
-	rep, err := (&Replay{View: v, Source: reading.NewSource(v, testbed.Writers(v)), Log: log, Parallel: 1, Memory: 1 << 20, SpillDir: t.TempDir(), Tables: got, ValidFrom: schemas.Never,
+	rep, err := (&Replay{View: v, Source: reading.NewSource(v, testbed.Writers(v)), Log: log, Parallel: 1, Memory: 1 << 20, SpillDir: t.TempDir(), Work: newMemoryWork(got), ValidFrom: schemas.Never,
 		Cut: schemas.TopicCut{Partitions: map[int32]schemas.PartitionCut{0: {End: 3}}}}).Run(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -126,7 +126,7 @@ func (r *trainRun) read(ctx context.Context) (map[int32]*partitionScan, error) {
 		loads[p], buffers[p] = &transforms.Ledger{}, new([]byte)
 	}
 	history := r.View.Source.History
-	done, err := sc.run(ctx, r.Cut, func(in *transforms.Input, _ *schemas.Event, _ *schemas.Record) error {
+	done, err := sc.run(ctx, r.Cut, nil, func(in *transforms.Input, _ *schemas.Event, _ *schemas.Record) error {
 		if in.Offset < history[in.Partition] {
 			v, _ := r.engine.Screen(in) // what only the fold finds late is not seen here
 			loads[in.Partition].Add(&v)

@@ -72,13 +72,21 @@ func (w *bootstrapWorld) must(err error) {
 // replay writes the tables up to a cut and returns the boundary.
 func (w *bootstrapWorld) replay(cut schemas.TopicCut, from schemas.Micros) schemas.Micros {
 	w.Helper()
-	tw, err := w.tables.NewWriter(w.ctx, offline.RunOptions{SpillDir: w.dir})
-	w.must(err)
-	defer tw.Abort(w.ctx)
-	rep, err := (&batch.Replay{View: w.view, Source: w.records, Log: w.log, Cut: cut, Parallel: 1, Memory: 1 << 20, SpillDir: w.dir, ValidFrom: from, Tables: tw}).Run(w.ctx)
+	work := offline.NewWork(offline.NewScratch(w.dir), "units", nil)
+	defer work.Remove(w.ctx) // the next replay begins anew
+	job := &batch.Replay{Work: wire.Work{Work: work, Keep: offline.Keep{Tables: w.tables, Quarantine: true}}, ReadRecords: 40,
+		View: w.view, Source: w.records, Log: w.log, Cut: cut, Parallel: 1, Memory: 1 << 20, SpillDir: w.dir, ValidFrom: from}
+	rep, err := job.Run(w.ctx)
 	w.must(err)
 	rep.Clocked(cut)
-	staged, err := tw.Stage(w.ctx, cut)
+	units, err := job.Units()
+	w.must(err)
+	run, err := w.tables.NewRun(w.ctx, work, offline.RunOptions{ID: "run", Units: units, SpillDir: w.dir})
+	w.must(err)
+	for i := range offline.WriteUnits {
+		w.must(run.Write(w.ctx, i, cut))
+	}
+	staged, err := run.Staged(w.ctx, cut)
 	w.must(err)
 	_, err = staged.Publish(w.ctx, wire.Publication("ev", from, rep))
 	w.must(err)
@@ -238,11 +246,19 @@ func TestTablesThatDoNotFit(t *testing.T) {
 	}
 	publish := func(change func(*offline.Publication)) {
 		t.Helper()
-		w, err := tables.NewWriter(t.Context(), offline.RunOptions{SpillDir: t.TempDir()})
+		work := offline.NewWork(offline.NewScratch(t.TempDir()), "units", nil)
+		defer work.Close()
+		run, err := tables.NewRun(t.Context(), work, offline.RunOptions{ID: "run", SpillDir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		staged, err := w.Stage(t.Context(), schemas.TopicCut{TopicID: "x", Partitions: map[int32]schemas.PartitionCut{0: {End: 3}}})
+		cut := schemas.TopicCut{TopicID: "x", Partitions: map[int32]schemas.PartitionCut{0: {End: 3}}}
+		for i := range offline.WriteUnits {
+			if err := run.Write(t.Context(), i, cut); err != nil {
+				t.Fatal(err)
+			}
+		}
+		staged, err := run.Staged(t.Context(), cut)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,8 +9,10 @@ import (
 	"testing"
 
 	"github.com/tallystick/tallystick/batch"
+	"github.com/tallystick/tallystick/cmd/wire"
 	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/expr"
@@ -178,7 +180,7 @@ func (d *concepts) boundary(lateness, hop, clocks string) string {
 			cut.Partitions[int32(p)] = schemas.PartitionCut{End: 1}
 		}
 	}
-	job := &batch.Replay{View: v, Source: reading.NewSource(v, testbed.Writers(v)), Log: log, Cut: cut, Parallel: 1, Memory: 1 << 20, SpillDir: d.TempDir(), ValidFrom: schemas.Never}
+	job := &batch.Replay{View: v, Source: reading.NewSource(v, testbed.Writers(v)), Log: log, Cut: cut, Parallel: 1, Memory: 1 << 20, SpillDir: d.TempDir(), Work: wire.Work{Work: offline.NewWork(offline.NewScratch(d.TempDir()), "units", nil)}, ValidFrom: schemas.Never}
 	report, err := job.Run(d.Context())
 	if err != nil {
 		d.Fatal(err)
@@ -196,8 +198,11 @@ func (d *concepts) boundary(lateness, hop, clocks string) string {
 // clockLog has one record in each partition.
 type clockLog map[int32]schemas.Record
 
-func (l clockLog) ReadCut(_ context.Context, _ string, _ schemas.TopicCut, _ int, fn func(int32, []schemas.Record) error) error {
+func (l clockLog) ReadCut(_ context.Context, _ string, cut schemas.TopicCut, _ int, fn func(int32, []schemas.Record) error) error {
 	for p, r := range l {
+		if _, ok := cut.Partitions[p]; !ok {
+			continue
+		}
 		if err := fn(p, []schemas.Record{r}); err != nil {
 			return err
 		}

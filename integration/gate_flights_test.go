@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"maps"
@@ -11,9 +12,11 @@ import (
 	"testing"
 
 	"github.com/tallystick/tallystick/batch"
+	"github.com/tallystick/tallystick/cmd/wire"
 	"github.com/tallystick/tallystick/examples/flights"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/gate"
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
 	"github.com/tallystick/tallystick/transforms/reading"
@@ -146,7 +149,9 @@ func (w *gateWorld) replay(v *definition.View, messages []flights.Message) []gat
 		w.Fatal(err)
 	}
 	b := gate.New(engine, v.Snapshots)
-	run := &batch.Replay{View: v, Source: reading.NewSource(v, writers), Log: l, Cut: l.cut(), Parallel: 2, Memory: 64 << 20, SpillDir: w.TempDir(), ValidFrom: schemas.Never, Tables: gateTables{b}}
+	dir := w.TempDir()
+	work := gateWork{wire.Work{Work: offline.NewWork(offline.NewScratch(dir), "units", nil)}, b}
+	run := &batch.Replay{View: v, Source: reading.NewSource(v, writers), Log: l, Cut: l.cut(), Parallel: 2, Memory: 64 << 20, SpillDir: dir, ValidFrom: schemas.Never, Work: work}
 	rep, err := run.Run(w.Context())
 	if err != nil {
 		w.Fatal(err)
@@ -159,12 +164,24 @@ func (w *gateWorld) replay(v *definition.View, messages []flights.Message) []gat
 	return b.Profiles(slices.Min(slices.Collect(maps.Values(rep.Clocks))).SubSat(v.Spec.MaxLateness()))
 }
 
-// gateTables are tables of which the gate sees everything.
-type gateTables struct{ b *gate.Builder }
+// gateWork is a work area of whose rows the gate sees everything.
+type gateWork struct {
+	wire.Work
+	b *gate.Builder
+}
 
-func (g gateTables) Feature(r rows.Feature) error { return g.b.Feature(&r) }
-func (g gateTables) Tile(r rows.Tile) error       { return g.b.Tile(&r) }
-func (g gateTables) Open(rows.Open) error         { return nil }
+func (w gateWork) Begin(ctx context.Context, unit string, memory int) (batch.Output, error) {
+	o, err := w.Work.Begin(ctx, unit, memory)
+	return gateOutput{o, w.b}, err
+}
+
+type gateOutput struct {
+	batch.Output
+	b *gate.Builder
+}
+
+func (o gateOutput) Feature(r rows.Feature) error { return o.b.Feature(&r) }
+func (o gateOutput) Tile(r rows.Tile) error       { return o.b.Tile(&r) }
 
 // publish runs the gate as if every n days had been published after the former, as
 // long as it lets them pass; 0 = all at once. It returns what the gate said of each

@@ -16,6 +16,7 @@ import (
 	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/store/online"
 	"github.com/tallystick/tallystick/stream"
 	"github.com/tallystick/tallystick/transforms"
@@ -162,7 +163,7 @@ func (x *streamRig) check(round int) {
 	c, err := x.kafka.Cut(x.ctx, "ev")
 	x.must(err)
 	cut := c.Topics["ev"]
-	rep, err := (&batch.Replay{View: x.view, Source: x.records, Log: x.kafka, Cut: cut, Parallel: 1, Memory: 1 << 22, SpillDir: x.TempDir(), ValidFrom: schemas.Never}).Run(x.ctx)
+	rep, err := (&batch.Replay{View: x.view, Source: x.records, Log: x.kafka, Cut: cut, Parallel: 1, Memory: 1 << 22, SpillDir: x.TempDir(), Work: wire.Work{Work: offline.NewWork(offline.NewScratch(x.TempDir()), "units", nil)}, ValidFrom: schemas.Never}).Run(x.ctx)
 	x.must(err)
 	quarantined := map[string]bool{}
 	values := map[string][]*transforms.State{}

@@ -36,7 +36,7 @@ func TestCloseIdle(t *testing.T) {
 	loop := func() (string, int) {
 		s := streamFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}, until: "end", notices: os.Stderr, cache: 1 << 20, pollWait: 20 * time.Millisecond}
 		x.must(s.run(x.ctx, &strings.Builder{}))
-		r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables")}
+		r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables"), units: defaultUnits()}
 		x.must(r.run(x.ctx, &strings.Builder{}, os.Stderr))
 		return x.reconcile(false)
 	}

@@ -73,7 +73,7 @@ func (l *loop) follow(ctx context.Context, cut *schemas.Cut, p *metered, sink fu
 func (l *loop) replay(ctx context.Context, cut *schemas.Cut) (*replayOutput, error) {
 	begin := time.Now()
 	r := &replayFlags{common: l.common, limits: limits{memory: 256_000_000, parallel: runtime.GOMAXPROCS(0), spill: os.TempDir()}, out: l.out, meter: l.meter,
-		storeFlags: l.storeFlags}
+		storeFlags: l.storeFlags, units: defaultUnits()}
 	out, err := r.replay(ctx, l.client, cut, l.vs)
 	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)

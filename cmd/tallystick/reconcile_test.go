@@ -102,7 +102,7 @@ func TestReconcileQuiet(t *testing.T) {
 	}
 	s := streamFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}, until: "end", notices: os.Stderr, cache: 1 << 20, pollWait: 20 * time.Millisecond}
 	x.must(s.run(x.ctx, &strings.Builder{}))
-	r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables")}
+	r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables"), units: defaultUnits()}
 	x.must(r.run(x.ctx, &strings.Builder{}, io.Discard))
 	text, code := x.reconcile(false)
 	if code != exitFailed || !strings.Contains(text, "so far before the log clock") || strings.Contains(text, "Append ticks") {
@@ -117,7 +117,7 @@ func TestReconcile(t *testing.T) {
 	x.fill()
 	s := streamFlags{common: x.common(), redisFlags: redisFlags{addrs: x.redis.Addr()}, until: "end", notices: os.Stderr, cache: 1 << 20, pollWait: 20 * time.Millisecond}
 	x.must(s.run(x.ctx, &strings.Builder{}))
-	r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables")}
+	r := replayFlags{common: x.common(), limits: limits{memory: 64_000_000, parallel: 1, spill: x.TempDir()}, out: filepath.Join(x.dir, "tables"), units: defaultUnits()}
 	x.must(r.run(x.ctx, &strings.Builder{}, io.Discard))
 
 	text, code := x.reconcile(false)

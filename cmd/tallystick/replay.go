@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,12 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tallystick/tallystick/batch"
-	"github.com/tallystick/tallystick/cmd/wire"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
-	"github.com/tallystick/tallystick/store/offline"
-	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
 
@@ -31,6 +26,7 @@ type replayFlags struct {
 	quarantine   string
 	cut, saveCut string
 	disk         bytesFlag
+	units        unitFlags
 	meter        *meter // nil = no progress
 }
 
@@ -56,7 +52,8 @@ func replayCommand() *cobra.Command {
 	f.StringVar(&r.quarantine, "quarantine", "", "directory `DIR` for DIR/VIEW.parquet: every record that is late, future, invalid or in conflict, with the reason")
 	f.StringVar(&r.cut, "cut", "", "read up to this cut `FILE` (default: the log's end now)")
 	f.StringVar(&r.saveCut, "save-cut", "", "write the cut, with the clocks at its end, to this `FILE`")
-	f.Var(&r.disk, "disk", "fail rather than spill more than this `SIZE` (default: no limit)")
+	f.Var(&r.disk, "disk", "fail rather than leave and spill more than this `SIZE` of rows (default: no limit)")
+	r.units.add(cmd)
 	return cmd
 }
 
@@ -140,6 +137,9 @@ func (r *replayFlags) checkOutputs() error {
 	if err := r.storeFlags.check(); err != nil {
 		return err
 	}
+	if err := r.units.check(); err != nil {
+		return err
+	}
 	return r.limits.check()
 }
 
@@ -206,44 +206,6 @@ func (r *replayFlags) replay(ctx context.Context, client *log.Client, cut *schem
 	return out, nil
 }
 
-func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.Cut, v *definition.View) (*replayedView, error) {
-	dir, remove, err := r.scratch()
-	if err != nil {
-		return nil, err
-	}
-	defer remove()
-	tc := cut.Topics[v.Source.Topic]
-	from, err := r.validFrom(ctx, client, v, tc)
-	if err != nil {
-		return nil, err
-	}
-	source, err := r.source(v)
-	if err != nil {
-		return nil, err
-	}
-	disk := spill.NewDisk(int64(r.disk))
-	out, err := r.outputs(ctx, v, dir, disk)
-	if err != nil {
-		return nil, err
-	}
-	defer out.abort(ctx)
-	phase := r.meter.phase("replay "+v.Name, cutRecords(tc))
-	job := &batch.Replay{View: v, Source: source, Log: client, Cut: tc, Parallel: r.parallel, Memory: r.rows() / 2,
-		Disk: disk, SpillDir: dir, ValidFrom: from, Progress: phase.done}
-	out.of(job)
-	report, err := job.Run(ctx)
-	phase.end()
-	if err != nil {
-		return nil, err
-	}
-	report.Clocked(tc)
-	if err := out.publish(ctx, v, tc, from, report); err != nil {
-		return nil, err
-	}
-	view := replayed(v, tc, from, report)
-	return &view, nil
-}
-
 // cutRecords bounds how many records a cut holds: offsets are no count, but
 // good enough for a meter.
 func cutRecords(tc schemas.TopicCut) int64 {
@@ -260,66 +222,4 @@ func viewRecords(cut *schemas.Cut, vs []*definition.View) (n int64) {
 		n += cutRecords(cut.Topics[v.Source.Topic])
 	}
 	return n
-}
-
-// outputs are what a replay writes: tables, a quarantine file, both or neither.
-type outputs struct {
-	tables *offline.ViewWriter
-	file   *offline.QuarantineWriter
-}
-
-func (r *replayFlags) outputs(ctx context.Context, v *definition.View, dir string, disk *spill.Disk) (*outputs, error) {
-	o := &outputs{}
-	if r.quarantine != "" {
-		o.file = offline.QuarantineFile(filepath.Join(r.quarantine, v.Name+".parquet"), r.rows()/8)
-	}
-	if r.out == "" {
-		return o, nil
-	}
-	tables, err := r.tables(r.out, r.spill, v)
-	if err != nil {
-		return nil, err
-	}
-	o.tables, err = tables.NewWriter(ctx, offline.RunOptions{SpillDir: dir, Memory: r.rows() / 2, Disk: disk})
-	return o, err
-}
-
-// of makes the job write these outputs.
-func (o *outputs) of(job *batch.Replay) {
-	if o.tables != nil {
-		job.Tables, job.Quarantine = o.tables, append(job.Quarantine, o.tables)
-	}
-	if o.file != nil {
-		job.Quarantine = append(job.Quarantine, o.file)
-	}
-}
-
-func (o *outputs) abort(ctx context.Context) {
-	if o.tables != nil {
-		o.tables.Abort(ctx) // what cannot be removed is for the next run; spilled rows go with the scratch directory
-	}
-	if o.file != nil {
-		o.file.Abort()
-	}
-}
-
-// publish makes what was written visible, in one publication.
-func (o *outputs) publish(ctx context.Context, v *definition.View, tc schemas.TopicCut, from schemas.Micros, r *batch.Report) error {
-	if o.file != nil {
-		if _, err := o.file.Close(ctx); err != nil {
-			return err
-		}
-	}
-	if o.tables == nil {
-		return nil
-	}
-	staged, err := o.tables.Stage(ctx, tc)
-	if err != nil {
-		return err
-	}
-	_, err = staged.Publish(ctx, wire.Publication(v.Source.Topic, from, r))
-	if errors.Is(err, offline.ErrConflict) {
-		return fmt.Errorf("%w; nothing of this run is visible: run it again", err)
-	}
-	return err
 }

@@ -37,6 +37,14 @@ type replayedView struct {
 	States      int64               `json:"open_states"`
 	Spilled     int64               `json:"spilled_bytes"`
 	BrokenIDs   *batch.BrokenIDs    `json:"ids_in_several_places"`
+	Units       *replayedUnits      `json:"units,omitempty"`
+}
+
+// replayedUnits says what this process did: units that were finished before, by a
+// run that was killed or by other processes, were found.
+type replayedUnits struct {
+	Ran   int64 `json:"ran"`
+	Found int64 `json:"found"`
 }
 
 type replayedPartition struct {
@@ -137,6 +145,9 @@ func (o *replayOutput) print(w io.Writer) {
 			fmt.Fprintf(w, "  closed up to %s; %d entities, %d feature rows, %d tiles, %d open states\n", *v.Boundary, v.Entities, v.Features, v.Tiles, v.States)
 		} else {
 			fmt.Fprintln(w, "  nothing is closed yet: a partition holds no record")
+		}
+		if u := v.Units; u != nil && u.Found > 0 {
+			fmt.Fprintf(w, "  %d units were run, %d were finished before\n", u.Ran, u.Found)
 		}
 	}
 	if o.Root != "" {

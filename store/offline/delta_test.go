@@ -207,7 +207,7 @@ const goldenTables = "2cc3c91de4a658d8b731944f620757e45690cd1734fb351356a78f35d7
 func TestGoldenTables(t *testing.T) {
 	v := testView(t, testDefinition)
 	root := t.TempDir()
-	if _, err := randomRun(v, 42, 20).publish(t, openTables(t, root, v), publishOptions{end: 3, goroutines: 2}); err != nil {
+	if _, err := randomRun(v, 42, 20).publish(t, openTables(t, root, v), publishOptions{end: 3}); err != nil {
 		t.Fatal(err)
 	}
 	files := tree(t, root)

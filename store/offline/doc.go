@@ -5,10 +5,11 @@
 //	column.go, file.go, read.go    one Parquet file (B1)
 //	labels.go, label*.go           label files
 //	store.go, delta.go, commit.go  a Delta table and its log (B2)
-//	layout.go, tables.go, spool.go the tables of a view, rows in any order (B3)
+//	layout.go, tables.go, spool.go the tables of a view (B3)
+//	work.go, output.go             rows on their way, left by units for later ones (B4)
 //	root.go, s3*.go, calls.go      where tables lie: a directory or S3; its calls
 //	gc.go                          what no version names that is still read
-//	stage.go, publish.go           files first, then one commit per table (B2, B4)
+//	run.go, stage.go, publish.go   files first, then one commit per table (B2, B4)
 //	published.go                   reading a complete publication
 //
 // A publication is four commits: tiles, open, quarantine, then features, whose

@@ -3,6 +3,8 @@ package offline
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -46,6 +48,34 @@ type ColumnStats struct {
 	Nulls int64
 	// Min and Max are null where every value is, or where a double is NaN.
 	Min, Max schemas.Value
+}
+
+// columnStatsJSON has the values in canonical encoding: JSON has no int64 nor -0.
+type columnStatsJSON struct {
+	Nulls int64  `json:"nulls,omitempty"`
+	Min   []byte `json:"min,omitempty"`
+	Max   []byte `json:"max,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c ColumnStats) MarshalJSON() ([]byte, error) {
+	return json.Marshal(columnStatsJSON{c.Nulls, c.Min.Append(nil), c.Max.Append(nil)})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *ColumnStats) UnmarshalJSON(b []byte) error {
+	var j columnStatsJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	var n, m int
+	c.Nulls = j.Nulls
+	c.Min, n = schemas.ParseValue(j.Min)
+	c.Max, m = schemas.ParseValue(j.Max)
+	if n == 0 || m == 0 || n != len(j.Min) || m != len(j.Max) {
+		return errors.New("bounds of a column do not decode")
+	}
+	return nil
 }
 
 // WriterOptions has what a file may vary in. The zero value is the default.

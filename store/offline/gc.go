@@ -71,6 +71,38 @@ func (r *Root) GC(ctx context.Context, opt GCOptions) ([]GCTable, error) {
 			return out, err
 		}
 	}
+	works, err := r.gcWorks(ctx, &opt)
+	return append(out, works...), err
+}
+
+// gcWorks removes the work areas of replays that were killed.
+func (r *Root) gcWorks(ctx context.Context, opt *GCOptions) ([]GCTable, error) {
+	all, err := r.store(replays)
+	if err != nil {
+		return nil, err
+	}
+	views, err := all.List(ctx, ".")
+	if err != nil {
+		return nil, err
+	}
+	var out []GCTable
+	for _, v := range views {
+		if !v.Dir || opt.Views != nil && !slices.Contains(opt.Views, v.Name) {
+			continue
+		}
+		s, err := r.store(replays, v.Name)
+		if err != nil {
+			return out, err
+		}
+		c := &collector{t: NewTable(s, replays+"/"+v.Name), opt: opt, before: opt.Now.Add(-opt.Retain)}
+		c.out.Table = c.t.name
+		if err := c.runs(ctx, "."); err != nil {
+			return out, err
+		}
+		if c.out.Staged > 0 {
+			out = append(out, c.out)
+		}
+	}
 	return out, nil
 }
 
@@ -165,7 +197,7 @@ func (c *collector) collect(ctx context.Context, features bool, pinned map[Table
 	if err != nil {
 		return false, err
 	}
-	for _, step := range []func(context.Context) error{func(ctx context.Context) error { return c.sweep(ctx, ".") }, c.staged, c.temporary, c.uploads, c.check} {
+	for _, step := range []func(context.Context) error{func(ctx context.Context) error { return c.sweep(ctx, ".") }, func(ctx context.Context) error { return c.runs(ctx, staging) }, c.temporary, c.uploads, c.check} {
 		if err := step(ctx); err != nil {
 			return true, fmt.Errorf("table %s: %w", c.t.name, err)
 		}
@@ -275,14 +307,15 @@ func (c *collector) tell(name string) {
 	}
 }
 
-// staged removes what runs have staged that are not heard of any more.
-func (c *collector) staged(ctx context.Context) error {
-	runs, err := c.t.store.List(ctx, staging)
+// runs removes what runs have left in a directory, each in one of its own, that are
+// not heard of any more.
+func (c *collector) runs(ctx context.Context, dir string) error {
+	runs, err := c.t.store.List(ctx, dir)
 	if err != nil {
 		return err
 	}
 	for _, run := range runs {
-		name := staging + "/" + run.Name
+		name := path.Join(dir, run.Name)
 		newest, err := c.newest(ctx, name, run)
 		if err != nil {
 			return err

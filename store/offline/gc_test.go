@@ -103,7 +103,7 @@ func testGC(t *testing.T, root *Root) {
 	g := newGCRig(t, root)
 	g.publish(1, 6, 1)
 	last := g.publish(2, 6, 2)
-	_, killed := randomRun(g.tables.view, 3, 2).stageIn(t, g.tables)
+	_, killed := randomRun(g.tables.view, 3, 2).must(t, g.tables)
 	before := g.files()
 	if first := g.named(0); maps.Equal(first, g.named(1)) || len(first) == 0 {
 		t.Fatal("the versions name the same files: the test looks at nothing")
@@ -146,23 +146,6 @@ func testGC(t *testing.T, root *Root) {
 	}
 }
 
-// stageIn is a run up to its publication, left as a kill leaves it.
-func (r *run) stageIn(t *testing.T, tables *Tables) (*ViewWriter, *Staged) {
-	t.Helper()
-	w, err := tables.NewWriter(t.Context(), RunOptions{SpillDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.write(t, w, 1, 1); err != nil {
-		t.Fatal(err)
-	}
-	s, err := w.Stage(t.Context(), testCut(9))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w, s
-}
-
 func localRoot(t *testing.T, opt RootOptions) *Root {
 	t.Helper()
 	r, err := OpenRoot(t.TempDir(), opt)
@@ -179,7 +162,7 @@ func TestGC(t *testing.T) { testGC(t, localRoot(t, RootOptions{})) }
 func TestGCKeepsHalfPublished(t *testing.T) {
 	g := newGCRig(t, localRoot(t, RootOptions{}))
 	last := g.publish(1, 5, 1)
-	w, s := randomRun(g.tables.view, 2, 5).stageIn(t, g.tables)
+	w, s := randomRun(g.tables.view, 2, 5).must(t, g.tables)
 	g.tables.tables[Features].store = &failing{Store: g.tables.tables[Features].store}
 	if _, err := s.Publish(t.Context(), Publication{Mode: ReplaceTable, Topic: "e"}); !errors.Is(err, errFailing) {
 		t.Fatal(err)
@@ -192,7 +175,7 @@ func TestGCKeepsHalfPublished(t *testing.T) {
 	if got := readBack(t, g.tables).String(); got != last.sorted().String() {
 		t.Error("B2: the publication that features names reads otherwise")
 	}
-	w.Abort(t.Context())
+	w.Clean(t.Context())
 }
 
 var errFailing = errors.New("the disk is on fire")
@@ -209,8 +192,8 @@ func TestGCLeavesWhatIsAboutToBePublished(t *testing.T) {
 	g := newGCRig(t, root)
 	g.publish(1, 4, 1)
 	old := time.Now().Add(-100 * day)
-	w, s := randomRun(g.tables.view, 2, 4).stageIn(t, g.tables)
-	defer w.Abort(t.Context())
+	w, s := randomRun(g.tables.view, 2, 4).must(t, g.tables)
+	defer w.Clean(t.Context())
 	f := s.Files[Tiles][0]
 	tiles := g.tables.tables[Tiles].store.(*Local)
 	put(t, tiles, f.Path, strings.Repeat("x", int(f.Info.Bytes))) // of the same size, by which it is known
@@ -245,8 +228,8 @@ func setTime(t *testing.T, l *Local, name string, at time.Time) {
 func TestGCTellsOfALostFile(t *testing.T) {
 	g := newGCRig(t, localRoot(t, RootOptions{}))
 	g.publish(1, 4, 1)
-	w, s := randomRun(g.tables.view, 2, 4).stageIn(t, g.tables)
-	defer w.Abort(t.Context())
+	w, s := randomRun(g.tables.view, 2, 4).must(t, g.tables)
+	defer w.Clean(t.Context())
 	if _, err := s.settle(t.Context(), Tiles); err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +237,7 @@ func TestGCTellsOfALostFile(t *testing.T) {
 	opt := GCOptions{Retain: 7 * day, Now: time.Now().Add(8 * day), File: func(name string) {
 		if strings.HasSuffix(name, s.Files[Tiles][0].Path) && !published { // removed, and now the job's turn
 			published = true
-			base := s.w.base[Tiles]
+			base := s.r.base[Tiles]
 			info := Info{Publication: Publication{Mode: ReplaceTable}, ID: "x"}
 			c, err := s.change(Tiles, &info)
 			if err == nil {
@@ -333,8 +316,75 @@ func TestWhoLists(t *testing.T) {
 	before = calls.Counts()
 	g.gc(8*day, false)
 	n = calls.Counts().Since(before)
-	// A table's log is listed twice and its staging once; the root, once.
-	if want := int64(len(dirs) + 3*len(tableOrder) + 1); n.List != want || n.Delete != 0 {
+	// A table's log is listed twice and its staging once; the root and _replay, once.
+	if want := int64(len(dirs) + 3*len(tableOrder) + 2); n.List != want || n.Delete != 0 {
 		t.Errorf("B2: %d directories: %+v, want %d lists", len(dirs), n, want)
+	}
+}
+
+// B4: what a killed replay has left in its work area goes once it is old, also that of
+// a view without tables; and at once, where a run that began later has published.
+func TestKilledWorkGoes(t *testing.T) {
+	root := localRoot(t, RootOptions{})
+	v := testView(t, testDefinition)
+	tables, err := root.Tables(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave := func(view, id string) *Work {
+		t.Helper()
+		w, err := root.Work(view, id, nil)
+		if err == nil {
+			err = w.finish(t.Context(), unitRecord{Unit: "read-0-0"}, 1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	left := func(w *Work) bool {
+		t.Helper()
+		ok, err := w.Record(t.Context(), "read-0-0", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	killed, other, own := leave(v.Name, "killed"), leave("other", "killed"), leave(v.Name, "own")
+	r := randomRun(v, 1, 4)
+	run, err := tables.NewRun(t.Context(), own, RunOptions{ID: "own", Units: testUnits, SpillDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := leave(v.Name, "later")
+	s, err := r.stageTo(t.Context(), run, stageOptions{end: 1})
+	if err == nil {
+		_, err = s.Publish(t.Context(), Publication{Mode: ReplaceTable, Topic: "e"})
+	}
+	if err == nil {
+		err = run.Clean(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left(own) || left(killed) || !left(later) || !left(other) {
+		t.Errorf("B4: after a publication its own is left %v, a killed one's %v, one's that began later %v, another view's %v", left(own), left(killed), left(later), left(other))
+	}
+	for _, c := range []struct {
+		after time.Duration
+		dry   bool
+		want  int64
+	}{{6 * day, false, 0}, {8 * day, true, 2}, {8 * day, false, 2}, {8 * day, false, 0}} {
+		list, err := root.GC(t.Context(), GCOptions{Retain: 7 * day, Now: time.Now().Add(c.after), DryRun: c.dry})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := int64(0)
+		for _, x := range list {
+			n += x.Staged
+		}
+		if gone := c.want > 0 && !c.dry; n != c.want || c.after > 7*day && gone && (left(later) || left(other)) {
+			t.Errorf("B4: gc after %v removes %d work areas, want %d", c.after, n, c.want)
+		}
 	}
 }

@@ -35,7 +35,7 @@ const (
 type Publication struct {
 	Mode  Mode             `json:"mode"`
 	Topic string           `json:"topic"`
-	Cut   schemas.TopicCut `json:"cut"` // as given to Stage, with the clocks at its end
+	Cut   schemas.TopicCut `json:"cut"` // as given to Write, with the clocks at its end
 	// Dates are replaced in every table, also where nothing is written for them.
 	Dates *DateRange `json:"dates,omitempty"`
 	// Boundary is the closed boundary at which states were trimmed; nil while a
@@ -94,7 +94,7 @@ func (e *SchemaChangeError) Error() string {
 // returns the versions. Where a table already stands at this publication,
 // nothing is committed: a rerun is harmless, also after a kill in the middle.
 // Nothing stays staged, of this run or of those killed before it. ErrConflict:
-// another job has published since NewWriter.
+// another job has published since NewRun.
 func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int64, error) {
 	sort.Slice(p.Ledgers, func(i, j int) bool {
 		a, b := p.Ledgers[i], p.Ledgers[j]
@@ -111,7 +111,7 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 	}
 	versions := map[TableName]int64{}
 	for _, name := range tableOrder {
-		info := Info{Format: infoFormat, View: s.w.t.view.Name, Fingerprint: s.w.t.view.Fingerprint, Table: name, ID: id, Publication: p,
+		info := Info{Format: infoFormat, View: s.r.t.view.Name, Fingerprint: s.r.t.view.Fingerprint, Table: name, ID: id, Publication: p,
 			Content: digest(s.Files[name])}
 		for _, f := range s.Files[name] {
 			info.Rows += f.Info.Rows
@@ -128,7 +128,7 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 		}
 		versions[name] = v
 	}
-	s.w.tidy(ctx, versions[Features] > s.w.base[Features].Version) // what stays is for the next run: the publication stands
+	s.r.tidy(ctx, versions[Features] > s.r.base[Features].Version) // what stays is for the next run: the publication stands
 	return versions, nil
 }
 
@@ -139,7 +139,7 @@ func (s *Staged) id(p *Publication) (string, error) {
 		return "", fmt.Errorf("publication: %w", err)
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%s\n", s.w.t.view.Name, s.w.t.view.Fingerprint, b)
+	fmt.Fprintf(h, "%s\n%s\n%s\n", s.r.t.view.Name, s.r.t.view.Fingerprint, b)
 	for _, name := range tableOrder {
 		for _, f := range s.Files[name] {
 			fmt.Fprintf(h, "%s\n%s\n", name, f.Path)
@@ -149,7 +149,7 @@ func (s *Staged) id(p *Publication) (string, error) {
 }
 
 func (s *Staged) publish(ctx context.Context, name TableName, info *Info) (int64, error) {
-	t, base := s.w.t.tables[name], s.w.base[name]
+	t, base := s.r.t.tables[name], s.r.base[name]
 	c, err := s.change(name, info)
 	if err != nil {
 		return 0, err
@@ -185,8 +185,8 @@ func published(base *Snapshot, id string) (bool, error) {
 
 // settle moves the files of a table to their places and returns these.
 func (s *Staged) settle(ctx context.Context, name TableName) ([]string, error) {
-	t, named := s.w.t.tables[name], map[string]bool{}
-	for _, f := range s.w.base[name].Files {
+	t, named := s.r.t.tables[name], map[string]bool{}
+	for _, f := range s.r.base[name].Files {
 		named[f.Path] = true
 	}
 	files, paths := map[string]StagedFile{}, make([]string, len(s.Files[name]))
@@ -212,7 +212,7 @@ func (s *Staged) settleFile(ctx context.Context, t *Table, f StagedFile, named b
 			return err
 		}
 	}
-	err := t.store.Move(ctx, s.w.staged(f.Path), f.Path)
+	err := t.store.Move(ctx, s.r.staged(f.Path), f.Path)
 	if errors.Is(err, fs.ErrNotExist) { // moved by Publish before, or removed by a job that has published
 		if ok, e := there(); ok || e != nil {
 			return e
@@ -223,7 +223,7 @@ func (s *Staged) settleFile(ctx context.Context, t *Table, f StagedFile, named b
 
 // change compares the staged files with the table.
 func (s *Staged) change(name TableName, info *Info) (*Change, error) {
-	base, l := s.w.base[name], s.w.t.layout[name]
+	base, l := s.r.base[name], s.r.t.layout[name]
 	millis := commitMillis(info.Cut)
 	c := &Change{Millis: millis, Operation: "WRITE", Mode: "Overwrite", Info: info,
 		Txn: &Txn{AppID: "tallystick:" + info.View + ":" + info.Fingerprint, Version: cutEnd(info.Cut), LastUpdated: millis}}
@@ -240,7 +240,7 @@ func (s *Staged) change(name TableName, info *Info) (*Change, error) {
 	staged := map[string]bool{}
 	for _, f := range s.Files[name] {
 		staged[f.Path] = true
-		touched[(&DataFile{Partition: f.partition}).partitionValue(dateColumn.Name)] = true
+		touched[(&DataFile{Partition: f.Partition}).partitionValue(dateColumn.Name)] = true
 		if _, there := have[f.Path]; there {
 			continue
 		}
@@ -248,7 +248,7 @@ func (s *Staged) change(name TableName, info *Info) (*Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.Add = append(c.Add, DataFile{Path: f.Path, Partition: f.partition, Size: f.Info.Bytes, Stats: stats,
+		c.Add = append(c.Add, DataFile{Path: f.Path, Partition: f.Partition, Size: f.Info.Bytes, Stats: stats,
 			Tags: map[string]string{"sha256": f.Info.SHA256, "content_sha256": f.Info.Content}})
 	}
 	for _, f := range base.Files {
@@ -263,7 +263,7 @@ func (s *Staged) change(name TableName, info *Info) (*Change, error) {
 
 // metadata describes a new table, or one whose definition has changed.
 func (s *Staged) metadata(c *Change, name TableName, info *Info, base *Snapshot, l layout) error {
-	m, err := newMetadata(s.w.t.tables[name].name, l.partition, l.cols, c.Millis)
+	m, err := newMetadata(s.r.t.tables[name].name, l.partition, l.cols, c.Millis)
 	if err != nil {
 		return err
 	}
@@ -274,14 +274,14 @@ func (s *Staged) metadata(c *Change, name TableName, info *Info, base *Snapshot,
 	if base.Info != nil && info.Mode != ReplaceTable {
 		var have Info
 		if err := json.Unmarshal(base.Info, &have); err == nil && have.Fingerprint != info.Fingerprint {
-			return &SchemaChangeError{s.w.t.tables[name].name, have.Fingerprint, info.Fingerprint}
+			return &SchemaChangeError{s.r.t.tables[name].name, have.Fingerprint, info.Fingerprint}
 		}
 	}
 	if m.SchemaString == base.Metadata.SchemaString {
 		return nil
 	}
 	if info.Mode != ReplaceTable {
-		return &SchemaChangeError{s.w.t.tables[name].name, "with other columns", info.Fingerprint}
+		return &SchemaChangeError{s.r.t.tables[name].name, "with other columns", info.Fingerprint}
 	}
 	m.ID, m.CreatedTime = base.Metadata.ID, base.Metadata.CreatedTime
 	c.Metadata = m

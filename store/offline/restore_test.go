@@ -48,8 +48,7 @@ func newRestored(t *testing.T, entities, days int) *restored {
 	for range v.Spec.Shards {
 		x.states = append(x.states, map[string]string{})
 	}
-	w, err := x.tables.NewWriter(t.Context(), RunOptions{SpillDir: t.TempDir()})
-	x.must(err)
+	w := &run{}
 	end := epoch + schemas.Micros(days)*schemas.Day
 	b := (end - schemas.Hour).Floor(schemas.Day)
 	p := Publication{Mode: ReplaceTable, Topic: "e", Boundary: &b}
@@ -59,7 +58,7 @@ func newRestored(t *testing.T, entities, days int) *restored {
 	for i := range entities {
 		x.write(w, fmt.Sprint("user-", i), i, days, b)
 	}
-	staged, err := w.Stage(t.Context(), schemas.TopicCut{TopicID: "x", Partitions: map[int32]schemas.PartitionCut{0: {End: 1 << 40, Clock: &end}}})
+	_, staged, err := w.stage(t.Context(), t, x.tables, stageOptions{cut: &schemas.TopicCut{TopicID: "x", Partitions: map[int32]schemas.PartitionCut{0: {End: 1 << 40, Clock: &end}}}})
 	x.must(err)
 	_, err = staged.Publish(t.Context(), p)
 	x.must(err)
@@ -70,7 +69,7 @@ func newRestored(t *testing.T, entities, days int) *restored {
 }
 
 // write folds an entity's events and writes its state: closed tiles, and the rest.
-func (x *restored) write(w *ViewWriter, name string, nth, days int, b schemas.Micros) {
+func (x *restored) write(w *run, name string, nth, days int, b schemas.Micros) {
 	x.Helper()
 	s, in := x.engine.NewState(0), x.engine.NewInput()
 	for d := range days {
@@ -97,7 +96,7 @@ func (x *restored) write(w *ViewWriter, name string, nth, days int, b schemas.Mi
 	shard := transforms.EntityShard(entity, len(x.states))
 	x.states[shard][string(entity)] = fmt.Sprint(x.engine.Encode(s))
 	for _, t := range x.engine.TakeClosed(s, b) {
-		x.must(w.Tile(rows.Tile{Shard: shard, Entity: entity, Tile: t}))
+		w.tiles = append(w.tiles, rows.Tile{Shard: shard, Entity: entity, Tile: t})
 	}
 	if nth == 0 { // tiles that no state is left of are passed over
 		delete(x.states[shard], string(entity))
@@ -106,7 +105,7 @@ func (x *restored) write(w *ViewWriter, name string, nth, days int, b schemas.Mi
 	row := rows.Open{Shard: shard, Entity: entity}
 	rest := x.engine.Encode(s)
 	row.Served, row.Open = rest.Served, rest.Open
-	x.must(w.Open(row))
+	w.open = append(w.open, row)
 }
 
 func (x *restored) must(err error) {

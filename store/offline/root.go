@@ -1,12 +1,15 @@
 package offline
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"strings"
 
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
 
@@ -118,4 +121,45 @@ func OpenTables(root string, v *definition.View) (*Tables, error) {
 		return nil, err
 	}
 	return r.Tables(v)
+}
+
+// replays is where work areas and plans lie. No view has such a name.
+const replays = "_replay"
+
+// Work returns the work area of a view's job of this ID. disk bounds what is
+// written; nil = no limit.
+func (r *Root) Work(view, id string, disk *spill.Disk) (*Work, error) {
+	s, err := r.store(replays, view)
+	if err != nil {
+		return nil, err
+	}
+	w := NewWork(s, id, disk)
+	w.alone = true
+	return w, nil
+}
+
+// Calls returns what counts the calls to the store, nil = nothing does.
+func (r *Root) Calls() *Calls { return r.calls }
+
+// PutDocument keeps a small document of a replay under a name, or returns the one
+// that is there under it already.
+func (r *Root) PutDocument(ctx context.Context, name string, data []byte) (have []byte, err error) {
+	s, err := r.store(replays)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.PutIfAbsent(ctx, name, data); errors.Is(err, fs.ErrExist) {
+		return s.Read(ctx, name)
+	}
+	return data, err
+}
+
+// Document returns a document of a replay; one that is not there gives an error that
+// is fs.ErrNotExist.
+func (r *Root) Document(ctx context.Context, name string) ([]byte, error) {
+	s, err := r.store(replays)
+	if err != nil {
+		return nil, err
+	}
+	return s.Read(ctx, name)
 }

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-
-	"github.com/tallystick/tallystick/transforms/definition"
 )
 
 // stagedIn returns what waits in the tables' staging directories.
@@ -34,7 +32,7 @@ func (f hookFiles) rename(from, to string) error {
 }
 
 // B4: a run that is interrupted at any file leaves the tables as they were or
-// whole, and nothing staged.
+// whole; the next one of its ID goes on, with the same rows, and leaves nothing.
 func TestInterruptedAnywhere(t *testing.T) {
 	v := testView(t, testDefinition)
 	old, next := randomRun(v, 1, 1), randomRun(v, 2, 3)
@@ -54,11 +52,9 @@ func TestInterruptedAnywhere(t *testing.T) {
 				}
 			}}
 		}
-		err := interrupted(ctx, t, next, tables)
+		o := stageOptions{id: "id", work: NewScratch(t.TempDir()), end: 2}
+		err := next.interrupted(ctx, t, tables, o)
 		cancel()
-		if files := stagedIn(t, root); len(files) > 0 {
-			t.Fatalf("B4: interrupted at file %d: %v stay", n, files)
-		}
 		got := readBack(t, openTables(t, root, v)).String()
 		if err == nil && got == next.sorted().String() {
 			t.Logf("%d files", n)
@@ -67,42 +63,35 @@ func TestInterruptedAnywhere(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || got != old.sorted().String() {
 			t.Fatalf("B4: interrupted at file %d (%v): the tables are at no publication", n, err)
 		}
+		if err := next.interrupted(t.Context(), t, openTables(t, root, v), o); err != nil {
+			t.Fatalf("B4: interrupted at file %d, the next run: %v", n, err)
+		}
+		if got, files := readBack(t, openTables(t, root, v)).String(), stagedIn(t, root); len(files) > 0 || got != next.sorted().String() {
+			t.Fatalf("B4: interrupted at file %d: the next run left %v, or other rows", n, files)
+		}
 	}
 }
 
 // interrupted is a run whose context may end on the way.
-func interrupted(ctx context.Context, t *testing.T, r *run, tables *Tables) error {
-	w, err := tables.NewWriter(ctx, RunOptions{SpillDir: t.TempDir()})
+func (r *run) interrupted(ctx context.Context, t *testing.T, tables *Tables, o stageOptions) error {
+	to, s, err := r.stage(ctx, t, tables, o)
 	if err != nil {
 		return err
 	}
-	defer w.Abort(ctx)
-	if err := r.write(t, w, 1, 1); err != nil {
+	if _, err = s.Publish(ctx, Publication{Mode: ReplaceTable, Topic: "e"}); err != nil {
 		return err
 	}
-	s, err := w.Stage(ctx, testCut(2))
-	if err != nil {
-		return err
-	}
-	_, err = s.Publish(ctx, Publication{Mode: ReplaceTable, Topic: "e"})
-	return err
+	return to.Clean(ctx)
 }
 
-// stage is a run up to its publication. It may be left as a kill would leave it.
-func (r *run) stage(t *testing.T, root string, v *definition.View) (*ViewWriter, *Staged) {
+// must stages a run.
+func (r *run) must(t *testing.T, tables *Tables) (*Run, *Staged) {
 	t.Helper()
-	w, err := openTables(t, root, v).NewWriter(t.Context(), RunOptions{SpillDir: t.TempDir()})
+	to, s, err := r.stage(t.Context(), t, tables, stageOptions{end: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.write(t, w, 1, 1); err != nil {
-		t.Fatal(err)
-	}
-	s, err := w.Stage(t.Context(), testCut(2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w, s
+	return to, s
 }
 
 // B4: what a killed run has staged goes with the next publication.
@@ -110,7 +99,7 @@ func TestKilledRunIsCleaned(t *testing.T) {
 	v := testView(t, testDefinition)
 	root := t.TempDir()
 	r := randomRun(v, 1, 3)
-	r.stage(t, root, v)
+	r.must(t, openTables(t, root, v))
 	if err := os.WriteFile(filepath.Join(root, "v", "tiles", staging, ".tmp-1"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -131,8 +120,8 @@ func TestRacingRuns(t *testing.T) {
 	publication := Publication{Mode: ReplaceTable, Topic: "e"}
 	for _, first := range []bool{true, false} { // which one publishes
 		root := t.TempDir()
-		wa, sa := a.stage(t, root, v)
-		wb, sb := b.stage(t, root, v) // sees what a has staged
+		wa, sa := a.must(t, openTables(t, root, v))
+		wb, sb := b.must(t, openTables(t, root, v)) // sees what a has staged
 		winner, loser, loserRun, want := sa, sb, wb, a
 		if !first {
 			winner, loser, loserRun, want = sb, sa, wa, b
@@ -143,7 +132,7 @@ func TestRacingRuns(t *testing.T) {
 		if _, err := loser.Publish(t.Context(), publication); !errors.Is(err, ErrConflict) {
 			t.Errorf("B2: the other is told %v", err)
 		}
-		if err := loserRun.Abort(t.Context()); err != nil {
+		if err := loserRun.Clean(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if got := readBack(t, openTables(t, root, v)); got.String() != want.sorted().String() {
@@ -165,9 +154,9 @@ func TestOthersLeaveARunAlone(t *testing.T) {
 	if _, err := old.publish(t, openTables(t, root, v), publishOptions{end: 1}); err != nil {
 		t.Fatal(err)
 	}
-	_, s := next.stage(t, root, v)
-	twin, _ := next.stage(t, root, v)
-	if err := twin.Abort(t.Context()); err != nil {
+	_, s := next.must(t, openTables(t, root, v))
+	twin, _ := next.must(t, openTables(t, root, v))
+	if err := twin.Clean(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := old.publish(t, openTables(t, root, v), publishOptions{end: 1}); err != nil {

@@ -113,6 +113,10 @@ func NewLocal(dir string) (*Local, error) {
 	return &Local{root: abs, files: osFiles{}}, nil
 }
 
+// NewScratch returns a store in dir of what only we read, for a while: dir may have
+// any name.
+func NewScratch(dir string) *Local { return &Local{root: dir, files: osFiles{}} }
+
 func (l *Local) path(name string) (string, error) {
 	if !fs.ValidPath(name) {
 		return "", fmt.Errorf("%q is no path within a table", name)

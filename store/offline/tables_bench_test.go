@@ -3,7 +3,6 @@ package offline
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -11,12 +10,12 @@ import (
 	"github.com/tallystick/tallystick/transforms/rows"
 )
 
-// BenchmarkTables writes tiles and features from two goroutines, 30 days of 64
-// bytes of cells, and publishes them; b.N counts entities of 60 rows.
+// BenchmarkTables stages tiles and features, 30 days of 64 bytes of cells, and
+// publishes them; b.N counts entities of 60 rows.
 func BenchmarkTables(b *testing.B) {
 	v := testView(b, testDefinition)
 	tables := openTables(b, b.TempDir(), v)
-	w, err := tables.NewWriter(context.Background(), RunOptions{SpillDir: b.TempDir(), Memory: 64 << 20})
+	to, err := newRun(b, tables, stageOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -25,26 +24,19 @@ func BenchmarkTables(b *testing.B) {
 	for i := range results {
 		results[i].Status = transforms.IsNull
 	}
-	var wg sync.WaitGroup
-	for g := range 2 {
-		wg.Go(func() {
-			for i := g; i < b.N; i += 2 {
-				entity := transforms.EncodeEntity(nil, schemas.StringValue(fmt.Sprint("user-", i)), schemas.IntValue(int64(i)))
-				shard := transforms.EntityShard(entity, v.Spec.Shards)
-				for d := range 30 {
-					at := epoch + schemas.Micros(d)*schemas.Day
-					if err := w.Tile(rows.Tile{Shard: shard, Partition: int32(i % 4), Entity: entity, Tile: transforms.Tile{Hop: schemas.Day, Start: at, Events: 1, Cells: cells}}); err != nil {
-						b.Error(err)
-					}
-					if err := w.Feature(rows.Feature{Shard: shard, Entity: entity, Boundary: at, Results: results}); err != nil {
-						b.Error(err)
-					}
-				}
-			}
-		})
+	r := &run{}
+	for i := range b.N {
+		entity := transforms.EncodeEntity(nil, schemas.StringValue(fmt.Sprint("user-", i)), schemas.IntValue(int64(i)))
+		shard := transforms.EntityShard(entity, v.Spec.Shards)
+		for d := range 30 {
+			at := epoch + schemas.Micros(d)*schemas.Day
+			r.tiles = append(r.tiles, rows.Tile{Shard: shard, Partition: int32(i % 4), Entity: entity, Tile: transforms.Tile{Hop: schemas.Day, Start: at, Events: 1, Cells: cells}})
+			r.features = append(r.features, rows.Feature{Shard: shard, Entity: entity, Boundary: at, Results: results})
+		}
 	}
-	wg.Wait()
-	s, err := w.Stage(context.Background(), testCut(5))
+	r = r.sorted()
+	b.ResetTimer()
+	s, err := r.stageTo(b.Context(), to, stageOptions{memory: 64 << 20, end: 5})
 	if err != nil {
 		b.Fatal(err)
 	}

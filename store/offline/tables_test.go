@@ -13,7 +13,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -102,67 +101,27 @@ func randomRun(v *definition.View, seed uint64, entities int) *run {
 	return out
 }
 
-// write hands the rows over in a random order from several goroutines.
-func (r *run) write(t testing.TB, w *ViewWriter, seed uint64, goroutines int) error {
-	t.Helper()
-	var calls []func() error
-	for _, f := range r.features {
-		calls = append(calls, func() error { return w.Feature(f) })
-	}
-	for _, x := range r.tiles {
-		calls = append(calls, func() error { return w.Tile(x) })
-	}
-	for _, o := range r.open {
-		calls = append(calls, func() error { return w.Open(o) })
-	}
-	for _, q := range r.quarantine {
-		calls = append(calls, func() error { return w.Quarantine(q) })
-	}
-	rand.New(rand.NewPCG(seed, 9)).Shuffle(len(calls), func(i, j int) { calls[i], calls[j] = calls[j], calls[i] })
-	errs := make([]error, goroutines)
-	var wg sync.WaitGroup
-	for g := range goroutines {
-		wg.Go(func() {
-			for i := g; i < len(calls); i += goroutines {
-				if err := calls[i](); err != nil {
-					errs[g] = err
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
 func testCut(end int64) schemas.TopicCut {
 	clock := epoch + schemas.Micros(end)*schemas.Hour
 	return schemas.TopicCut{TopicID: "topic", Partitions: map[int32]schemas.PartitionCut{0: {End: end, Clock: &clock}, 1: {End: end}}}
 }
 
 type publishOptions struct {
-	memory, goroutines int
-	seed               uint64
-	mode               Mode
-	end                int64
-	dates              *DateRange
+	memory int
+	seed   uint64
+	mode   Mode
+	end    int64
+	dates  *DateRange
 }
 
 func (r *run) publish(t testing.TB, tables *Tables, o publishOptions) (map[TableName]int64, error) {
 	t.Helper()
 	ctx := context.Background()
-	w, err := tables.NewWriter(ctx, RunOptions{SpillDir: t.TempDir(), Memory: o.memory})
+	to, s, err := r.stage(ctx, t, tables, stageOptions{memory: o.memory, seed: o.seed, end: o.end})
 	if err != nil {
 		return nil, err
 	}
-	defer w.Abort(ctx)
-	if err := r.write(t, w, o.seed, max(1, o.goroutines)); err != nil {
-		return nil, err
-	}
-	s, err := w.Stage(ctx, testCut(o.end))
-	if err != nil {
-		return nil, err
-	}
+	defer to.Clean(ctx)
 	if o.mode == "" {
 		o.mode = ReplaceTable
 	}
@@ -243,7 +202,7 @@ func TestTablesRoundTrip(t *testing.T) {
 	for seed := range uint64(8) {
 		r := randomRun(v, seed, int(1+seed*20))
 		tables := openTables(t, t.TempDir(), v)
-		if _, err := r.publish(t, tables, publishOptions{memory: 1, goroutines: 3, seed: seed, end: 5}); err != nil {
+		if _, err := r.publish(t, tables, publishOptions{memory: 1, seed: seed, end: 5}); err != nil {
 			t.Fatal(err)
 		}
 		got, want := readBack(t, tables), r.sorted()
@@ -280,7 +239,7 @@ func TestTablesDeterministic(t *testing.T) {
 	v := testView(t, testDefinition)
 	r := randomRun(v, 1, 150)
 	var want map[string]string
-	for i, o := range []publishOptions{{memory: 64 << 20, goroutines: 1}, {memory: 1, goroutines: 1, seed: 5}, {memory: 1 << 20, goroutines: 7, seed: 6}} {
+	for i, o := range []publishOptions{{memory: 64 << 20}, {memory: 1, seed: 5}, {memory: 1 << 20, seed: 6}} {
 		root := t.TempDir()
 		o.end = 5
 		tables := openTables(t, root, v)
@@ -389,18 +348,16 @@ func TestNothingPublished(t *testing.T) {
 
 func TestDiskLimit(t *testing.T) {
 	v := testView(t, testDefinition)
-	w, err := openTables(t, t.TempDir(), v).NewWriter(context.Background(), RunOptions{SpillDir: t.TempDir(), Memory: 1, Disk: spill.NewDisk(1000)})
+	o := stageOptions{memory: 1, disk: spill.NewDisk(1000), id: "r", work: NewScratch(t.TempDir())}
+	to, err := newRun(t, openTables(t, t.TempDir(), v), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := randomRun(v, 1, 300).write(t, w, 1, 2); !errors.Is(err, spill.ErrDisk) {
+	if err := randomRun(v, 1, 300).write(t.Context(), to, o); !errors.Is(err, spill.ErrDisk) {
 		t.Errorf("%v", err)
 	}
-	if err := w.Abort(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if left, err := os.ReadDir(w.opt.SpillDir); err != nil || len(left) > 0 {
-		t.Errorf("spilled rows stay: %v, %v", left, err)
+	if left, err := o.work.List(t.Context(), "r"); err != nil || len(left) > 0 {
+		t.Errorf("rows stay: %v, %v", left, err)
 	}
 }
 

@@ -1,0 +1,257 @@
+package batch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/rows"
+)
+
+// foldRecord is what a fold unit records.
+type foldRecord struct {
+	Entities  int64       `json:"entities"`
+	Features  int64       `json:"features"`
+	Tiles     int64       `json:"tiles"`
+	States    int64       `json:"states"`
+	Spilled   int64       `json:"spilled,omitempty"` // bytes
+	BrokenIDs BrokenIDs   `json:"broken_ids"`
+	Books     booksRecord `json:"books"`
+}
+
+// fold folds the shards [from, to), all read units being finished.
+func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
+	e, err := r.end(ctx)
+	if err != nil {
+		return err
+	}
+	out, err := r.Work.Begin(ctx, unit, r.share()/4)
+	if err != nil {
+		return err
+	}
+	defer out.Abort()
+	f := &replayFold{run: r, end: e, out: out, in: r.engine.NewInput(), books: newBooks(r.View.Source.History), reappear: reappear(r.engine.Spec())}
+	for shard := from; shard < to; shard++ {
+		f.shard = shard
+		if err := r.checkIDs(ctx, unit, shard, &f.counts); err != nil {
+			return err
+		}
+		if err := r.sorted(ctx, unit, inputRows, shard, &f.counts, f.row); err != nil {
+			return err
+		}
+		if err := f.finish(); err != nil {
+			return err
+		}
+	}
+	f.counts.Books = f.books.record()
+	return out.Finish(ctx, &f.counts)
+}
+
+// sorted calls fn with the rows of a kind and shard that all read units have put,
+// by entity and clock.
+func (r *Replay) sorted(ctx context.Context, unit string, kind byte, shard int, counts *foldRecord, fn func(row []byte) error) (err error) {
+	s := newSorter(r.SpillDir, fmt.Sprintf("%s-%d", unit, kind), r.share()/4*3, r.Disk)
+	defer func() {
+		counts.Spilled += s.Spilled()
+		err = errors.Join(err, s.Close())
+	}()
+	for _, p := range r.Cut.PartitionIDs() {
+		for _, g := range r.reads[p] {
+			if err := r.Work.Rows(ctx, g.unit, kind, shard, func(row []byte) error { return s.Add(0, row) }); err != nil {
+				return err
+			}
+		}
+	}
+	return s.Shard(ctx, 0, fn)
+}
+
+// replayFold folds the entities of one shard, one after the other.
+type replayFold struct {
+	run    *Replay
+	end    *end
+	out    Output
+	shard  int
+	in     *transforms.Input
+	books  *books
+	counts foldRecord
+	// reappear: an absent entity is absent for good this long after its newest
+	// event. Before, a unit may end and its event fall into the whole units of an
+	// exclude_current window.
+	reappear schemas.Micros
+
+	entity  []byte
+	begun   bool
+	states  map[int32]*transforms.State
+	waiting map[int32][]transforms.Tile
+	newest  schemas.Micros // greatest event time that may count
+	next    schemas.Micros // the next boundary to be read; Never = none yet
+	// between has what a table's entity had between two boundaries, by the latter.
+	between map[schemas.Micros]*transforms.State
+}
+
+func (f *replayFold) row(row []byte) error {
+	if entity, _ := transforms.RowKey(row); !f.begun || string(entity) != string(f.entity) {
+		if err := f.finish(); err != nil {
+			return err
+		}
+		f.entity, f.begun = append(f.entity[:0], entity...), true
+		f.states, f.waiting = map[int32]*transforms.State{}, map[int32][]transforms.Tile{}
+		f.newest, f.next, f.between = schemas.Never, schemas.Never, map[schemas.Micros]*transforms.State{}
+	}
+	in := f.in
+	if !f.run.engine.ParseInput(row, in) {
+		return fmt.Errorf("a spilled row does not decode")
+	}
+	// Rows of all partitions come by clock, and none from here on can change what
+	// lies before its clock minus lateness.
+	if err := f.snapshots(in.Clock.SubSat(f.run.engine.Spec().MaxLateness())); err != nil {
+		return err
+	}
+	v := f.run.engine.Step(f.state(in.Partition), in)
+	f.books.book(f.shard, in, &v)
+	f.books.folded(ShardPartition{f.shard, in.Partition}, in.EventTime)
+	switch {
+	case v.Outcome != transforms.Applied:
+	case f.run.engine.IsTable():
+		f.enterTable(in)
+	default:
+		f.newest = max(f.newest, in.EventTime)
+		if b := f.after(in.EventTime); f.next == schemas.Never || b < f.next {
+			f.next = b
+		}
+	}
+	if f.run.Folded != nil {
+		f.run.Folded.Add(1)
+	}
+	if !v.Quarantined() {
+		return nil
+	}
+	return f.out.Quarantine(f.run.quarantined(in, nil, &v))
+}
+
+// after returns the first boundary after t.
+func (f *replayFold) after(t schemas.Micros) schemas.Micros {
+	step := f.run.View.Snapshots
+	return t.Floor(step).AddSat(step)
+}
+
+func (f *replayFold) state(p int32) *transforms.State {
+	s := f.states[p]
+	if s == nil {
+		s = f.run.engine.NewState(p)
+		s.KeepEvicted = true
+		f.states[p] = s
+	}
+	return s
+}
+
+// reappear is the longest time from an event until it leaves a window that
+// leaves out the current unit.
+func reappear(s *transforms.Spec) (longest schemas.Micros) {
+	unit := map[transforms.WindowKind]schemas.Micros{transforms.Days: schemas.Day, transforms.Weeks: 7 * schemas.Day, transforms.Months: 31 * schemas.Day}
+	for _, f := range s.Features {
+		if w := f.Window; w.ExcludeCurrent {
+			longest = max(longest, schemas.Micros(w.N+1)*unit[w.Kind])
+		}
+	}
+	return longest
+}
+
+// snapshots writes the boundaries up to limit that the entity has not been
+// asked at, none beyond the least clock.
+func (f *replayFold) snapshots(limit schemas.Micros) error {
+	limit = min(limit, f.end.now)
+	for f.next != schemas.Never && f.next <= limit {
+		b := f.next
+		absent, err := f.snapshot(b)
+		if err != nil {
+			return err
+		}
+		f.next = b.AddSat(f.run.View.Snapshots)
+		if absent && f.newest.AddSat(f.reappear) < b { // nothing more until another event
+			f.next = schemas.Never
+		}
+	}
+	return nil
+}
+
+func (f *replayFold) snapshot(b schemas.Micros) (absent bool, err error) {
+	res := f.run.engine.BoundaryValue(nil, b, slices.Collect(maps.Values(f.states))...)
+	if len(res) == 0 || res[0].Status == transforms.Absent {
+		return true, nil
+	}
+	return false, f.feature(b, b <= f.end.closed, res)
+}
+
+// finish writes what is left of the entity: the boundaries that nothing read yet,
+// its closed tiles and the remainder of its states.
+func (f *replayFold) finish() error {
+	if !f.begun {
+		return nil
+	}
+	f.begun = false
+	f.counts.Entities++
+	if err := f.snapshots(f.end.now); err != nil {
+		return err
+	}
+	if err := f.tableSnapshots(); err != nil {
+		return err
+	}
+	for _, p := range slices.Sorted(maps.Keys(f.states)) {
+		if err := f.write(p, f.states[p]); err != nil {
+			return fmt.Errorf("partition %d: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// write trims a state at the closed boundary and writes it in its two parts.
+func (f *replayFold) write(p int32, s *transforms.State) error {
+	b := f.end.boundary(f.run.engine)
+	row := rows.Open{Shard: f.shard, Partition: p, Entity: f.entity}
+	var closed []transforms.Tile
+	if b != schemas.Never {
+		f.run.engine.Trim(s, b)
+	} else {
+		f.run.engine.Join(s)
+	}
+	for _, t := range s.Evicted() {
+		if b != schemas.Never && t.Start+t.Hop <= b.Floor(t.Hop) {
+			closed = append(closed, t)
+		} else {
+			row.Waiting = append(row.Waiting, t)
+		}
+	}
+	empty := s.Empty() // it equals a missing one
+	if b != schemas.Never {
+		closed = append(closed, f.run.engine.TakeClosed(s, b)...)
+	}
+	slices.SortStableFunc(closed, byStart)
+	slices.SortStableFunc(row.Waiting, byStart)
+	f.counts.Tiles += int64(len(closed))
+	kept := !empty || len(row.Waiting) > 0
+	if kept {
+		f.counts.States++
+	}
+	for _, t := range closed {
+		if err := f.out.Tile(rows.Tile{Shard: f.shard, Partition: p, Entity: f.entity, Tile: t}); err != nil {
+			return err
+		}
+	}
+	if !kept {
+		return nil
+	}
+	rest := f.run.engine.Encode(s) // without an old part
+	row.Served, row.Open = rest.Served, rest.Open
+	return f.out.Open(row)
+}
+
+// byStart orders the tiles of a state as tables do.
+func byStart(a, b transforms.Tile) int {
+	return cmp.Or(cmp.Compare(a.Hop, b.Hop), cmp.Compare(a.Start, b.Start))
+}

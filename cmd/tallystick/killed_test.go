@@ -1,0 +1,295 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tallystick/tallystick/integration/testbed"
+	"github.com/tallystick/tallystick/store/offline"
+)
+
+var replayKills = flag.Int("replay.kills", 2, "kill a replay this often in each of read, fold, write and publish")
+
+// killed is a replay that is killed -9.
+type killed struct {
+	*testing.T
+	rnd         *rand.Rand
+	args        []string
+	root        string // of the tables
+	reads       int    // how many units read
+	folds       int
+	kills       map[string]int // by phase
+	found       int64          // units that reruns found finished
+	publication int            // kills between the commits of a publication
+}
+
+var phases = []string{"read", "fold", "write", "publish"}
+
+// TestReplayKilled: B4. A replay that is killed -9 at any point, again and again, and
+// is run again with other --parallel and --memory, leaves the files of one that was
+// not, to the byte, and nothing else.
+func TestReplayKilled(t *testing.T) {
+	definition, brokers := killedProject(t)
+	dir := t.TempDir()
+	cut := filepath.Join(dir, "cut.json")
+	k := &killed{T: t, rnd: rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano()))), kills: map[string]int{}}
+	common := []string{"-f", definition, "--brokers", brokers}
+	k.program(append([]string{"cut", "-o", cut}, common...)...)
+	k.args = append([]string{"replay", "--cut", cut, "--unit-records", "400", "--json"}, common...)
+
+	k.root = filepath.Join(dir, "whole")
+	units := k.finish(k.command("--parallel", "2"))
+	k.folds = 8 // as many as shards
+	k.reads = int(units.Ran) - k.folds - offline.WriteUnits
+	want := k.files()
+	if units.Found != 0 || k.reads < 20 || len(want) < 30 {
+		t.Fatalf("%+v, %d files", units, len(want))
+	}
+	for n := 0; k.left() != ""; n++ {
+		if n > 40**replayKills {
+			t.Fatalf("after %d attempts: kills %v", n, k.kills)
+		}
+		k.root = filepath.Join(dir, fmt.Sprint("killed-", n))
+		for k.attempt() { // it is killed
+		}
+		if got := k.files(); !maps.Equal(got, want) {
+			t.Fatalf("B4: attempt %d, kills %v: %d files, want %d; they differ in %v", n, k.kills, len(got), len(want), differing(got, want))
+		}
+		if err := os.RemoveAll(k.root); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("kills -9: %v, %d of them with a part of the publication visible; %d units were found finished", k.kills, k.publication, k.found)
+	if k.found == 0 {
+		t.Error("no rerun went on from what was finished")
+	}
+}
+
+// killedProject returns a definition, and the brokers that have its log: four days of
+// events in three partitions, some of them late, invalid, twice or corrected.
+func killedProject(t *testing.T) (definition, brokers string) {
+	t.Helper()
+	kafka := testbed.Kafka(t)
+	producer := testbed.Producer(t, kafka, "")
+	bound := "3600000"
+	if _, err := kadm.NewClient(producer).CreateTopic(t.Context(), 3, 1, map[string]*string{"message.timestamp.after.max.ms": &bound}, "ev"); err != nil {
+		t.Fatal(err)
+	}
+	const records = 12_000
+	rnd := rand.New(rand.NewPCG(7, 7))
+	at := time.Now().Add(-96 * time.Hour)
+	var batch []*kgo.Record
+	for i := range records {
+		stamp := at.Add(time.Duration(i) * 95 * time.Hour / records)
+		id := i - rnd.IntN(40)/20*rnd.IntN(i/2+1)%200 // at times one from before
+		e := testbed.Event{Ent: fmt.Sprint("e", id%500), ID: fmt.Sprint(id), Ver: 1 + int64(rnd.IntN(3)), ET: stamp.Add(-time.Duration(rnd.IntN(50)) * time.Minute).UnixMicro(), Amt: float64(rnd.IntN(10))}
+		value := e.Bytes()
+		switch rnd.IntN(100) {
+		case 0:
+			value = value[:len(value)-3]
+		case 1:
+			e.ET -= 3 * time.Hour.Microseconds()
+			value = e.Bytes()
+		}
+		batch = append(batch, &kgo.Record{Topic: "ev", Partition: int32(id % 3), Timestamp: stamp, Value: value})
+	}
+	if err := producer.ProduceSync(t.Context(), batch...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	text := strings.Replace(testbed.EventDefinition, "shards: 3", "shards: 8", 1)
+	for name, text := range map[string]string{"ev.avsc": testbed.EventSchema, "d.yaml": text} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "d.yaml"), kafka.ListenAddrs()[0]
+}
+
+// left is a phase in which too few were killed, "" for none.
+func (k *killed) left() string {
+	var out []string
+	for _, p := range phases {
+		if k.kills[p] < *replayKills {
+			out = append(out, p)
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return out[k.rnd.IntN(len(out))]
+}
+
+func (k *killed) command(more ...string) *exec.Cmd {
+	cmd := exec.CommandContext(k.Context(), os.Args[0], append(append(k.args, "--out", k.root), more...)...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
+
+// program runs the program, which must succeed.
+func (k *killed) program(args ...string) {
+	k.Helper()
+	cmd := exec.CommandContext(k.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		k.Fatalf("%v: %s", err, b)
+	}
+}
+
+// finish runs a replay to its end.
+func (k *killed) finish(cmd *exec.Cmd) replayedUnits {
+	k.Helper()
+	var said, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &errs
+	if err := cmd.Run(); err != nil {
+		k.Fatalf("%v: %s", err, errs.String())
+	}
+	var out replayOutput
+	if err := json.Unmarshal(said.Bytes(), &out); err != nil {
+		k.Fatal(err)
+	}
+	return *out.Views[0].Units
+}
+
+// attempt runs a replay and kills it at some point of a phase; false: it has come to
+// its end instead.
+func (k *killed) attempt() bool {
+	k.Helper()
+	target := k.left()
+	cmd := k.command("--parallel", fmt.Sprint(1+k.rnd.IntN(3)), "--memory", []string{"100MB", "300MB", "1GB"}[k.rnd.IntN(3)])
+	if target == "" {
+		k.found += k.finish(cmd).Found
+		return false
+	}
+	var said, errs testbed.Heard
+	cmd.Stdout, cmd.Stderr = &said, &errs
+	if err := cmd.Start(); err != nil {
+		k.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	late := map[string]int{"read": k.reads, "fold": k.folds, "write": offline.WriteUnits, "publish": 4}[target]
+	after := k.rnd.IntN(late) // units of the phase, or commits
+	moment := time.Duration(k.rnd.IntN(3000)) * time.Microsecond
+	if after > 0 && target == "publish" {
+		moment /= 100
+	}
+wait:
+	for {
+		select {
+		case err := <-done:
+			return k.ended(err, said.String(), errs.String())
+		case <-time.After(200 * time.Microsecond):
+		}
+		if phase, n := k.phase(); phase == target && n >= after {
+			break wait
+		}
+	}
+	time.Sleep(moment) // the place of the kill within a unit, not a condition
+	_ = cmd.Process.Kill()
+	if err := <-done; err == nil { // it was faster
+		return k.ended(err, said.String(), errs.String())
+	}
+	if phase, _ := k.phase(); phase != "" {
+		k.kills[phase]++
+	}
+	if n := k.commits(); n > 0 && n < 4 {
+		k.publication++
+	}
+	return true
+}
+
+// ended looks at a replay that was not killed.
+func (k *killed) ended(err error, said, errs string) bool {
+	k.Helper()
+	if err != nil {
+		k.Fatalf("%v: %s", err, errs)
+	}
+	var out replayOutput
+	if err := json.Unmarshal([]byte(said), &out); err != nil {
+		k.Fatal(err)
+	}
+	k.found += out.Views[0].Units.Found
+	return false
+}
+
+// phase says where a replay stands by what it has left, and how many units of the
+// phase are finished; "" before it has begun.
+func (k *killed) phase() (string, int) {
+	names, _ := filepath.Glob(filepath.Join(k.root, "_replay", "v", "*", "*"))
+	count := map[string]int{}
+	for _, n := range names {
+		kind, _, _ := strings.Cut(filepath.Base(n), "-")
+		if strings.HasSuffix(n, ".json") {
+			count[kind]++
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return "", 0
+	case count["write"] == offline.WriteUnits:
+		return "publish", k.commits()
+	case count["fold"] == k.folds:
+		return "write", count["write"]
+	case count["read"] == k.reads:
+		return "fold", count["fold"]
+	}
+	return "read", count["read"]
+}
+
+// commits is how many tables have their commit.
+func (k *killed) commits() int {
+	names, _ := filepath.Glob(filepath.Join(k.root, "v", "*", "_delta_log", "00000000000000000000.json"))
+	return len(names)
+}
+
+// files returns the digests of all files below the root.
+func (k *killed) files() map[string]string {
+	k.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(k.root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		sum := sha256.Sum256(b)
+		out[strings.TrimPrefix(path, k.root)] = hex.EncodeToString(sum[:])
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		k.Fatal(err)
+	}
+	return out
+}
+
+// differing names files that are not the same.
+func differing(a, b map[string]string) (out []string) {
+	for name := range a {
+		if a[name] != b[name] {
+			out = append(out, name)
+		}
+	}
+	for name := range b {
+		if a[name] == "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,326 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/batch"
+	"github.com/tallystick/tallystick/cmd/wire"
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/store/spill"
+	"github.com/tallystick/tallystick/transforms/definition"
+)
+
+// unitFlags say how a replay is divided into units, and run (B4).
+type unitFlags struct {
+	work      string
+	records   int64
+	timeout   time.Duration
+	retries   int
+	kafkaRate bytesFlag
+}
+
+func (u *unitFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&u.work, "work", "", "directory or URL `DIR` where units leave their rows until they are published (default: --out)")
+	f.DurationVar(&u.timeout, "unit-timeout", time.Hour, "give up a unit that takes longer than this `DURATION`")
+	f.IntVar(&u.retries, "unit-retries", 3, "try a unit `N` times more that timed out, or could not reach a server")
+	f.Var(&u.kafkaRate, "kafka-rate", "read at most this `SIZE` of keys and values a second from Kafka (default: no limit)")
+	u.addRecords(cmd)
+}
+
+const defaultUnitRecords = 250_000
+
+// defaultUnits is for replays within other commands.
+func defaultUnits() unitFlags {
+	return unitFlags{records: defaultUnitRecords, timeout: time.Hour, retries: 3}
+}
+
+func (u *unitFlags) addRecords(cmd *cobra.Command) {
+	cmd.Flags().Int64Var(&u.records, "unit-records", defaultUnitRecords, "read about `N` records of a partition in one unit: after a kill, no more are read twice")
+}
+
+func (u *unitFlags) check() error {
+	switch {
+	case u.records < 1:
+		return usagef("--unit-records: %d is too few: name 1 or more", u.records)
+	case u.timeout <= 0:
+		return usagef("--unit-timeout: %v is no time to do anything in: name 1m or more", u.timeout)
+	case u.retries < 0:
+		return usagef("--unit-retries: %d is no number of times: name 0 or more", u.retries)
+	}
+	return checkTree("--work", u.work)
+}
+
+// viewJob is the replay of one view: its units, and what they write.
+type viewJob struct {
+	r      *replayFlags
+	view   *definition.View
+	cut    schemas.TopicCut
+	from   schemas.Micros // see batch.Replay.ValidFrom
+	replay *batch.Replay
+	work   *offline.Work
+	run    *offline.Run // nil = no tables are written
+	units  []string     // of the replay
+	remove func()       // the scratch directory
+	// Of a run that others share: which of the processes this is.
+	share, of int
+	found     atomic.Int64 // units that were finished before
+	ran       atomic.Int64
+}
+
+// jobOptions say what a view's job goes on from.
+type jobOptions struct {
+	id        string // "" = it depends on what the job is of
+	from      schemas.Micros
+	base      map[offline.TableName]int64 // nil = the newest versions
+	records   int64
+	share, of int
+}
+
+// job begins the replay of a view, or goes on with one that was killed. Close it.
+func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut, o jobOptions) (_ *viewJob, err error) {
+	source, err := r.source(v)
+	if err != nil {
+		return nil, err
+	}
+	dir, remove, err := r.scratch()
+	if err != nil {
+		return nil, err
+	}
+	j := &viewJob{r: r, view: v, cut: tc, from: o.from, remove: remove, share: o.share, of: o.of}
+	defer func() {
+		if err != nil {
+			j.close()
+		}
+	}()
+	if o.id == "" {
+		o.id = jobID(v, tc, o.from, o.records)
+	}
+	disk := spill.NewDisk(int64(r.disk))
+	keep := offline.Keep{Quarantine: r.quarantine != "" || r.out != ""}
+	if r.out == "" {
+		j.work = offline.NewWork(offline.NewScratch(dir), "units", disk)
+	} else {
+		if keep.Tables, err = r.tables(r.out, r.spill, v); err != nil {
+			return nil, err
+		}
+		if j.work, err = r.workOf(v, o.id, disk); err != nil {
+			return nil, err
+		}
+	}
+	memory := r.rows() / 4 * 3
+	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, Work: wire.Work{Work: j.work, Keep: keep},
+		Parallel: r.parallel, Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records}
+	if j.units, err = j.replay.Units(); err != nil {
+		return nil, err
+	}
+	if r.out != "" {
+		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / max(1, r.parallel), Disk: disk})
+	}
+	return j, err
+}
+
+// workOf is the work area of a view's job.
+func (r *replayFlags) workOf(v *definition.View, id string, disk *spill.Disk) (*offline.Work, error) {
+	root, err := r.openRoot(r.out, r.spill)
+	if err != nil {
+		return nil, err
+	}
+	if r.units.work != "" && r.units.work != r.out {
+		if root, err = offline.OpenRoot(r.units.work, offline.RootOptions{Calls: root.Calls(), Scratch: r.spill}); err != nil {
+			return nil, usagef("--work: %w", err)
+		}
+	}
+	return root.Work(v.Name, id, disk)
+}
+
+// jobID names what makes the rows of a job what they are: a rerun of the same
+// finds what was finished (B4).
+func jobID(v *definition.View, tc schemas.TopicCut, from schemas.Micros, records int64) string {
+	h := sha256.New()
+	fmt.Fprintln(h, version(), v.Name, v.Fingerprint, tc.TopicID, from, records)
+	for _, p := range tc.PartitionIDs() {
+		pc := tc.Partitions[p]
+		fmt.Fprintln(h, p, pc.Start, pc.End, pc.Idle != nil)
+		if pc.Idle != nil {
+			fmt.Fprintln(h, *pc.Idle)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:10])
+}
+
+func (j *viewJob) close() {
+	if j.work != nil {
+		j.work.Close()
+	}
+	j.remove()
+}
+
+// runUnits runs what is not finished, phase by phase: reads, folds, writes.
+func (j *viewJob) runUnits(ctx context.Context) error {
+	var err error
+	for range 3 { // what was left may be removed by another job of the same ID that has published
+		var gone *batch.UnfinishedError
+		if err = j.phases(ctx); !errors.As(err, &gone) {
+			return err
+		}
+	}
+	return err
+}
+
+func (j *viewJob) phases(ctx context.Context) error {
+	reads, err := j.replay.Reads()
+	if err != nil {
+		return err
+	}
+	folds, err := j.replay.Folds()
+	if err != nil {
+		return err
+	}
+	phase := j.r.meter.phase("replay "+j.view.Name, cutRecords(j.cut))
+	j.replay.Progress = phase.done
+	err = j.driver(j.r.parallel).Run(ctx, reads)
+	phase.end()
+	if err != nil {
+		return err
+	}
+	phase = j.r.meter.phaseOf("fold "+j.view.Name, "units", int64(len(folds)))
+	d := j.driver(j.r.parallel)
+	counted := d.Done
+	d.Done = func(unit string, ran bool) { phase.done.Add(1); counted(unit, ran) }
+	err = d.Run(ctx, folds)
+	phase.end()
+	if err != nil || j.run == nil {
+		return err
+	}
+	cut, err := j.clocked(ctx)
+	if err != nil {
+		return err
+	}
+	return j.driver(j.r.writers()).Run(ctx, j.writes(cut))
+}
+
+// writers is how many files are written at once: each holds a row group.
+func (r *replayFlags) writers() int {
+	return min(r.parallel, max(1, int(r.memory)/writerMemory))
+}
+
+const writerMemory = 128_000_000
+
+func (j *viewJob) driver(parallel int) *batch.Driver {
+	u := &j.r.units
+	return &batch.Driver{Work: j.replay.Work, Share: j.share, Of: j.of, Parallel: parallel, Timeout: u.timeout, Retries: u.retries,
+		Transient: log.Transient, Done: j.done}
+}
+
+func (j *viewJob) done(_ string, ran bool) {
+	if ran {
+		j.ran.Add(1)
+	} else {
+		j.found.Add(1)
+	}
+}
+
+// writes are the units that write files.
+func (j *viewJob) writes(cut schemas.TopicCut) (lanes []batch.Lane) {
+	for i := range offline.WriteUnits {
+		lanes = append(lanes, batch.Lane{{Name: offline.WriteUnit(i), Run: func(ctx context.Context) error { return j.run.Write(ctx, i, cut) }}})
+	}
+	return lanes
+}
+
+// clocked returns the cut with the clocks at its end, all read units being finished.
+func (j *viewJob) clocked(ctx context.Context) (schemas.TopicCut, error) {
+	clocks, err := j.replay.Clocks(ctx)
+	if err != nil {
+		return schemas.TopicCut{}, err
+	}
+	cut := j.cut
+	cut.Partitions = maps.Clone(cut.Partitions)
+	(&batch.Report{Clocks: clocks}).Clocked(cut)
+	return cut, nil
+}
+
+// publish makes what all units left visible, in one publication, and removes it from
+// the work area.
+func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut, error) {
+	cut, err := j.clocked(ctx)
+	if err != nil {
+		return nil, cut, err
+	}
+	report, err := j.replay.Report(ctx)
+	if err != nil {
+		return nil, cut, err
+	}
+	if err := j.quarantine(ctx); err != nil {
+		return nil, cut, err
+	}
+	if j.run != nil {
+		staged, err := j.run.Staged(ctx, cut)
+		if err != nil {
+			return nil, cut, err
+		}
+		_, err = staged.Publish(ctx, wire.Publication(j.view.Source.Topic, j.from, report))
+		if errors.Is(err, offline.ErrConflict) {
+			return nil, cut, fmt.Errorf("%w; nothing of this run is visible: run it again", err)
+		}
+		if err != nil {
+			return nil, cut, err
+		}
+		if err := j.run.Clean(ctx); err != nil {
+			return nil, cut, fmt.Errorf("the tables are published, but what the run left cannot be removed: %w", err)
+		}
+	}
+	view := replayed(j.view, cut, j.from, report)
+	view.Units = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}
+	return &view, cut, nil
+}
+
+// quarantine writes the file of quarantined records.
+func (j *viewJob) quarantine(ctx context.Context) error {
+	if j.r.quarantine == "" {
+		return nil
+	}
+	file := offline.QuarantineFile(filepath.Join(j.r.quarantine, j.view.Name+".parquet"), j.r.rows()/4)
+	defer file.Abort()
+	if err := file.From(ctx, j.work, j.units); err != nil {
+		return err
+	}
+	_, err := file.Close(ctx)
+	return err
+}
+
+// one replays a view in this process.
+func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.Cut, v *definition.View) (*replayedView, error) {
+	tc := cut.Topics[v.Source.Topic]
+	from, err := r.validFrom(ctx, client, v, tc)
+	if err != nil {
+		return nil, err
+	}
+	j, err := r.job(ctx, client, v, tc, jobOptions{from: from, records: r.units.records})
+	if err != nil {
+		return nil, err
+	}
+	defer j.close()
+	if err := j.runUnits(ctx); err != nil {
+		return nil, err
+	}
+	view, clocked, err := j.publish(ctx)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(tc.Partitions, clocked.Partitions) // for --save-cut
+	return view, nil
+}

@@ -1,0 +1,35 @@
+package wire
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tallystick/tallystick/batch"
+	"github.com/tallystick/tallystick/store/offline"
+)
+
+// Work is a work area of the tables' store as batch knows it. It is a batch.Work.
+type Work struct {
+	*offline.Work
+	// Keep says which rows of tables are kept.
+	Keep offline.Keep
+}
+
+// Begin implements batch.Work.
+func (w Work) Begin(ctx context.Context, unit string, memory int) (batch.Output, error) {
+	o, err := w.Work.Begin(ctx, unit, memory, w.Keep)
+	if err != nil {
+		return nil, err // not a nil *offline.Output in a batch.Output
+	}
+	return o, nil
+}
+
+// Rows implements batch.Work.
+func (w Work) Rows(ctx context.Context, unit string, kind byte, shard int, fn func(row []byte) error) error {
+	err := w.Work.Rows(ctx, unit, kind, shard, fn)
+	var u *offline.UnfinishedError
+	if errors.As(err, &u) {
+		return &batch.UnfinishedError{Unit: u.Unit}
+	}
+	return err
+}

@@ -1,0 +1,378 @@
+package offline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/spill"
+)
+
+// Run publishes what the units of one replay have left in a work area, in units of
+// its own. What it needs from the caller:
+//
+//	run, err := tables.NewRun(ctx, work, opt)   // fixes the versions that are built upon
+//	out, err := work.Begin(…); out.Tile(…) …; out.Finish(…)   // for every unit of opt.Units
+//	run.Write(ctx, i, cut) …                    // for every i below WriteUnits; files, nothing is visible
+//	staged, err := run.Staged(ctx, cut)
+//	… B6: look at staged.Files …
+//	versions, err := staged.Publish(ctx, publication)
+//	err = run.Clean(ctx)
+type Run struct {
+	t       *Tables
+	work    *Work
+	opt     RunOptions
+	base    map[TableName]*Snapshot
+	staging string                 // the run's own directory, in each table
+	before  map[TableName][]string // what was in staging when the run began
+	others  []string               // work areas that were there when the run began
+}
+
+// RunOptions say what a Run writes and bound it.
+type RunOptions struct {
+	// ID is the plan's: runs of one ID share work and staged files.
+	ID string
+	// Units leave rows of tables in the work area, in this order: those of a table
+	// ascend over them, but for quarantine.
+	Units []string
+	// Base are the versions that are built upon; nil = the newest ones.
+	Base map[TableName]int64
+	// SpillDir, an existing directory that is the run's own, takes quarantined
+	// records that do not fit Memory while they are sorted.
+	SpillDir string
+	Memory   int         // bytes; 0 = 64 MB
+	Disk     *spill.Disk // what may be spilled; nil = no limit
+}
+
+// WriteUnits is into how many units the writing of files is divided.
+const WriteUnits = 16
+
+// WriteUnit names one of them.
+func WriteUnit(i int) string { return fmt.Sprintf("write-%03d", i) }
+
+// NewRun begins a run, or goes on with one of the same ID.
+func (t *Tables) NewRun(ctx context.Context, work *Work, opt RunOptions) (*Run, error) {
+	if opt.Memory == 0 {
+		opt.Memory = 64 << 20
+	}
+	r := &Run{t: t, work: work, opt: opt, base: map[TableName]*Snapshot{}, staging: staging + "/" + opt.ID, before: map[TableName][]string{}}
+	var err error
+	if r.others, err = work.siblings(ctx); err != nil {
+		return nil, err
+	}
+	for name, table := range t.tables {
+		runs, err := table.store.List(ctx, staging) // before the snapshot: see tidy
+		if err != nil {
+			return nil, fmt.Errorf("table %s: staging: %w", table.name, err)
+		}
+		for _, run := range runs {
+			r.before[name] = append(r.before[name], staging+"/"+run.Name)
+		}
+		version := Latest
+		if opt.Base != nil {
+			version = opt.Base[name]
+		}
+		if opt.Base != nil && version < 0 { // there was no table
+			r.base[name] = &Snapshot{Version: -1, InfoVersion: -1}
+			continue
+		}
+		if r.base[name], err = table.Snapshot(ctx, version); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Base returns the versions that the run builds upon, -1 for a table that is not
+// there yet.
+func (r *Run) Base() map[TableName]int64 {
+	out := map[TableName]int64{}
+	for name, s := range r.base {
+		out[name] = s.Version
+	}
+	return out
+}
+
+// writeUnit is the unit that writes a stream's files: any, but always the same one.
+func writeUnit(s spill.Stream) int {
+	t, day, part := rowKey(s[:]).prefix()
+	return int(uint64(int64(t.index())+day+int64(part)) % WriteUnits)
+}
+
+// Write writes the files of a unit, which wait for their publication; nothing is
+// visible. The greatest log clock of the cut is the date of table open. It writes
+// the same files each time.
+func (r *Run) Write(ctx context.Context, unit int, cut schemas.TopicCut) error {
+	s := &stager{ctx: ctx, r: r, openDay: dayOf(cutClock(cut))}
+	defer s.abort()
+	streams, err := r.streams(ctx, unit)
+	if err != nil {
+		return err
+	}
+	for _, stream := range streams {
+		if err := r.stream(ctx, stream, s.row); err != nil {
+			return err
+		}
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	if err := r.sync(ctx, s.files); err != nil {
+		return err
+	}
+	return r.work.finish(ctx, unitRecord{Unit: WriteUnit(unit)}, s.files)
+}
+
+// sync makes staged files durable: a record that outlives a power failure stands for
+// whole ones.
+func (r *Run) sync(ctx context.Context, files []StagedFile) error {
+	names := map[TableName][]string{}
+	for _, f := range files {
+		names[f.Table] = append(names[f.Table], r.staged(f.Path))
+	}
+	for name, ns := range names {
+		if err := overtaken(r.t.tables[name].store.Sync(ctx, ns)); err != nil {
+			return fmt.Errorf("table %s: staging: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// streams returns the streams of tables that a unit writes, in ascending order.
+func (r *Run) streams(ctx context.Context, unit int) ([]spill.Stream, error) {
+	seen := map[spill.Stream]bool{}
+	for _, u := range r.opt.Units {
+		f, err := r.work.rows(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		if f == nil {
+			continue
+		}
+		for _, s := range f.Streams() {
+			if int(s[0]) < len(tableOrder) && writeUnit(s) == unit {
+				seen[s] = true
+			}
+		}
+	}
+	out := make([]spill.Stream, 0, len(seen))
+	for s := range seen {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b spill.Stream) int { return bytes.Compare(a[:], b[:]) })
+	return out, nil
+}
+
+// stream calls fn with the rows of a stream in the order of their keys.
+func (r *Run) stream(ctx context.Context, s spill.Stream, fn func(k rowKey, row []byte) error) error {
+	var key rowKey
+	each := func(joined []byte) error {
+		k := keyOf(joined)
+		key = append(append(key[:0], s[:]...), k...)
+		return fn(key, joined[4+len(k):])
+	}
+	if s[0] != byte(Quarantine.index()) {
+		for _, u := range r.opt.Units {
+			if err := r.work.each(ctx, u, s, each); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	sorted := newJoinedSorter(filepath.Join(r.opt.SpillDir, fmt.Sprintf("quarantine-%x", s)), r.opt.Memory, r.opt.Disk)
+	defer sorted.Close()
+	for _, u := range r.opt.Units {
+		if err := r.work.each(ctx, u, s, func(joined []byte) error { return sorted.Add(0, joined) }); err != nil {
+			return err
+		}
+	}
+	return sorted.Shard(ctx, 0, each)
+}
+
+// newJoinedSorter sorts rows by their keys.
+func newJoinedSorter(path string, memory int, disk *spill.Disk) *spill.Sorter {
+	return spill.New(spill.Options{Path: path, Memory: memory, Disk: disk, Compare: compareKeys,
+		Prefix: func(joined []byte) spill.Prefix { return spill.PrefixOf(keyOf(joined)) }})
+}
+
+// Staged returns the files of all units, which are finished.
+func (r *Run) Staged(ctx context.Context, cut schemas.TopicCut) (*Staged, error) {
+	s := &Staged{r: r, cut: cut, Files: map[TableName][]StagedFile{}}
+	for i := range WriteUnits {
+		var files []StagedFile
+		ok, err := r.work.Record(ctx, WriteUnit(i), &files)
+		if err == nil && !ok {
+			err = &UnfinishedError{WriteUnit(i)}
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			s.Files[f.Table] = append(s.Files[f.Table], f)
+		}
+	}
+	for name, files := range s.Files {
+		slices.SortStableFunc(files, func(a, b StagedFile) int {
+			ka, kb := appendKey(nil, name, a.Day, a.Part), appendKey(nil, name, b.Day, b.Part)
+			return bytes.Compare(ka, kb) // files of one date and part stand in their order
+		})
+	}
+	return s, nil
+}
+
+// Clean removes the work area of a run that has published, what it has staged, and
+// the work areas of runs that had begun before it: they can publish nothing any more.
+func (r *Run) Clean(ctx context.Context) error {
+	errs := []error{r.work.Remove(ctx), r.tidy(ctx, false)}
+	for _, dir := range r.others {
+		errs = append(errs, r.work.store.RemoveAll(ctx, dir))
+	}
+	return errors.Join(errs...)
+}
+
+// stager writes one file after the other.
+type stager struct {
+	ctx     context.Context
+	r       *Run
+	openDay int64
+	files   []StagedFile
+
+	file   *StagedFile
+	number int // of the file within its partition
+	upload Upload
+	writer *Writer
+	last   rowKey // of the last row
+	prefix rowKey // of the open file
+	values []schemas.Value
+}
+
+// OrderError says that a unit has left rows out of their order.
+type OrderError struct {
+	Table string
+	Key   []byte
+}
+
+func (e *OrderError) Error() string {
+	return fmt.Sprintf("table %s: the row with the key %x is out of order", e.Table, e.Key)
+}
+
+func (s *stager) row(k rowKey, row []byte) error {
+	switch c := bytes.Compare(k, s.last); {
+	case c == 0:
+		return &DuplicateError{string(tableOrder[k[0]]), bytes.Clone(k[keyPrefix:])}
+	case c < 0:
+		return &OrderError{string(tableOrder[k[0]]), bytes.Clone(k[keyPrefix:])}
+	}
+	s.last = append(s.last[:0], k...)
+	same := bytes.Equal(k[:keyPrefix], s.prefix)
+	if !same || s.writer != nil && s.writer.info.Rows == fileRows {
+		if err := s.end(); err != nil {
+			return err
+		}
+		if !same {
+			s.number = 0
+			s.prefix = append(s.prefix[:0], k[:keyPrefix]...)
+		}
+		if err := s.begin(k); err != nil {
+			return err
+		}
+	}
+	var err error
+	if s.values, err = parseRow(s.values[:0], row, len(s.writer.cols)); err != nil {
+		return fmt.Errorf("table %s: %w", s.file.Table, err)
+	}
+	if err := s.writer.Write(s.values); err != nil {
+		return fmt.Errorf("table %s: %w", s.file.Table, err)
+	}
+	return nil
+}
+
+func (s *stager) begin(k rowKey) error {
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	name, day, part := k.prefix()
+	if name == Open {
+		day = s.openDay
+	}
+	l := s.r.t.layout[name]
+	text := [2]*string{nil, new(strconv.Itoa(int(part)))}
+	if day != noDay {
+		text[0] = new(dateText(day))
+	}
+	s.file = &StagedFile{Table: name, Day: day, Part: part, Path: partitionDir(l.partition, text[:]),
+		Partition: map[string]*string{l.partition[0].Name: text[0], l.partition[1].Name: text[1]}}
+	var err error
+	if s.upload, err = s.r.t.tables[name].store.Create(s.ctx, s.r.staging); err != nil {
+		return fmt.Errorf("table %s: staging: %w", name, err)
+	}
+	s.writer, err = NewWriter(s.upload, l.cols, WriterOptions{})
+	return err
+}
+
+// end finishes the open file. Its name says its bytes, so that a name in a
+// table never stands for two contents.
+func (s *stager) end() error {
+	if s.writer == nil {
+		return nil
+	}
+	info, err := s.writer.Close()
+	if err == nil {
+		s.file.Info = info
+		s.file.Path += fmt.Sprintf("/part-%05d-%s.parquet", s.number, info.SHA256[:32])
+		err = overtaken(s.upload.Commit(s.ctx, s.r.staged(s.file.Path)))
+	}
+	if err != nil {
+		return fmt.Errorf("table %s: staging: %w", s.file.Table, err)
+	}
+	s.files = append(s.files, *s.file)
+	s.number++
+	s.writer, s.upload, s.file = nil, nil, nil
+	return nil
+}
+
+func (s *stager) abort() {
+	if s.upload != nil {
+		s.upload.Abort()
+	}
+}
+
+// staged returns where a file of the run waits: all in one directory, as a
+// replay has thousands of partitions.
+func (r *Run) staged(path string) string {
+	return r.staging + "/" + strings.ReplaceAll(path, "/", ",")
+}
+
+// overtaken makes ErrConflict of a staged file that is gone: only a run that has
+// published since NewRun removes what others have staged.
+func overtaken(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w, and has removed what was staged: %w", ErrConflict, err)
+	}
+	return err
+}
+
+// tidy removes what the run has staged. Once it has published, runs that had
+// begun to stage before it can publish nothing else any more: they are killed,
+// or will be told ErrConflict, or are of the same publication, whose files are
+// in their places. What they have staged goes too.
+func (r *Run) tidy(ctx context.Context, published bool) error {
+	var errs []error
+	for name, t := range r.t.tables {
+		dirs := []string{r.staging}
+		if published {
+			dirs = append(dirs, r.before[name]...)
+		}
+		for _, dir := range dirs {
+			errs = append(errs, t.store.RemoveAll(ctx, dir))
+		}
+	}
+	return errors.Join(errs...)
+}

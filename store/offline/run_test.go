@@ -1,0 +1,247 @@
+package offline
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/spill"
+)
+
+// testUnits are the units of a run in tests: each has the rows of some shards.
+var testUnits = []string{"fold-0", "fold-1", "fold-2"}
+
+// stageOptions vary a run without varying its files.
+type stageOptions struct {
+	id     string // "" = one of its own
+	memory int
+	seed   uint64
+	disk   *spill.Disk
+	work   Store             // nil = a directory of its own
+	end    int64             // of testCut
+	cut    *schemas.TopicCut // in the place of testCut
+}
+
+func (o *stageOptions) theCut() schemas.TopicCut {
+	if o.cut != nil {
+		return *o.cut
+	}
+	return testCut(o.end)
+}
+
+// newRun begins a run in its own work area.
+func newRun(t testing.TB, tables *Tables, o stageOptions) (*Run, error) {
+	t.Helper()
+	if o.id == "" {
+		o.id = fmt.Sprint("run-", rand.Uint64())
+	}
+	if o.work == nil {
+		o.work = NewScratch(t.TempDir())
+	}
+	work := NewWork(o.work, o.id, o.disk)
+	t.Cleanup(func() { work.Close() })
+	return tables.NewRun(t.Context(), work, RunOptions{ID: o.id, Units: testUnits, SpillDir: t.TempDir(), Memory: o.memory, Disk: o.disk})
+}
+
+// write runs the units, in a random order; those of its rows whose order is free
+// come in any.
+func (r *run) write(ctx context.Context, to *Run, o stageOptions) error {
+	rnd := rand.New(rand.NewPCG(o.seed, 9))
+	sorted := r.sorted()
+	sorted.quarantine = r.quarantine
+	for _, u := range rnd.Perm(len(testUnits)) {
+		out, err := to.work.Begin(ctx, testUnits[u], o.memory, Keep{to.t, true})
+		if err != nil {
+			return err
+		}
+		shards := to.t.view.Spec.Shards
+		mine := func(shard int) bool { return shard*len(testUnits)/shards == u }
+		if err := sorted.unit(out, mine, rnd, u); err != nil {
+			out.Abort()
+			return err
+		}
+		if err := out.Finish(ctx, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) unit(out *Output, mine func(int) bool, rnd *rand.Rand, u int) error {
+	for _, f := range r.features {
+		if mine(f.Shard) {
+			if err := out.Feature(f); err != nil {
+				return err
+			}
+		}
+	}
+	for _, x := range r.tiles {
+		if mine(x.Shard) {
+			if err := out.Tile(x); err != nil {
+				return err
+			}
+		}
+	}
+	for _, x := range r.open {
+		if mine(x.Shard) {
+			if err := out.Open(x); err != nil {
+				return err
+			}
+		}
+	}
+	for _, i := range rnd.Perm(len(r.quarantine)) {
+		if i%len(testUnits) == u {
+			if err := out.Quarantine(r.quarantine[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stage is a run up to its publication. It may be left as a kill would leave it.
+func (r *run) stage(ctx context.Context, t testing.TB, tables *Tables, o stageOptions) (*Run, *Staged, error) {
+	t.Helper()
+	to, err := newRun(t, tables, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := r.stageTo(ctx, to, o)
+	return to, s, err
+}
+
+func (r *run) stageTo(ctx context.Context, to *Run, o stageOptions) (*Staged, error) {
+	if err := r.write(ctx, to, o); err != nil {
+		return nil, err
+	}
+	for _, i := range rand.New(rand.NewPCG(o.seed, 1)).Perm(WriteUnits) {
+		if err := to.Write(ctx, i, o.theCut()); err != nil {
+			return nil, err
+		}
+	}
+	return to.Staged(ctx, o.theCut())
+}
+
+// B1, B4: whoever runs which unit, once or twice, with however much memory, the
+// files are the same.
+func TestUnitsGiveTheSameFiles(t *testing.T) {
+	v := testView(t, testDefinition)
+	r := randomRun(v, 5, 60)
+	var want map[string]string
+	for i, o := range []stageOptions{{seed: 1}, {seed: 2, memory: 1}, {seed: 3, id: "twice"}} {
+		root := t.TempDir()
+		run, s, err := r.stage(t.Context(), t, openTables(t, root, v), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.id == "twice" { // every unit runs again, and is what counts
+			if s, err = r.stageTo(t.Context(), run, stageOptions{seed: 9}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Publish(t.Context(), Publication{Mode: ReplaceTable, Topic: "e"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := run.Clean(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := tree(t, root)
+		if i > 0 && !slices.Equal(sortedKeys(got), sortedKeys(want)) {
+			t.Fatalf("B1: other files: %v, not %v", sortedKeys(got), sortedKeys(want))
+		}
+		for name, b := range want {
+			if got[name] != b {
+				t.Errorf("B1: %s has other bytes", name)
+			}
+		}
+		want = got
+	}
+	if len(want) < 10 {
+		t.Errorf("%d files only", len(want))
+	}
+}
+
+func sortedKeys(m map[string]string) (out []string) {
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// B4: what a power failure leaves of a unit's record or rows counts as a unit that
+// is not finished.
+func TestTornUnitIsNotFinished(t *testing.T) {
+	v := testView(t, testDefinition)
+	for _, pattern := range []string{"fold-1.json", "fold-1-*.rows"} {
+		dir := t.TempDir()
+		to, err := newRun(t, openTables(t, t.TempDir(), v), stageOptions{id: "r", work: NewScratch(dir)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := randomRun(v, 1, 9).write(t.Context(), to, stageOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := to.work.Record(t.Context(), "fold-1", nil); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		names, err := filepath.Glob(filepath.Join(dir, "r", pattern))
+		if err != nil || len(names) != 1 {
+			t.Fatalf("%v, %v", names, err)
+		}
+		truncate(t, names[0])
+		if ok, err := to.work.Record(t.Context(), "fold-1", nil); err != nil || ok {
+			t.Errorf("B4: %s cut short: finished %v, %v", pattern, ok, err)
+		}
+	}
+}
+
+// S3: rows that have changed on their way are told, and their unit is to be run again.
+func TestChangedRowsAreTold(t *testing.T) {
+	v := testView(t, testDefinition)
+	dir := t.TempDir()
+	to, err := newRun(t, openTables(t, t.TempDir(), v), stageOptions{id: "r", work: NewScratch(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := randomRun(v, 1, 9).write(t.Context(), to, stageOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "r", "fold-0-*.rows"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%v, %v", names, err)
+	}
+	flip(t, names[0], 100)
+	failed := false
+	for i := range WriteUnits {
+		failed = failed || to.Write(t.Context(), i, testCut(1)) != nil
+	}
+	if ok, err := to.work.Record(t.Context(), "fold-0", nil); err != nil || ok || !failed {
+		t.Errorf("failed %v; the damaged unit counts as finished: %v, %v", failed, ok, err)
+	}
+}
+
+func truncate(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Truncate(path, 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flip changes a byte of a file.
+func flip(t *testing.T, path string, at int) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[at] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

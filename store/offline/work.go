@@ -1,0 +1,232 @@
+package offline
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"github.com/tallystick/tallystick/store/spill"
+)
+
+// Work is where the units of one view's replay leave their rows for later units,
+// and say that they are finished (B4). A unit that is run twice, or by two at once,
+// is harmless: each attempt writes a file of its own, the record of the last one to
+// finish names the file that counts, and all attempts hold the same rows.
+//
+// Nothing is made durable: what a power failure leaves half-written is told by its
+// size and checksums, and its unit counts as not finished.
+type Work struct {
+	store Store
+	dir   string
+	disk  *spill.Disk
+	alone bool // the store holds work areas of one view and nothing else
+
+	mu     sync.Mutex
+	opened map[string]*workFile // by unit
+}
+
+// NewWork returns the work area in a directory of a store. disk bounds what is
+// written; nil = no limit. Close it.
+func NewWork(store Store, dir string, disk *spill.Disk) *Work {
+	return &Work{store: store, dir: dir, disk: disk, opened: map[string]*workFile{}}
+}
+
+// siblings are the other work areas of the same view; none where the store is not
+// one for work areas alone.
+func (w *Work) siblings(ctx context.Context) (dirs []string, err error) {
+	if !w.alone {
+		return nil, nil
+	}
+	entries, err := w.store.List(ctx, ".")
+	if err != nil {
+		return nil, fmt.Errorf("work area: %w", err)
+	}
+	for _, e := range entries {
+		if e.Dir && e.Name != w.dir {
+			dirs = append(dirs, e.Name)
+		}
+	}
+	return dirs, nil
+}
+
+// unitRecord says that a unit is finished. It is one line of JSON.
+type unitRecord struct {
+	Unit string          `json:"unit"`
+	File string          `json:"file,omitempty"` // of rows, none for a unit that leaves none
+	Size int64           `json:"size,omitempty"` // bytes
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+func (w *Work) path(name string) string { return w.dir + "/" + name }
+
+// Record reads what a finished unit recorded into v; false: the unit is not
+// finished.
+func (w *Work) Record(ctx context.Context, unit string, v any) (bool, error) {
+	r, err := w.record(ctx, unit)
+	if err != nil || r == nil {
+		return false, err
+	}
+	if v == nil {
+		return true, nil
+	}
+	if err := json.Unmarshal(r.Data, v); err != nil {
+		return false, fmt.Errorf("unit %s: its record: %w", unit, err)
+	}
+	return true, nil
+}
+
+// record returns the record of a finished unit, nil for none: also where a part of
+// it is not there.
+func (w *Work) record(ctx context.Context, unit string) (*unitRecord, error) {
+	b, err := w.store.Read(ctx, w.path(unit+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("unit %s: %w", unit, err)
+	}
+	var r unitRecord
+	if !bytes.HasSuffix(b, []byte("}\n")) || json.Unmarshal(b, &r) != nil || r.Unit != unit {
+		return nil, nil
+	}
+	if r.File == "" {
+		return &r, nil
+	}
+	e, err := w.store.Stat(ctx, w.path(r.File))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && e.Size != r.Size {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("unit %s: %w", unit, err)
+	}
+	return &r, nil
+}
+
+// finish records that a unit is finished.
+func (w *Work) finish(ctx context.Context, r unitRecord, data any) error {
+	var err error
+	if r.Data, err = marshal(data); err != nil {
+		return fmt.Errorf("unit %s: %w", r.Unit, err)
+	}
+	b, err := marshal(&r)
+	if err != nil {
+		return fmt.Errorf("unit %s: %w", r.Unit, err)
+	}
+	u, err := w.store.Create(ctx, w.dir)
+	if err != nil {
+		return fmt.Errorf("unit %s: %w", r.Unit, err)
+	}
+	defer u.Abort()
+	if _, err = u.Write(append(b, '\n')); err == nil {
+		err = u.Commit(ctx, w.path(r.Unit+".json"))
+	}
+	if err != nil {
+		return fmt.Errorf("unit %s: %w", r.Unit, overtaken(err))
+	}
+	return nil
+}
+
+// workFile is a file of rows that is read. It stays open until Close.
+type workFile struct {
+	once   sync.Once
+	blob   Blob
+	blocks *spill.Blocks
+	err    error
+}
+
+// rows returns the rows that a finished unit has left, nil for none.
+func (w *Work) rows(ctx context.Context, unit string) (*spill.Blocks, error) {
+	w.mu.Lock()
+	f := w.opened[unit]
+	if f == nil {
+		f = &workFile{}
+		w.opened[unit] = f
+	}
+	w.mu.Unlock()
+	f.once.Do(func() { f.err = f.open(ctx, w, unit) })
+	if f.err != nil {
+		w.mu.Lock()
+		delete(w.opened, unit) // the next one may have more luck
+		w.mu.Unlock()
+		return nil, w.damaged(ctx, unit, f.err)
+	}
+	return f.blocks, nil
+}
+
+func (f *workFile) open(ctx context.Context, w *Work, unit string) error {
+	r, err := w.record(ctx, unit)
+	if err == nil && r == nil {
+		err = &UnfinishedError{unit}
+	}
+	if err != nil || r.File == "" {
+		return err
+	}
+	if f.blob, err = w.store.Open(ctx, w.path(r.File)); err != nil {
+		return err
+	}
+	if f.blocks, err = spill.OpenBlocks(f.blob, f.blob.Size()); err != nil {
+		f.blob.Close()
+		f.blob = nil
+	}
+	return err
+}
+
+// UnfinishedError says that a unit, whose rows are needed, is not finished.
+type UnfinishedError struct{ Unit string }
+
+func (e *UnfinishedError) Error() string { return fmt.Sprintf("unit %s is not finished", e.Unit) }
+
+// damaged takes back that a unit is finished where its rows are damaged, so that
+// the next run computes it again.
+func (w *Work) damaged(ctx context.Context, unit string, err error) error {
+	var d *spill.DamagedError
+	if errors.As(err, &d) {
+		if e := w.store.Remove(ctx, w.path(unit+".json")); e != nil {
+			return errors.Join(err, e)
+		}
+		return fmt.Errorf("unit %s: %w; run it again: the unit will be computed anew", unit, err)
+	}
+	return fmt.Errorf("unit %s: %w", unit, err)
+}
+
+// each calls fn with the rows of a stream of a finished unit, in their order.
+func (w *Work) each(ctx context.Context, unit string, s spill.Stream, fn func(row []byte) error) error {
+	f, err := w.rows(ctx, unit)
+	if err != nil || f == nil {
+		return err
+	}
+	var d *spill.DamagedError
+	if err := f.Rows(ctx, s, fn); errors.As(err, &d) {
+		return w.damaged(ctx, unit, err)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// Close closes the files that are open.
+func (w *Work) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var errs []error
+	for _, f := range w.opened {
+		if f.blob != nil {
+			errs = append(errs, f.blob.Close())
+		}
+	}
+	w.opened = map[string]*workFile{}
+	return errors.Join(errs...)
+}
+
+// Remove removes the work area.
+func (w *Work) Remove(ctx context.Context) error {
+	return errors.Join(w.Close(), w.store.RemoveAll(ctx, w.dir))
+}
+
+// attempt returns the name of a unit's file of rows, of this attempt alone.
+func attempt(unit string) string { return unit + "-" + rand.Text()[:10] + ".rows" }

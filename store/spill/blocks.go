@@ -1,0 +1,263 @@
+package spill
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+)
+
+// Stream names a sequence of rows within a file of blocks.
+type Stream [9]byte
+
+// BlockWriter writes rows of many streams into one file. The rows of a stream keep
+// their order. Memory is bounded whatever the number of streams: rows gather in
+// one place, and when it is full those of a stream go to the file together.
+//
+//	file    block… index footer
+//	block   row…          of one stream; row = length (uvarint) bytes
+//	index   entry…        stream, length, rows, CRC-32C of the block; in the order of the blocks
+//	footer  offset of the index (8 bytes), its entries (4), its CRC-32C (4), "tblk"
+//
+// Numbers are big-endian. It is for one goroutine.
+type BlockWriter struct {
+	w     *bufio.Writer
+	disk  *Disk
+	limit int // bytes of rows that gather
+
+	ids     map[Stream]uint32
+	streams []Stream
+	last    uint32 // the stream of the last row
+	rows    []byte // with their lengths
+	places  []place
+	sorted  []place // scratch of flush
+	index   []block
+	size    int64
+}
+
+// place is a row, with its length, in rows.
+type place struct{ stream, from, to uint32 }
+
+type block struct {
+	stream Stream
+	length uint32
+	rows   uint32
+	sum    uint32
+	offset int64 // not in the file
+}
+
+const (
+	entrySize  = 9 + 4 + 4 + 4
+	footerSize = 8 + 4 + 4 + 4
+	blockMagic = "tblk"
+	maxRows    = 1 << 30 // bytes that may gather, so that places hold their offsets
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// placeOverhead is what a row costs in memory besides its bytes.
+const placeOverhead = 24
+
+// NewBlockWriter returns a writer of a file that gathers rows in about this many
+// bytes, 64 KiB at least. disk bounds the file; nil = no limit.
+func NewBlockWriter(w io.Writer, memory int, disk *Disk) *BlockWriter {
+	return &BlockWriter{w: bufio.NewWriterSize(w, 1<<16), disk: disk, limit: min(max(memory, minBuffer), maxRows), ids: map[Stream]uint32{}}
+}
+
+// Add takes a row, of which it keeps nothing. Errors: ErrDisk, or those of the file.
+func (b *BlockWriter) Add(s Stream, row []byte) error {
+	if len(row) > maxRows/2 {
+		return fmt.Errorf("spill: a row of %d bytes is too large", len(row))
+	}
+	if len(b.places) > 0 && len(b.rows)+len(row)+placeOverhead*len(b.places) > b.limit {
+		if err := b.flush(); err != nil {
+			return err
+		}
+	}
+	if int(b.last) >= len(b.streams) || b.streams[b.last] != s {
+		id, ok := b.ids[s]
+		if !ok {
+			id = uint32(len(b.streams))
+			b.ids[s] = id
+			b.streams = append(b.streams, s)
+		}
+		b.last = id
+	}
+	from := len(b.rows)
+	b.rows = append(binary.AppendUvarint(b.rows, uint64(len(row))), row...)
+	b.places = append(b.places, place{b.last, uint32(from), uint32(len(b.rows))})
+	return nil
+}
+
+// flush writes the rows that have gathered, one block for each stream.
+func (b *BlockWriter) flush() error {
+	if err := b.disk.take(int64(len(b.rows))); err != nil {
+		return err
+	}
+	starts := make([]uint32, len(b.streams)+1)
+	for _, p := range b.places {
+		starts[p.stream+1]++
+	}
+	for i := range b.streams {
+		starts[i+1] += starts[i]
+	}
+	next := slices.Clone(starts)
+	b.sorted = slices.Grow(b.sorted[:0], len(b.places))[:len(b.places)]
+	for _, p := range b.places {
+		b.sorted[next[p.stream]] = p
+		next[p.stream]++
+	}
+	for i, s := range b.streams {
+		if err := b.block(s, b.sorted[starts[i]:starts[i+1]]); err != nil {
+			return err
+		}
+	}
+	b.rows, b.places = b.rows[:0], b.places[:0]
+	return nil
+}
+
+func (b *BlockWriter) block(s Stream, ps []place) error {
+	if len(ps) == 0 {
+		return nil
+	}
+	e := block{stream: s, rows: uint32(len(ps)), offset: b.size}
+	for i := 0; i < len(ps); {
+		from, to := ps[i].from, ps[i].to
+		for i++; i < len(ps) && ps[i].from == to; i++ { // neighbours go together
+			to = ps[i].to
+		}
+		part := b.rows[from:to]
+		e.sum = crc32.Update(e.sum, castagnoli, part)
+		e.length += uint32(len(part))
+		if _, err := b.w.Write(part); err != nil {
+			return fmt.Errorf("spill: %w", err)
+		}
+	}
+	b.size += int64(e.length)
+	b.index = append(b.index, e)
+	return nil
+}
+
+// Close writes what is left and the index; the file is the caller's to close. It
+// returns the size of the file in bytes.
+func (b *BlockWriter) Close() (int64, error) {
+	if err := b.flush(); err != nil {
+		return 0, err
+	}
+	index := make([]byte, 0, entrySize*len(b.index)+footerSize)
+	for _, e := range b.index {
+		index = append(index, e.stream[:]...)
+		index = binary.BigEndian.AppendUint32(index, e.length)
+		index = binary.BigEndian.AppendUint32(index, e.rows)
+		index = binary.BigEndian.AppendUint32(index, e.sum)
+	}
+	sum := crc32.Checksum(index, castagnoli)
+	index = binary.BigEndian.AppendUint64(index, uint64(b.size))
+	index = binary.BigEndian.AppendUint32(index, uint32(len(b.index)))
+	index = binary.BigEndian.AppendUint32(index, sum)
+	index = append(index, blockMagic...)
+	if err := b.disk.take(int64(len(index))); err != nil {
+		return 0, err
+	}
+	b.size += int64(len(index))
+	b.w.Write(index) // an error sticks and is seen at Flush
+	if err := b.w.Flush(); err != nil {
+		return 0, fmt.Errorf("spill: %w", err)
+	}
+	return b.size, nil
+}
+
+// DamagedError says that a file of blocks is not what was written.
+type DamagedError struct{ Reason string }
+
+func (e *DamagedError) Error() string { return "a file of rows is damaged: " + e.Reason }
+
+// Blocks is a file of blocks that is read. Its methods may be called by several
+// goroutines at once.
+type Blocks struct {
+	r       io.ReaderAt
+	streams map[Stream][]block
+}
+
+// OpenBlocks reads the index of a file of this many bytes. The error is a
+// *DamagedError where the file is to blame.
+func OpenBlocks(r io.ReaderAt, size int64) (*Blocks, error) {
+	var foot [footerSize]byte
+	if size < footerSize {
+		return nil, &DamagedError{fmt.Sprintf("it has %d bytes", size)}
+	}
+	if _, err := r.ReadAt(foot[:], size-footerSize); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("spill: %w", err)
+	}
+	at, n := binary.BigEndian.Uint64(foot[:]), int64(binary.BigEndian.Uint32(foot[8:]))
+	if string(foot[16:]) != blockMagic || n*entrySize > size-footerSize || at != uint64(size-footerSize-n*entrySize) {
+		return nil, &DamagedError{"it does not end as one"}
+	}
+	index := make([]byte, n*entrySize)
+	if _, err := r.ReadAt(index, int64(at)); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("spill: %w", err)
+	}
+	if crc32.Checksum(index, castagnoli) != binary.BigEndian.Uint32(foot[12:]) {
+		return nil, &DamagedError{"its index has changed"}
+	}
+	f := &Blocks{r: r, streams: map[Stream][]block{}}
+	offset := int64(0)
+	for ; len(index) > 0; index = index[entrySize:] {
+		e := block{stream: Stream(index), length: binary.BigEndian.Uint32(index[9:]), rows: binary.BigEndian.Uint32(index[13:]),
+			sum: binary.BigEndian.Uint32(index[17:]), offset: offset}
+		f.streams[e.stream] = append(f.streams[e.stream], e)
+		offset += int64(e.length)
+	}
+	if uint64(offset) != at {
+		return nil, &DamagedError{"its blocks do not fill it"}
+	}
+	return f, nil
+}
+
+// Streams returns the streams of the file, in ascending order.
+func (f *Blocks) Streams() []Stream {
+	out := make([]Stream, 0, len(f.streams))
+	for s := range f.streams {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b Stream) int { return slices.Compare(a[:], b[:]) })
+	return out
+}
+
+// Rows calls fn with the rows of a stream in the order in which they were added,
+// until it fails or ctx ends, whose cause is returned then. A row is valid during
+// the call only. The error is a *DamagedError where the file is to blame.
+func (f *Blocks) Rows(ctx context.Context, s Stream, fn func(row []byte) error) error {
+	var buf []byte
+	for _, e := range f.streams[s] {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		buf = slices.Grow(buf[:0], int(e.length))[:e.length]
+		if _, err := f.r.ReadAt(buf, e.offset); err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("spill: %w", err)
+		}
+		if crc32.Checksum(buf, castagnoli) != e.sum {
+			return &DamagedError{"a block has changed"}
+		}
+		rows := uint32(0)
+		for b := buf; len(b) > 0; rows++ {
+			n, k := binary.Uvarint(b)
+			if k <= 0 || n > uint64(len(b)-k) {
+				return &DamagedError{"a row does not fit its block"}
+			}
+			if err := fn(b[k : k+int(n)]); err != nil {
+				return err
+			}
+			b = b[k+int(n):]
+		}
+		if rows != e.rows {
+			return &DamagedError{"a block lacks rows"}
+		}
+	}
+	return nil
+}
