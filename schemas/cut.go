@@ -144,13 +144,21 @@ func jsonFault(text []byte, err error) error {
 
 // Save writes the cut to path, whole or not at all. Equal cuts give equal bytes.
 func (c *Cut) Save(path string) error {
-	b, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
+	if err := SaveJSON(path, c); err != nil {
 		return fmt.Errorf("cut file: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".cut-*")
+	return nil
+}
+
+// SaveJSON writes a file of JSON, whole or not at all.
+func SaveJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		return fmt.Errorf("cut file: %w", err)
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".tallystick-*")
+	if err != nil {
+		return err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(append(b, '\n'))
@@ -163,8 +171,5 @@ func (c *Cut) Save(path string) error {
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	if err != nil {
-		return fmt.Errorf("cut file: %w", err)
-	}
-	return nil
+	return err
 }

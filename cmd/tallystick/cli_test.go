@@ -15,13 +15,13 @@ import (
 func TestHelpIsPlain(t *testing.T) {
 	root := newRoot()
 	seen := 0
-	for _, c := range root.Commands() {
+	for _, c := range allCommands(root) {
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			seen++
 			checkFlagHelp(t, c, f)
 		})
-		out, _ := tally(t, exitOK, c.Name(), "--help")
-		if !strings.Contains(out, "Usage:\n  tallystick "+c.Name()) {
+		out, _ := tally(t, exitOK, append(strings.Fields(named(c)), "--help")...)
+		if !strings.Contains(out, "Usage:\n  "+c.CommandPath()) {
 			t.Errorf("%s --help: %s", c.Name(), out)
 		}
 	}

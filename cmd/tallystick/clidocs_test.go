@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 var rewriteDocs = flag.Bool("rewrite-docs", false, "rewrite docs/cli.md")
@@ -21,12 +23,13 @@ func TestCLIDocs(t *testing.T) {
 	b.WriteString("# The command line\n\nWritten by `go test ./cmd/tallystick -run CLIDocs -rewrite-docs`.\n\n" +
 		"Exit codes: 0 done, 1 failed, 2 the command line or an input file is not sound, 3 `reconcile` finds the stores different, 4 so many values diverge that its alert fires. " +
 		"With `--json` a command prints one JSON object to standard output, as [output.schema.json](output.schema.json) says. Progress and warnings go to standard error.\n")
-	for _, c := range newRoot().Commands() {
+	for _, c := range allCommands(newRoot()) {
 		if !c.IsAvailableCommand() || c.Name() == "help" || c.Name() == "completion" {
 			continue
 		}
-		out, _ := tally(t, exitOK, c.Name(), "--help")
-		fmt.Fprintf(&b, "\n## %s\n\n```\n%s\n```\n", c.Name(), strings.TrimSpace(out))
+		name := named(c)
+		out, _ := tally(t, exitOK, append(strings.Fields(name), "--help")...)
+		fmt.Fprintf(&b, "\n## %s\n\n```\n%s\n```\n", name, strings.TrimSpace(out))
 	}
 	const path = "../../docs/cli.md"
 	if *rewriteDocs {
@@ -38,3 +41,6 @@ func TestCLIDocs(t *testing.T) {
 		t.Errorf("%s is not what the commands say; rewrite it with -rewrite-docs (%v)", path, err)
 	}
 }
+
+// named is how a command is called, without the program's name.
+func named(c *cobra.Command) string { return strings.TrimPrefix(c.CommandPath(), "tallystick ") }

@@ -22,7 +22,7 @@ var rewriteOutputs = flag.Bool("rewrite-outputs", false, "rewrite docs/output.sc
 
 // printed is what each command prints with --json.
 var printed = map[string]any{"check": checkOutput{}, "check --explain": explained{}, "cut": schemas.Cut{}, "demo": demoOutput{}, "drop": dropOutput{}, "fill": fillOutput{}, "gc": gcOutput{},
-	"get": getOutput{}, "init": initOutput{}, "live": liveOutput{}, "reconcile": reconcileOutput{}, "replay": replayOutput{}, "run": runOutput{},
+	"get": getOutput{}, "init": initOutput{}, "live": liveOutput{}, "reconcile": reconcileOutput{}, "replay": replayOutput{}, "replay plan": replayPlan{}, "replay publish": replayOutput{}, "replay run": sharedOutput{}, "run": runOutput{},
 	"stream": streamOutput{}, "tick": tickOutput{}, "train": trainOutput{}}
 
 // outputSchemas returns the JSON Schema of all of them, generated from their Go
@@ -95,8 +95,8 @@ func checkPrinted(t *testing.T, args []string, text string) {
 // docs/output.schema.json says what every command prints with --json: every
 // command is there, and what the other tests make them print is held against it.
 func TestOutputSchemas(t *testing.T) {
-	for _, c := range newRoot().Commands() {
-		if _, ok := printed[c.Name()]; !ok && c.Flags().Lookup("json") != nil {
+	for _, c := range allCommands(newRoot()) {
+		if _, ok := printed[named(c)]; !ok && c.Flags().Lookup("json") != nil {
 			t.Errorf("%s has --json and no schema", c.Name())
 		}
 	}

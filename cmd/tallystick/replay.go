@@ -48,12 +48,13 @@ func replayCommand() *cobra.Command {
 	r.storeFlags.add(cmd, 0)
 	f := cmd.Flags()
 	viewFlag(cmd, &r.views, "only the view")
-	f.StringVar(&r.out, "out", "", "directory or URL `DIR`, such as s3://bucket/prefix, of the tables: DIR/VIEW/{features,tiles,open,quarantine}")
+	f.StringVar(&r.out, "out", "", tablesUsage)
 	f.StringVar(&r.quarantine, "quarantine", "", "directory `DIR` for DIR/VIEW.parquet: every record that is late, future, invalid or in conflict, with the reason")
 	f.StringVar(&r.cut, "cut", "", "read up to this cut `FILE` (default: the log's end now)")
 	f.StringVar(&r.saveCut, "save-cut", "", "write the cut, with the clocks at its end, to this `FILE`")
 	f.Var(&r.disk, "disk", "fail rather than leave and spill more than this `SIZE` of rows (default: no limit)")
 	r.units.add(cmd)
+	cmd.AddCommand(replayPlanCommand(), replayRunCommand(), replayPublishCommand())
 	return cmd
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,13 +30,19 @@ type unitFlags struct {
 }
 
 func (u *unitFlags) add(cmd *cobra.Command) {
+	u.addRun(cmd)
+	u.addRecords(cmd)
+}
+
+func (u *unitFlags) addRun(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&u.work, "work", "", "directory or URL `DIR` where units leave their rows until they are published (default: --out)")
+	f.StringVar(&u.work, "work", "", workUsage)
 	f.DurationVar(&u.timeout, "unit-timeout", time.Hour, "give up a unit that takes longer than this `DURATION`")
 	f.IntVar(&u.retries, "unit-retries", 3, "try a unit `N` times more that timed out, or could not reach a server")
 	f.Var(&u.kafkaRate, "kafka-rate", "read at most this `SIZE` of keys and values a second from Kafka (default: no limit)")
-	u.addRecords(cmd)
 }
+
+const workUsage = "directory or URL `DIR` where units leave their rows until they are published (default: --out)"
 
 const defaultUnitRecords = 250_000
 
@@ -71,9 +75,10 @@ type viewJob struct {
 	from   schemas.Micros // see batch.Replay.ValidFrom
 	replay *batch.Replay
 	work   *offline.Work
-	run    *offline.Run // nil = no tables are written
-	units  []string     // of the replay
-	remove func()       // the scratch directory
+	tables *offline.Tables // nil = none are written
+	run    *offline.Run    // the same
+	units  []string        // of the replay
+	remove func()          // the scratch directory
 	// Of a run that others share: which of the processes this is.
 	share, of int
 	found     atomic.Int64 // units that were finished before
@@ -106,7 +111,11 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		}
 	}()
 	if o.id == "" {
-		o.id = jobID(v, tc, o.from, o.records)
+		b, err := build()
+		if err != nil {
+			return nil, err
+		}
+		o.id = jobID(b, v, tc, o.from, o.records, nil)
 	}
 	disk := spill.NewDisk(int64(r.disk))
 	keep := offline.Keep{Quarantine: r.quarantine != "" || r.out != ""}
@@ -127,6 +136,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		return nil, err
 	}
 	if r.out != "" {
+		j.tables = keep.Tables
 		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / max(1, r.parallel), Disk: disk})
 	}
 	return j, err
@@ -146,19 +156,19 @@ func (r *replayFlags) workOf(v *definition.View, id string, disk *spill.Disk) (*
 	return root.Work(v.Name, id, disk)
 }
 
-// jobID names what makes the rows of a job what they are: a rerun of the same
-// finds what was finished (B4).
-func jobID(v *definition.View, tc schemas.TopicCut, from schemas.Micros, records int64) string {
-	h := sha256.New()
-	fmt.Fprintln(h, version(), v.Name, v.Fingerprint, tc.TopicID, from, records)
-	for _, p := range tc.PartitionIDs() {
-		pc := tc.Partitions[p]
-		fmt.Fprintln(h, p, pc.Start, pc.End, pc.Idle != nil)
-		if pc.Idle != nil {
-			fmt.Fprintln(h, *pc.Idle)
-		}
+// published tells whether the job has been published, upon that version of features.
+func (j *viewJob) published(ctx context.Context, base int64) (bool, error) {
+	p, err := j.tables.Published(ctx)
+	if errors.Is(err, offline.ErrNothingPublished) {
+		return false, nil
 	}
-	return hex.EncodeToString(h.Sum(nil)[:10])
+	if err != nil || p.Versions[offline.Features] <= base || p.Info.Fingerprint != j.view.Fingerprint {
+		return false, err
+	}
+	have := p.Info.Cut
+	return have.TopicID == j.cut.TopicID && maps.EqualFunc(have.Partitions, j.cut.Partitions, func(a, b schemas.PartitionCut) bool {
+		return a.Start == b.Start && a.End == b.End
+	}), nil
 }
 
 func (j *viewJob) close() {

@@ -89,7 +89,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(initCommand(), runCommand(), fillCommand(), checkCommand(), cutCommand(), trainCommand(), replayCommand(), streamCommand(), getCommand(), liveCommand(), dropCommand(), tickCommand(), demoCommand(), reconcileCommand(), gcCommand(), healthCommand())
-	for _, c := range root.Commands() {
+	for _, c := range allCommands(root) {
 		if c.Args == nil {
 			c.Args = noArguments
 		}
@@ -103,6 +103,14 @@ func newRoot() *cobra.Command {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkEmpty(cmd) }
 	root.SetHelpCommand(helpCommand(root))
 	return root
+}
+
+// allCommands returns the commands below one, each followed by its own.
+func allCommands(c *cobra.Command) (out []*cobra.Command) {
+	for _, sub := range c.Commands() {
+		out = append(append(out, sub), allCommands(sub)...)
+	}
+	return out
 }
 
 // printable keeps control characters, which messages may quote from files, off

@@ -1,10 +1,8 @@
 package offline
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"strings"
@@ -123,7 +121,7 @@ func OpenTables(root string, v *definition.View) (*Tables, error) {
 	return r.Tables(v)
 }
 
-// replays is where work areas and plans lie. No view has such a name.
+// replays is where work areas lie. No view has such a name.
 const replays = "_replay"
 
 // Work returns the work area of a view's job of this ID. disk bounds what is
@@ -140,26 +138,3 @@ func (r *Root) Work(view, id string, disk *spill.Disk) (*Work, error) {
 
 // Calls returns what counts the calls to the store, nil = nothing does.
 func (r *Root) Calls() *Calls { return r.calls }
-
-// PutDocument keeps a small document of a replay under a name, or returns the one
-// that is there under it already.
-func (r *Root) PutDocument(ctx context.Context, name string, data []byte) (have []byte, err error) {
-	s, err := r.store(replays)
-	if err != nil {
-		return nil, err
-	}
-	if err = s.PutIfAbsent(ctx, name, data); errors.Is(err, fs.ErrExist) {
-		return s.Read(ctx, name)
-	}
-	return data, err
-}
-
-// Document returns a document of a replay; one that is not there gives an error that
-// is fs.ErrNotExist.
-func (r *Root) Document(ctx context.Context, name string) ([]byte, error) {
-	s, err := r.store(replays)
-	if err != nil {
-		return nil, err
-	}
-	return s.Read(ctx, name)
-}

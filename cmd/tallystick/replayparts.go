@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/batch"
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/transforms/definition"
+)
+
+// partFlags are those of the commands that do a part of a replay.
+type partFlags struct {
+	replayFlags
+	plan   string // the file
+	unit   string // I/N
+	output string
+}
+
+const tablesUsage = "directory or URL `DIR`, such as s3://bucket/prefix, of the tables: DIR/VIEW/{features,tiles,open,quarantine}"
+
+func (r *partFlags) command(use, short string, run func(ctx context.Context, w io.Writer) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			defer r.bound()()
+			r.meter = r.logFlag.meter(cmd.ErrOrStderr())
+			defer r.closeStore()
+			return run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	r.readFlags(cmd)
+	r.storeFlags.add(cmd, 0)
+	cmd.Flags().StringVar(&r.out, "out", "", tablesUsage)
+	return cmd
+}
+
+func replayPlanCommand() *cobra.Command {
+	r := &partFlags{replayFlags: replayFlags{limits: limits{memory: leastMemory, parallel: 1, spill: os.TempDir()}, units: defaultUnits()}}
+	cmd := r.command("plan", "Fix what a replay is of, as a file for `replay run` and `replay publish`", r.runPlan)
+	r.startFlags.add(cmd)
+	viewFlag(cmd, &r.views, "only the view")
+	f := cmd.Flags()
+	f.StringVar(&r.cut, "cut", "", "read up to this cut `FILE` (default: the log's end now)")
+	f.StringVarP(&r.output, "output", "o", "", "write the plan to this `FILE` (default: print it)")
+	r.units.addRecords(cmd)
+	return cmd
+}
+
+func replayRunCommand() *cobra.Command {
+	r := &partFlags{}
+	cmd := r.command("run", "Run one process's share of a plan; every unit is run, whoever runs it", r.runShare)
+	r.planFlag(cmd)
+	r.limits.add(cmd, "`SIZE` that the process stays below; rows to be sorted that do not fit are spilled. Below 100MB it bounds the rows alone")
+	r.units.addRun(cmd)
+	f := cmd.Flags()
+	f.Var(&r.disk, "disk", "fail rather than leave and spill more than this `SIZE` of rows (default: no limit)")
+	f.StringVar(&r.unit, "unit", "", "which of how many processes this is, `I/N` with I from 0: those of a Kubernetes Indexed Job are $(JOB_COMPLETION_INDEX)/N")
+	return cmd
+}
+
+func replayPublishCommand() *cobra.Command {
+	r := &partFlags{}
+	cmd := r.command("publish", "Publish what the processes of a plan have left, in one commit", r.runPublish)
+	r.planFlag(cmd)
+	r.limits.add(cmd, "`SIZE` that the process stays below. Below 100MB it bounds the rows alone")
+	cmd.Flags().StringVar(&r.units.work, "work", "", workUsage)
+	r.units.timeout, r.units.retries = defaultUnits().timeout, defaultUnits().retries
+	return cmd
+}
+
+func (r *partFlags) planFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.plan, "plan", "", "the plan, a `FILE` that replay plan wrote")
+	r.units.records = defaultUnitRecords
+}
+
+// checkPart refuses flags that are not sound.
+func (r *partFlags) checkPart() error {
+	if r.out == "" {
+		return usagef("--out: name the directory or URL of the tables")
+	}
+	return r.checkOutputs()
+}
+
+func (r *partFlags) runPlan(ctx context.Context, w io.Writer) error {
+	vs, err := r.loadViews(r.views)
+	if err != nil {
+		return err
+	}
+	if err := r.checkPart(); err != nil {
+		return err
+	}
+	if err := checkFile("--output", r.output, r.definition()); err != nil {
+		return err
+	}
+	cut, err := r.checkInputs(vs)
+	if err != nil {
+		return err
+	}
+	client, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	plan, err := r.planned(ctx, client, cut, vs)
+	if err != nil {
+		return err
+	}
+	if r.output != "" {
+		if err := schemas.SaveJSON(r.output, plan); err != nil {
+			return fmt.Errorf("--output: %w", err)
+		}
+	}
+	if r.json || r.output == "" {
+		return printJSON(w, plan)
+	}
+	plan.print(w)
+	return nil
+}
+
+// planned fixes what a replay of the views is of.
+func (r *partFlags) planned(ctx context.Context, client *log.Client, cut *schemas.Cut, vs []*definition.View) (*replayPlan, error) {
+	cut, err := cutOf(ctx, client, cut, vs)
+	if err != nil {
+		return nil, err
+	}
+	plan := &replayPlan{Cut: cut}
+	if plan.Build, err = build(); err != nil {
+		return nil, err
+	}
+	for _, v := range vs {
+		pv, err := r.plannedView(ctx, client, plan, v)
+		if err != nil {
+			return nil, fmt.Errorf("view %s: %w", v.Name, err)
+		}
+		plan.Views = append(plan.Views, *pv)
+	}
+	return plan, nil
+}
+
+func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *replayPlan, v *definition.View) (*plannedView, error) {
+	tc := plan.Cut.Topics[v.Source.Topic]
+	from, err := r.validFrom(ctx, client, v, tc)
+	if err != nil {
+		return nil, err
+	}
+	pv := &plannedView{View: v.Name, Fingerprint: v.Fingerprint, UnitRecords: r.units.records}
+	if from != schemas.Never {
+		pv.ValidFrom = &from
+	}
+	j, err := r.job(ctx, client, v, tc, jobOptions{from: from, records: r.units.records})
+	if err != nil {
+		return nil, err
+	}
+	defer j.close()
+	pv.Units, pv.Base = len(j.units), j.run.Base()
+	pv.ID = jobID(plan.Build, v, tc, from, pv.UnitRecords, pv.Base)
+	return pv, nil
+}
+
+// shared is the job of a plan's view, as one of several processes.
+func (r *partFlags) shared(ctx context.Context, client *log.Client, p *replayPlan, i int, v *definition.View, share, of int) (*viewJob, error) {
+	pv := &p.Views[i]
+	return r.job(ctx, client, v, p.Cut.Topics[v.Source.Topic], jobOptions{id: pv.ID, from: pv.from(), base: pv.Base, records: pv.UnitRecords, share: share, of: of})
+}
+
+// planOf reads the plan and checks the flags.
+func (r *partFlags) planOf() (*replayPlan, []*definition.View, error) {
+	def, err := r.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, vs, err := loadPlan(r.plan, def)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.checkPart(); err != nil {
+		return nil, nil, err
+	}
+	return p, vs, r.checkTables(vs)
+}
+
+// sharedOutput is what `replay run --json` prints.
+type sharedOutput struct {
+	Views []sharedView `json:"views"`
+}
+
+type sharedView struct {
+	View string `json:"view"`
+	replayedUnits
+	// Published: the plan has been published already, and nothing was run.
+	Published bool `json:"published"`
+}
+
+func (r *partFlags) runShare(ctx context.Context, w io.Writer) error {
+	p, vs, err := r.planOf()
+	if err != nil {
+		return err
+	}
+	share, of, err := parseShare(r.unit)
+	if err != nil {
+		return err
+	}
+	if err := r.checkLog(vs); err != nil {
+		return err
+	}
+	client, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if _, err := cutOf(ctx, client, p.Cut, vs); err != nil {
+		return err
+	}
+	out := sharedOutput{Views: []sharedView{}}
+	for i, v := range vs {
+		sv := sharedView{View: v.Name}
+		err := r.part(ctx, client, p, i, v, share, of, func(j *viewJob, published bool) error {
+			sv.Published = published
+			if !published {
+				err := j.runUnits(ctx)
+				sv.Ran, sv.Found = j.ran.Load(), j.found.Load()
+				return err
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		out.Views = append(out.Views, sv)
+	}
+	if r.json {
+		return printJSON(w, out)
+	}
+	for _, v := range out.Views {
+		if v.Published {
+			fmt.Fprintf(w, "view %s: the plan has been published already\n", v.View)
+			continue
+		}
+		fmt.Fprintf(w, "view %s: %d units were run, %d were finished before; publish them with `tallystick replay publish`\n", v.View, v.Ran, v.Found)
+	}
+	return nil
+}
+
+// part calls fn with the job of a plan's view, which may have been published already.
+func (r *partFlags) part(ctx context.Context, client *log.Client, p *replayPlan, i int, v *definition.View, share, of int, fn func(j *viewJob, published bool) error) error {
+	j, err := r.shared(ctx, client, p, i, v, share, of)
+	if err == nil {
+		defer j.close()
+		var done bool
+		if done, err = j.published(ctx, p.Views[i].Base[offline.Features]); err == nil {
+			err = fn(j, done)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("view %s: %w", v.Name, err)
+	}
+	return nil
+}
+
+func (r *partFlags) runPublish(ctx context.Context, w io.Writer) error {
+	p, vs, err := r.planOf()
+	if err != nil {
+		return err
+	}
+	if err := r.checkSources(vs); err != nil {
+		return err
+	}
+	out, before := &replayOutput{Cut: p.Cut, Root: r.out, Views: []replayedView{}}, r.calls()
+	var already []string
+	for i, v := range vs {
+		err := r.part(ctx, nil, p, i, v, 0, 1, func(j *viewJob, published bool) error {
+			if published {
+				already = append(already, v.Name)
+				return nil
+			}
+			view, _, err := j.publish(ctx)
+			var u *batch.UnfinishedError
+			var o *offline.UnfinishedError
+			switch {
+			case errors.As(err, &u):
+				return notRun(u.Unit)
+			case errors.As(err, &o):
+				return notRun(o.Unit)
+			case err != nil:
+				return err
+			}
+			out.Views = append(out.Views, *view)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	calls := r.calls().Since(before)
+	out.Calls = &calls
+	if r.json {
+		return printJSON(w, out)
+	}
+	for _, name := range already {
+		fmt.Fprintf(w, "view %s: the plan has been published already\n", name)
+	}
+	out.print(w)
+	return nil
+}
+
+func notRun(unit string) error {
+	return fmt.Errorf("unit %s is not finished: run `tallystick replay run` with this plan, all of its processes, and then publish", unit)
+}

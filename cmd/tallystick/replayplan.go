@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/transforms/definition"
+)
+
+// replayPlan is a file that says all on which the rows of a replay depend, so that
+// many processes can share it (B4).
+type replayPlan struct {
+	Build string        `json:"build"` // of the program: another one may divide otherwise
+	Cut   *schemas.Cut  `json:"cut"`
+	Views []plannedView `json:"views"`
+}
+
+type plannedView struct {
+	View        string `json:"view"`
+	Fingerprint string `json:"fingerprint"`
+	ID          string `json:"id"` // of the work area
+	// ValidFrom is in µs since the epoch; null when the log begins at offset 0.
+	ValidFrom   *schemas.Micros             `json:"valid_from_us" jsonschema:"nullable"`
+	UnitRecords int64                       `json:"unit_records"`
+	Units       int                         `json:"units"` // those that read and fold
+	Base        map[offline.TableName]int64 `json:"base_versions"`
+}
+
+// build names the program that runs: its version, and its bytes where the version
+// does not tell builds apart.
+func build() (string, error) {
+	v := version()
+	if strings.Contains(v, ", commit ") && !strings.Contains(v, " with changes") {
+		return v, nil
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return v + ", " + hex.EncodeToString(h.Sum(nil)[:8]), nil
+}
+
+// jobID names what makes the rows of a job what they are, and what they are published
+// upon, nil = the newest versions: a rerun of the same finds what was finished (B4).
+func jobID(build string, v *definition.View, tc schemas.TopicCut, from schemas.Micros, records int64, base map[offline.TableName]int64) string {
+	h := sha256.New()
+	fmt.Fprintln(h, build, v.Name, v.Fingerprint, tc.TopicID, from, records, base)
+	for _, p := range tc.PartitionIDs() {
+		pc := tc.Partitions[p]
+		fmt.Fprintln(h, p, pc.Start, pc.End, pc.Idle != nil)
+		if pc.Idle != nil {
+			fmt.Fprintln(h, *pc.Idle)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:10])
+}
+
+// loadPlan reads a plan, which must be of this build and of the definition.
+func loadPlan(path string, def *definition.Definition) (*replayPlan, []*definition.View, error) {
+	if path == "" {
+		return nil, nil, usagef("--plan: name the file that `tallystick replay plan` wrote")
+	}
+	if err := checkReadable("--plan", path); err != nil {
+		return nil, nil, err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, usagef("--plan: %w", err)
+	}
+	var p replayPlan
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err = d.Decode(&p); err == nil && d.More() {
+		err = errors.New("something follows it")
+	}
+	if err == nil {
+		err = p.validate()
+	}
+	if err != nil {
+		return nil, nil, usagef("--plan: %s is not a plan: %w; write one with `tallystick replay plan`", path, err)
+	}
+	now, err := build()
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.Build != now {
+		return nil, nil, usagef("--plan: %s is of another build (%s), this is %s: run that build, or plan anew", path, p.Build, now)
+	}
+	var vs []*definition.View
+	for _, pv := range p.Views {
+		v, err := def.View(pv.View)
+		if err != nil {
+			return nil, nil, usagef("--plan: %s: %w", path, err)
+		}
+		if v.Fingerprint != pv.Fingerprint {
+			return nil, nil, usagef("--plan: %s is of another definition of view %s (fingerprint %s, here %s): use that definition, or plan anew", path, v.Name, pv.Fingerprint, v.Fingerprint)
+		}
+		tc, ok := p.Cut.Topics[v.Source.Topic]
+		if !ok || pv.ID != jobID(p.Build, v, tc, pv.from(), pv.UnitRecords, pv.Base) {
+			return nil, nil, usagef("--plan: %s was changed after it was written; write it anew with `tallystick replay plan`", path)
+		}
+		vs = append(vs, v)
+	}
+	return &p, vs, nil
+}
+
+func (p *replayPlan) validate() error {
+	if p.Cut == nil || len(p.Views) == 0 {
+		return errors.New("it has no cut, or no views")
+	}
+	for _, v := range p.Views {
+		if v.UnitRecords < 1 {
+			return fmt.Errorf("view %s: unit_records is %d", v.View, v.UnitRecords)
+		}
+	}
+	return p.Cut.Validate()
+}
+
+func (v *plannedView) from() schemas.Micros {
+	if v.ValidFrom == nil {
+		return schemas.Never
+	}
+	return *v.ValidFrom
+}
+
+func (p *replayPlan) print(w io.Writer) {
+	for _, v := range p.Views {
+		fmt.Fprintf(w, "view %s (fingerprint %s): %d units that read and fold, %d that write\n", v.View, v.Fingerprint, v.Units, offline.WriteUnits)
+	}
+}
+
+// parseShare reads i/n: which of how many processes, from 0.
+func parseShare(text string) (share, of int, err error) {
+	if text == "" {
+		return 0, 0, usagef("--unit: say which of how many processes this is, such as 0/4 for the first of four")
+	}
+	a, b, found := strings.Cut(text, "/")
+	share, err1 := strconv.Atoi(a)
+	of, err2 := strconv.Atoi(b)
+	if !found || err1 != nil || err2 != nil || share < 0 || of < 1 || share >= of {
+		return 0, 0, usagef("--unit: %q is not I/N with I from 0 to N-1, such as 0/4 for the first of four", text)
+	}
+	return share, of, nil
+}
