@@ -98,7 +98,7 @@ func TestSchemaTakesExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	defs := documented(string(text))
-	files, err := filepath.Glob("../../examples/*/*.yaml")
+	files, err := filepath.Glob("../../examples/*/tallystick.yaml")
 	if err != nil || len(files) < 2 {
 		t.Fatalf("%v, %v", files, err)
 	}
