@@ -115,7 +115,11 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		if err != nil {
 			return nil, err
 		}
-		o.id = jobID(b, v, tc, o.from, o.records, nil)
+		rules, err := r.rulesOf(v)
+		if err != nil {
+			return nil, err
+		}
+		o.id = jobID(b, rules, v, tc, o.from, o.records, nil)
 	}
 	disk := spill.NewDisk(int64(r.disk))
 	keep := offline.Keep{Quarantine: r.quarantine != "" || r.out != ""}

@@ -153,7 +153,11 @@ func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *r
 	if err != nil {
 		return nil, err
 	}
-	pv := &plannedView{View: v.Name, Fingerprint: v.Fingerprint, UnitRecords: r.units.records}
+	rules, err := r.rulesOf(v)
+	if err != nil {
+		return nil, err
+	}
+	pv := &plannedView{View: v.Name, Fingerprint: v.Fingerprint, Rules: rules, UnitRecords: r.units.records}
 	if from != schemas.Never {
 		pv.ValidFrom = &from
 	}
@@ -163,7 +167,7 @@ func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *r
 	}
 	defer j.close()
 	pv.Units, pv.Base = len(j.units), j.run.Base()
-	pv.ID = jobID(plan.Build, v, tc, from, pv.UnitRecords, pv.Base)
+	pv.ID = jobID(plan.Build, rules, v, tc, from, pv.UnitRecords, pv.Base)
 	return pv, nil
 }
 
@@ -179,7 +183,7 @@ func (r *partFlags) planOf() (*replayPlan, []*definition.View, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p, vs, err := loadPlan(r.plan, def)
+	p, vs, err := r.loadPlan(r.plan, def)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,7 +31,8 @@ type replayPlan struct {
 type plannedView struct {
 	View        string `json:"view"`
 	Fingerprint string `json:"fingerprint"`
-	ID          string `json:"id"` // of the work area
+	Rules       string `json:"rules"` // see rulesOf
+	ID          string `json:"id"`    // of the work area
 	// ValidFrom is in µs since the epoch; null when the log begins at offset 0.
 	ValidFrom   *schemas.Micros             `json:"valid_from_us" jsonschema:"nullable"`
 	UnitRecords int64                       `json:"unit_records"`
@@ -59,11 +63,35 @@ func build() (string, error) {
 	return v + ", " + hex.EncodeToString(h.Sum(nil)[:8]), nil
 }
 
+// rulesOf hashes what a view's rows depend on besides the log: the fingerprint leaves
+// out names and their order, close_idle, and what writer schemas say.
+func (c *common) rulesOf(v *definition.View) (string, error) {
+	h := sha256.New()
+	s := v.Source
+	fmt.Fprintf(h, "%s\n%s\n%q %d %v %d\n", v.Fingerprint, v.Canonical, c.registry, s.CloseIdle, s.History, s.HistoryLateness)
+	w := s.Writers
+	files := slices.Sorted(maps.Values(w.Files))
+	if w.Directory != "" {
+		var err error
+		if files, err = filepath.Glob(filepath.Join(w.Directory, "*.avsc")); err != nil {
+			return "", err
+		}
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %x\n", filepath.Base(f), sha256.Sum256(b))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
+
 // jobID names what makes the rows of a job what they are, and what they are published
 // upon, nil = the newest versions: a rerun of the same finds what was finished (B4).
-func jobID(build string, v *definition.View, tc schemas.TopicCut, from schemas.Micros, records int64, base map[offline.TableName]int64) string {
+func jobID(build, rules string, v *definition.View, tc schemas.TopicCut, from schemas.Micros, records int64, base map[offline.TableName]int64) string {
 	h := sha256.New()
-	fmt.Fprintln(h, build, v.Name, v.Fingerprint, tc.TopicID, from, records, base)
+	fmt.Fprintln(h, build, rules, v.Name, tc.TopicID, from, records, base)
 	for _, p := range tc.PartitionIDs() {
 		pc := tc.Partitions[p]
 		fmt.Fprintln(h, p, pc.Start, pc.End, pc.Idle != nil)
@@ -75,7 +103,7 @@ func jobID(build string, v *definition.View, tc schemas.TopicCut, from schemas.M
 }
 
 // loadPlan reads a plan, which must be of this build and of the definition.
-func loadPlan(path string, def *definition.Definition) (*replayPlan, []*definition.View, error) {
+func (c *common) loadPlan(path string, def *definition.Definition) (*replayPlan, []*definition.View, error) {
 	if path == "" {
 		return nil, nil, usagef("--plan: name the file that `tallystick replay plan` wrote")
 	}
@@ -114,8 +142,15 @@ func loadPlan(path string, def *definition.Definition) (*replayPlan, []*definiti
 		if v.Fingerprint != pv.Fingerprint {
 			return nil, nil, usagef("--plan: %s is of another definition of view %s (fingerprint %s, here %s): use that definition, or plan anew", path, v.Name, pv.Fingerprint, v.Fingerprint)
 		}
+		rules, err := c.rulesOf(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		if rules != pv.Rules {
+			return nil, nil, usagef("--plan: %s was made with other names, writer schemas or another --registry for view %s: use the same, or plan anew", path, v.Name)
+		}
 		tc, ok := p.Cut.Topics[v.Source.Topic]
-		if !ok || pv.ID != jobID(p.Build, v, tc, pv.from(), pv.UnitRecords, pv.Base) {
+		if !ok || pv.ID != jobID(p.Build, rules, v, tc, pv.from(), pv.UnitRecords, pv.Base) {
 			return nil, nil, usagef("--plan: %s was changed after it was written; write it anew with `tallystick replay plan`", path)
 		}
 		vs = append(vs, v)
