@@ -19,7 +19,7 @@ type Stream [9]byte
 // one place, and when it is full those of a stream go to the file together.
 //
 //	file    block… index footer
-//	block   row…          of one stream; row = length (uvarint) bytes
+//	block   row…          of one stream, 1 MiB or one row; row = length (uvarint) bytes
 //	index   entry…        stream, length, rows, CRC-32C of the block; in the order of the blocks
 //	footer  offset of the index (8 bytes), its entries (4), its CRC-32C (4), "tblk"
 //
@@ -37,10 +37,13 @@ type BlockWriter struct {
 	sorted  []place // scratch of flush
 	index   []block
 	size    int64
+	taken   int64 // of the disk
 }
 
 // place is a row, with its length, in rows.
 type place struct{ stream, from, to uint32 }
+
+func (p place) size() uint32 { return p.to - p.from }
 
 type block struct {
 	stream Stream
@@ -55,6 +58,7 @@ const (
 	footerSize = 8 + 4 + 4 + 4
 	blockMagic = "tblk"
 	maxRows    = 1 << 30 // bytes that may gather, so that places hold their offsets
+	blockBytes = 1 << 20 // of a block of more than one row, at most: a reader holds one
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -95,7 +99,7 @@ func (b *BlockWriter) Add(s Stream, row []byte) error {
 
 // flush writes the rows that have gathered, one block for each stream.
 func (b *BlockWriter) flush() error {
-	if err := b.disk.take(int64(len(b.rows))); err != nil {
+	if err := b.take(len(b.rows)); err != nil {
 		return err
 	}
 	starts := make([]uint32, len(b.streams)+1)
@@ -112,18 +116,37 @@ func (b *BlockWriter) flush() error {
 		next[p.stream]++
 	}
 	for i, s := range b.streams {
-		if err := b.block(s, b.sorted[starts[i]:starts[i+1]]); err != nil {
-			return err
+		for rest := b.sorted[starts[i]:starts[i+1]]; len(rest) > 0; {
+			n, size := 1, rest[0].size()
+			for ; n < len(rest) && size+rest[n].size() <= blockBytes; n++ {
+				size += rest[n].size()
+			}
+			if err := b.block(s, rest[:n]); err != nil {
+				return err
+			}
+			rest = rest[n:]
 		}
 	}
 	b.rows, b.places = b.rows[:0], b.places[:0]
 	return nil
 }
 
-func (b *BlockWriter) block(s Stream, ps []place) error {
-	if len(ps) == 0 {
-		return nil
+// take asks the disk for n bytes.
+func (b *BlockWriter) take(n int) error {
+	err := b.disk.Take(int64(n))
+	if err == nil {
+		b.taken += int64(n)
 	}
+	return err
+}
+
+// Discard gives back what was taken of the disk: the file is gone.
+func (b *BlockWriter) Discard() {
+	b.disk.Give(b.taken)
+	b.taken = 0
+}
+
+func (b *BlockWriter) block(s Stream, ps []place) error {
 	e := block{stream: s, rows: uint32(len(ps)), offset: b.size}
 	for i := 0; i < len(ps); {
 		from, to := ps[i].from, ps[i].to
@@ -160,7 +183,7 @@ func (b *BlockWriter) Close() (int64, error) {
 	index = binary.BigEndian.AppendUint32(index, uint32(len(b.index)))
 	index = binary.BigEndian.AppendUint32(index, sum)
 	index = append(index, blockMagic...)
-	if err := b.disk.take(int64(len(index))); err != nil {
+	if err := b.take(len(index)); err != nil {
 		return 0, err
 	}
 	b.size += int64(len(index))
@@ -209,6 +232,9 @@ func OpenBlocks(r io.ReaderAt, size int64) (*Blocks, error) {
 	for ; len(index) > 0; index = index[entrySize:] {
 		e := block{stream: Stream(index), length: binary.BigEndian.Uint32(index[9:]), rows: binary.BigEndian.Uint32(index[13:]),
 			sum: binary.BigEndian.Uint32(index[17:]), offset: offset}
+		if e.length > blockBytes && e.rows > 1 {
+			return nil, &DamagedError{"a block is too long"}
+		}
 		f.streams[e.stream] = append(f.streams[e.stream], e)
 		offset += int64(e.length)
 	}

@@ -12,11 +12,11 @@ import (
 
 // drawStreams draws rows of some streams, in the order in which they are added.
 func drawStreams(t *rapid.T) (names []Stream, rows [][]byte) {
-	for range rapid.IntRange(0, 400).Draw(t, "rows") {
+	for range rapid.IntRange(0, 100).Draw(t, "rows") {
 		var s Stream
 		binary.BigEndian.PutUint32(s[:], uint32(rapid.IntRange(0, 9).Draw(t, "stream")))
 		names = append(names, s)
-		rows = append(rows, bytes.Repeat([]byte{byte(len(rows))}, rapid.SampledFrom([]int{0, 1, 7, 300, 5000}).Draw(t, "size")))
+		rows = append(rows, bytes.Repeat([]byte{byte(len(rows))}, rapid.SampledFrom([]int{0, 1, 7, 300, 5000, 400_000}).Draw(t, "size")))
 	}
 	return names, rows
 }
@@ -43,6 +43,13 @@ func TestBlocksComeBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, bs := range f.streams {
+			for _, b := range bs {
+				if b.length > blockBytes && b.rows > 1 {
+					t.Fatalf("B3: a block of %d bytes, which a reader holds", b.length)
+				}
+			}
+		}
 		if got := f.Streams(); len(got) != len(want) {
 			t.Fatalf("streams %v, want %d", got, len(want))
 		}
@@ -59,7 +66,8 @@ func TestBlocksComeBack(t *testing.T) {
 				t.Fatalf("stream %x: %d of %d rows, %v", s, i, len(list), err)
 			}
 		}
-		short := NewBlockWriter(&bytes.Buffer{}, 0, NewDisk(size-1))
+		disk := NewDisk(size - 1)
+		short := NewBlockWriter(&bytes.Buffer{}, 0, disk)
 		err = nil
 		for i := 0; i < len(rows) && err == nil; i++ {
 			err = short.Add(names[i], rows[i])
@@ -69,6 +77,9 @@ func TestBlocksComeBack(t *testing.T) {
 		}
 		if !errors.Is(err, ErrDisk) {
 			t.Fatalf("B3: a disk of one byte less took the file: %v", err)
+		}
+		if short.Discard(); disk.used != 0 {
+			t.Fatalf("B3: %d bytes of a file that is gone are not given back", disk.used)
 		}
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Disk is what the sorters of a job may spill together (B3). Its zero value and
+// Disk is what a job may leave in files together (B3). Its zero value and
 // nil have no limit.
 type Disk struct {
 	limit int64
@@ -17,8 +17,8 @@ type Disk struct {
 // NewDisk returns a budget of limit bytes; 0 = no limit.
 func NewDisk(limit int64) *Disk { return &Disk{limit: limit} }
 
-// take asks for n bytes; the error is ErrDisk.
-func (d *Disk) take(n int64) error {
+// Take asks for n bytes; the error is ErrDisk.
+func (d *Disk) Take(n int64) error {
 	if d == nil || d.limit == 0 {
 		return nil
 	}
@@ -31,9 +31,9 @@ func (d *Disk) take(n int64) error {
 	return nil
 }
 
-// give returns what was taken.
-func (d *Disk) give(n int64) {
-	if d != nil {
+// Give returns what was taken. What had no limit was not.
+func (d *Disk) Give(n int64) {
+	if d != nil && d.limit != 0 {
 		d.mu.Lock()
 		d.used -= n
 		d.mu.Unlock()

@@ -157,7 +157,7 @@ func (s *Sorter) reserve(n int64) (at int64, err error) {
 			return 0, fmt.Errorf("spill: %w", err)
 		}
 	}
-	if err := s.o.Disk.take(n); err != nil {
+	if err := s.o.Disk.Take(n); err != nil {
 		return 0, err
 	}
 	at = s.size
@@ -251,7 +251,7 @@ func (s *Sorter) Close() error {
 	}
 	err := errors.Join(s.file.Close(), os.Remove(s.o.Path))
 	s.file = nil
-	s.o.Disk.give(s.size)
+	s.o.Disk.Give(s.size)
 	if err != nil {
 		return fmt.Errorf("spill: %w", err)
 	}
