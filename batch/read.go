@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
@@ -23,7 +24,13 @@ type readRecord struct {
 	Clock *schemas.Micros `json:"clock,omitempty"` // at To; nil = no record so far
 	Ticks int64           `json:"ticks,omitempty"`
 	Books booksRecord     `json:"books"`
+	// Unknown are the ids of writer schemas that nobody knew then: the least ones, as
+	// garbage has others without end, and registries count up.
+	Unknown []int `json:"unknown_schemas,omitempty"`
 }
+
+// maxUnknown bounds readRecord.Unknown.
+const maxUnknown = 100
 
 func (r *readRecord) clock() schemas.Micros {
 	if r.Clock == nil {
@@ -62,7 +69,7 @@ func (r *Replay) read(ctx context.Context, g *readRange, before string) error {
 		}
 		done = scans[g.partition]
 	}
-	rec := readRecord{From: g.from, To: g.to, Ticks: done.Ticks, Books: u.books.record()}
+	rec := readRecord{From: g.from, To: g.to, Ticks: done.Ticks, Books: u.books.record(), Unknown: u.unknown}
 	if done.Clock != schemas.Never {
 		rec.Clock = &done.Clock
 	}
@@ -75,10 +82,23 @@ type readUnit struct {
 	out   Output
 	books *books
 	row   []byte
+	// unknown ascends; see readRecord.
+	unknown []int
+}
+
+// note keeps the id of a schema that nobody knows.
+func (u *readUnit) note(id int) {
+	if i, there := slices.BinarySearch(u.unknown, id); !there {
+		u.unknown = slices.Insert(u.unknown, i, id)
+		u.unknown = u.unknown[:min(len(u.unknown), maxUnknown)]
+	}
 }
 
 func (u *readUnit) take(in *transforms.Input, e *schemas.Event, rec *schemas.Record) error {
 	shards := u.r.engine.Spec().Shards
+	if in.Fault != nil && in.Fault.Unknown != nil {
+		u.note(*in.Fault.Unknown)
+	}
 	if in.Fault == nil && len(in.ID) > 0 {
 		u.row = appendIDRow(u.row[:0], in)
 		if err := u.out.Put(idRows, transforms.EntityShard(in.ID, shards), u.row); err != nil {

@@ -3,6 +3,8 @@ package batch
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -225,6 +227,38 @@ func (r *Replay) Clocks(ctx context.Context) (map[int32]schemas.Micros, error) {
 		return nil, err
 	}
 	return e.clocks, nil
+}
+
+// KnownNow returns the ids of writer schemas, ascending, that a read unit did not know
+// and that are known now: were it run now, it would leave other rows. All read units
+// are finished. The answer is nil where the rows of all belong together.
+func (r *Replay) KnownNow(ctx context.Context) ([]int, error) {
+	if err := r.prepare(); err != nil {
+		return nil, err
+	}
+	unknown := map[int]bool{}
+	for _, ranges := range r.reads {
+		for _, g := range ranges {
+			rec, err := record[readRecord](ctx, r.Work, g.unit)
+			if err != nil {
+				return nil, err
+			}
+			for _, id := range rec.Unknown {
+				unknown[id] = true
+			}
+		}
+	}
+	var known []int
+	for _, id := range slices.Sorted(maps.Keys(unknown)) {
+		ok, err := r.Source.Known(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			known = append(known, id)
+		}
+	}
+	return known, nil
 }
 
 // record returns what a unit recorded; the error is an *UnfinishedError where it

@@ -50,7 +50,7 @@ type Driver struct {
 	Retries   int
 	Transient func(error) bool            // nil = none
 	Done      func(unit string, ran bool) // may be nil; ran is false for one that was finished before
-	Poll      time.Duration               // how often others are looked at; 0 = 1 s
+	Poll      time.Duration               // how often others are looked at, seldomer when nothing comes; 0 = 1 s
 }
 
 // Run returns when all units of the lanes are finished, whoever ran them.
@@ -143,57 +143,59 @@ func (d *Driver) try(ctx context.Context, u Unit) error {
 	return err
 }
 
-// wait returns when others have finished their lanes. Those that stand still are
-// run here.
+// wait returns when others have finished their lanes. Where these stand still they
+// are run here.
 func (d *Driver) wait(ctx context.Context, lanes []Lane) error {
 	poll := d.Poll
 	if poll <= 0 {
 		poll = time.Second
 	}
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	since := time.Now()
-	for left := -1; ; {
+	next := make([]int, len(lanes)) // of each lane: how many units are finished
+	pause, since := poll, time.Now()
+	for {
 		var open []Lane
-		n := 0
-		for _, l := range lanes {
-			units, err := d.unfinished(ctx, l)
+		moved := false
+		for i, l := range lanes {
+			n, err := d.finished(ctx, l, next[i])
 			if err != nil {
 				return err
 			}
-			if n += units; units > 0 {
-				open = append(open, l)
+			moved = moved || n > next[i]
+			if next[i] = n; n < len(l) {
+				open = append(open, l[n:])
 			}
 		}
-		if n == 0 {
+		switch {
+		case len(open) == 0:
 			return nil
-		}
-		if n != left {
-			left, since = n, time.Now()
-		}
-		if d.Timeout > 0 && time.Since(since) >= d.Timeout {
-			if err := d.lane(ctx, open[d.Share%len(open)]); err != nil {
+		case moved:
+			pause, since = poll, time.Now()
+		case d.Timeout > 0 && time.Since(since) >= d.Timeout:
+			from := d.Share % len(open) // others that wait begin elsewhere
+			if err := d.all(ctx, append(open[from:len(open):len(open)], open[:from]...)); err != nil {
 				return err
 			}
 			continue
 		}
+		timer := time.NewTimer(pause)
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-ctx.Done():
+			timer.Stop()
 			return context.Cause(ctx)
 		}
+		pause = min(pause*3/2, max(poll, d.Timeout/4), 10*poll)
 	}
 }
 
-// unfinished counts the units of a lane that are to come, from its end: each needs
-// the one before it.
-func (d *Driver) unfinished(ctx context.Context, l Lane) (n int, err error) {
-	for i := len(l) - 1; i >= 0; i-- {
-		done, err := d.Work.Record(ctx, l[i].Name, nil)
-		if err != nil || done {
-			return n, err
+// finished counts the units of a lane that are, from one that is the first that may
+// not be.
+func (d *Driver) finished(ctx context.Context, l Lane, from int) (int, error) {
+	for ; from < len(l); from++ {
+		done, err := d.Work.Record(ctx, l[from].Name, nil)
+		if err != nil || !done {
+			return from, err
 		}
-		n++
 	}
-	return n, nil
+	return from, nil
 }

@@ -121,6 +121,35 @@ func TestDriverTakesOver(t *testing.T) {
 	}
 }
 
+// B4: what stands still is taken over at once, not lane by lane, each after its time.
+func TestDriverTakesOverTogether(t *testing.T) {
+	f := newFakeUnits()
+	d := Driver{Work: f.work, Share: 0, Of: 2, Parallel: 4, Poll: time.Millisecond, Timeout: 200 * time.Millisecond}
+	var mu sync.Mutex
+	var foreign []time.Time
+	f.run = func(_ context.Context, name string, _ int) error {
+		var lane int
+		if _, err := fmt.Sscanf(name, "%d/", &lane); err == nil && lane%2 == 1 {
+			mu.Lock()
+			foreign = append(foreign, time.Now())
+			mu.Unlock()
+		}
+		return nil
+	}
+	if err := d.Run(t.Context(), f.lanes(40, 1)); err != nil {
+		t.Fatal(err)
+	}
+	waits := 0
+	for i := range foreign {
+		if i > 0 && foreign[i].Sub(foreign[i-1]) >= d.Timeout {
+			waits++
+		}
+	}
+	if len(foreign) != 20 || waits > 4 { // one by one there are 19
+		t.Errorf("%d lanes were taken over, %d of them after another wait", len(foreign), waits)
+	}
+}
+
 // B3: a unit is tried again after its timeout and after what may pass, as often as is
 // allowed, and not after anything else.
 func TestDriverTriesAgain(t *testing.T) {

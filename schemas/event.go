@@ -50,6 +50,9 @@ const (
 type Fault struct {
 	Stage  Stage
 	Reason string
+	// Unknown is the id of the writer schema where that is what nobody knows, yet;
+	// nil of any other fault.
+	Unknown *int
 }
 
 func (f *Fault) Error() string { return fmt.Sprintf("%s: %s", f.Stage, f.Reason) }

@@ -261,7 +261,7 @@ func (s *Source) cached(ctx context.Context, known map[int]*program, id int, rec
 	w, err := s.writers.Writer(ctx, id)
 	switch {
 	case errors.Is(err, registry.ErrUnknownID):
-		return &program{unknown: true, fault: &schemas.Fault{Stage: stage, Reason: err.Error()}}, nil
+		return &program{unknown: true, fault: &schemas.Fault{Stage: stage, Reason: err.Error(), Unknown: &id}}, nil
 	case err != nil && !errors.Is(err, registry.ErrUnusable):
 		return nil, fmt.Errorf("source %s: %w", s.def.Name, err)
 	default:
@@ -285,6 +285,18 @@ func (s *Source) cached(ctx context.Context, known map[int]*program, id int, rec
 	}
 	s.mu.Unlock()
 	return p, nil
+}
+
+// Known tells whether there is a writer schema of an id. It asks no broker.
+func (s *Source) Known(ctx context.Context, id int) (bool, error) {
+	_, err := s.writers.Writer(ctx, id)
+	switch {
+	case errors.Is(err, registry.ErrUnknownID):
+		return false, nil
+	case err == nil || errors.Is(err, registry.ErrUnusable):
+		return true, nil
+	}
+	return false, fmt.Errorf("source %s: %w", s.def.Name, err)
 }
 
 // CheckWriter tells why records of a schema id cannot be read (S2), nil when they
