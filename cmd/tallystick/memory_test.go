@@ -135,6 +135,12 @@ func mostMemory(t *testing.T, limit int, meanwhile func(), args ...string) (most
 // wideProject returns a definition with the view wide, and the brokers that have
 // its log.
 func wideProject(t *testing.T, records, parts int) (definition, brokers string) {
+	return logProject(t, wide, parts, func(producer *kgo.Client) { wideLog(t, producer, records, parts) })
+}
+
+// logProject returns the file of a definition over the topic ev, and the brokers that
+// have its log, which fill appends.
+func logProject(t *testing.T, text string, parts int, fill func(producer *kgo.Client)) (definition, brokers string) {
 	t.Helper()
 	kafka := testbed.Kafka(t)
 	producer := testbed.Producer(t, kafka, "")
@@ -142,9 +148,9 @@ func wideProject(t *testing.T, records, parts int) (definition, brokers string) 
 	if _, err := kadm.NewClient(producer).CreateTopic(t.Context(), int32(parts), 1, map[string]*string{"message.timestamp.after.max.ms": &bound}, "ev"); err != nil {
 		t.Fatal(err)
 	}
-	wideLog(t, producer, records, parts)
+	fill(producer)
 	dir := t.TempDir()
-	for name, text := range map[string]string{"ev.avsc": testbed.EventSchema, "d.yaml": wide} {
+	for name, text := range map[string]string{"ev.avsc": testbed.EventSchema, "d.yaml": text} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -59,24 +59,31 @@ func replayCommand() *cobra.Command {
 }
 
 func (r *replayFlags) run(ctx context.Context, w, notices io.Writer) error {
-	vs, err := r.loadViews(r.views)
-	if err != nil {
-		return err
-	}
-	if err := r.checkOutputs(); err != nil {
-		return err
-	}
 	defer r.closeStore()
-	cut, err := r.checkInputs(vs)
-	if err != nil {
-		return err
-	}
-	client, err := r.open(ctx)
+	vs, cut, client, err := r.inputs(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	return r.rounds(ctx, notices, func(ctx context.Context) error { return r.round(ctx, w, client, cut, vs) })
+}
+
+// inputs checks the flags, and opens what is read: the cut is nil where no flag names
+// one. Close the client.
+func (r *replayFlags) inputs(ctx context.Context) ([]*definition.View, *schemas.Cut, *log.Client, error) {
+	vs, err := r.loadViews(r.views)
+	if err == nil {
+		err = r.checkOutputs()
+	}
+	var cut *schemas.Cut
+	if err == nil {
+		cut, err = r.checkInputs(vs)
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	client, err := r.open(ctx)
+	return vs, cut, client, err
 }
 
 // round replays up to the cut, nil = the log's end now.

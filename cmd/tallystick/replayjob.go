@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +73,7 @@ func (u *unitFlags) check() error {
 // viewJob is the replay of one view: its units, and what they write.
 type viewJob struct {
 	r      *replayFlags
+	id     string
 	view   *definition.View
 	cut    schemas.TopicCut
 	from   schemas.Micros // see batch.Replay.ValidFrom
@@ -121,6 +125,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		}
 		o.id = jobID(b, rules, v, tc, o.from, o.records, nil)
 	}
+	j.id = o.id
 	disk := spill.NewDisk(int64(r.disk))
 	keep := offline.Keep{Quarantine: r.quarantine != "" || r.out != ""}
 	if r.out == "" {
@@ -129,7 +134,10 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		if keep.Tables, err = r.tables(r.out, r.spill, v); err != nil {
 			return nil, err
 		}
-		if j.work, err = r.workOf(v, o.id, disk); err != nil {
+		if j.work, err = r.workOf(v, o.id, disk); err == nil && o.of <= 1 { // others answer for what they leave
+			err = j.work.Account(ctx)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -152,12 +160,13 @@ func (r *replayFlags) workOf(v *definition.View, id string, disk *spill.Disk) (*
 	if err != nil {
 		return nil, err
 	}
-	if r.units.work != "" && r.units.work != r.out {
-		if root, err = offline.OpenRoot(r.units.work, offline.RootOptions{Calls: root.Calls(), Scratch: r.spill}); err != nil {
+	at := root
+	if r.units.work != "" {
+		if at, err = offline.OpenRoot(r.units.work, offline.RootOptions{Calls: root.Calls(), Scratch: r.spill}); err != nil {
 			return nil, usagef("--work: %w", err)
 		}
 	}
-	return root.Work(v.Name, id, disk)
+	return at.Work(root, v.Name, id, disk)
 }
 
 // published tells whether the job has been published, upon that version of features.
@@ -182,19 +191,69 @@ func (j *viewJob) close() {
 	j.remove()
 }
 
-// runUnits runs what is not finished, phase by phase: reads, folds, writes.
-func (j *viewJob) runUnits(ctx context.Context) error {
-	var err error
-	for range 3 { // what was left may be removed by another job of the same ID that has published
-		var gone *batch.UnfinishedError
-		if err = j.phases(ctx); !errors.As(err, &gone) {
+// unfinished returns the unit whose rows an error says are missing, "" for others.
+func unfinished(err error) string {
+	var u *batch.UnfinishedError
+	var o *offline.UnfinishedError
+	switch {
+	case errors.As(err, &u):
+		return u.Unit
+	case errors.As(err, &o):
+		return o.Unit
+	}
+	return ""
+}
+
+// knownError says that writer schemas which units did not know are known now: the
+// rows of these units and of later ones do not belong together.
+type knownError struct{ ids []int }
+
+func (e *knownError) Error() string {
+	return fmt.Sprintf("writer schemas %v have been registered while the log was read", e.ids)
+}
+
+// maxRounds is how often a job is begun anew: what it had left may be removed by
+// another one that has published, and schemas may be registered meanwhile.
+const maxRounds = 4
+
+// withJob calls fn with a view's job, anew where what it found has become void. Jobs
+// that are shared come to the same areas: each goes on from the one before.
+func (r *replayFlags) withJob(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut, o jobOptions, fn func(j *viewJob) error) error {
+	for round := 1; ; round++ {
+		id, err := r.inJob(ctx, client, v, tc, o, fn)
+		var known *knownError
+		switch {
+		case round == maxRounds:
+			return err
+		case errors.As(err, &known):
+			sum := sha256.Sum256(fmt.Append(nil, id, known.ids))
+			o.id = hex.EncodeToString(sum[:10])
+		case unfinished(err) == "":
 			return err
 		}
+	}
+}
+
+func (r *replayFlags) inJob(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut, o jobOptions, fn func(j *viewJob) error) (id string, err error) {
+	j, err := r.job(ctx, client, v, tc, o)
+	if err != nil {
+		return "", err
+	}
+	defer j.close()
+	return j.id, fn(j)
+}
+
+// checkSchemas tells whether all that was read belongs together.
+func (j *viewJob) checkSchemas(ctx context.Context) error {
+	ids, err := j.replay.KnownNow(ctx)
+	if err == nil && len(ids) > 0 {
+		err = &knownError{ids}
 	}
 	return err
 }
 
-func (j *viewJob) phases(ctx context.Context) error {
+// runUnits runs what is not finished, phase by phase: reads, folds, writes.
+func (j *viewJob) runUnits(ctx context.Context) error {
 	reads, err := j.replay.Reads()
 	if err != nil {
 		return err
@@ -207,19 +266,30 @@ func (j *viewJob) phases(ctx context.Context) error {
 	j.replay.Progress = phase.done
 	err = j.driver(j.r.parallel).Run(ctx, reads)
 	phase.end()
+	if err == nil {
+		err = j.checkSchemas(ctx)
+	}
 	if err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // what reading took goes before folding takes its own (B3)
 	phase = j.r.meter.phaseOf("fold "+j.view.Name, "units", int64(len(folds)))
 	d := j.driver(j.r.parallel)
 	counted := d.Done
 	d.Done = func(unit string, ran bool) { phase.done.Add(1); counted(unit, ran) }
 	err = d.Run(ctx, folds)
 	phase.end()
+	debug.FreeOSMemory()
+	if err == nil {
+		err = j.work.Close() // nobody reads the read units' rows any more, but those of quarantine
+	}
 	if err != nil || j.run == nil {
 		return err
 	}
 	cut, err := j.clocked(ctx)
+	if err == nil {
+		err = j.run.Recheck(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -293,13 +363,24 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 		if err != nil {
 			return nil, cut, err
 		}
-		if err := j.run.Clean(ctx); err != nil {
-			return nil, cut, fmt.Errorf("the tables are published, but what the run left cannot be removed: %w", err)
-		}
+		j.clean(ctx)
 	}
 	view := replayed(j.view, cut, j.from, report)
 	view.Units = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}
 	return &view, cut, nil
+}
+
+// cleanTime is what removing what a run has left may take.
+const cleanTime = time.Minute
+
+// clean removes what a run that has published has left. What stays is for the next
+// publication, or for gc.
+func (j *viewJob) clean(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	if err := j.run.Clean(ctx); err != nil && j.r.meter != nil {
+		fmt.Fprintf(j.r.meter.w, "view %s: published; what the run has left is not all removed (%v): its next publication, or gc, does that\n", j.view.Name, err)
+	}
 }
 
 // quarantine writes the file of quarantined records.
@@ -323,18 +404,16 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	if err != nil {
 		return nil, err
 	}
-	j, err := r.job(ctx, client, v, tc, jobOptions{from: from, records: r.units.records})
-	if err != nil {
-		return nil, err
-	}
-	defer j.close()
-	if err := j.runUnits(ctx); err != nil {
-		return nil, err
-	}
-	view, clocked, err := j.publish(ctx)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(tc.Partitions, clocked.Partitions) // for --save-cut
-	return view, nil
+	var view *replayedView
+	err = r.withJob(ctx, client, v, tc, jobOptions{from: from, records: r.units.records}, func(j *viewJob) error {
+		if err := j.runUnits(ctx); err != nil {
+			return err
+		}
+		var clocked schemas.TopicCut
+		if view, clocked, err = j.publish(ctx); err == nil {
+			maps.Copy(tc.Partitions, clocked.Partitions) // for --save-cut
+		}
+		return err
+	})
+	return view, err
 }

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
@@ -74,13 +72,12 @@ func replayPublishCommand() *cobra.Command {
 	r.planFlag(cmd)
 	r.limits.add(cmd, "`SIZE` that the process stays below. Below 100MB it bounds the rows alone")
 	cmd.Flags().StringVar(&r.units.work, "work", "", workUsage)
-	r.units.timeout, r.units.retries = defaultUnits().timeout, defaultUnits().retries
 	return cmd
 }
 
 func (r *partFlags) planFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.plan, "plan", "", "the plan, a `FILE` that replay plan wrote")
-	r.units.records = defaultUnitRecords
+	r.units = defaultUnits()
 }
 
 // checkPart refuses flags that are not sound.
@@ -92,21 +89,13 @@ func (r *partFlags) checkPart() error {
 }
 
 func (r *partFlags) runPlan(ctx context.Context, w io.Writer) error {
-	vs, err := r.loadViews(r.views)
-	if err != nil {
-		return err
-	}
 	if err := r.checkPart(); err != nil {
 		return err
 	}
 	if err := checkFile("--output", r.output, r.definition()); err != nil {
 		return err
 	}
-	cut, err := r.checkInputs(vs)
-	if err != nil {
-		return err
-	}
-	client, err := r.open(ctx)
+	vs, cut, client, err := r.inputs(ctx)
 	if err != nil {
 		return err
 	}
@@ -135,6 +124,9 @@ func (r *partFlags) planned(ctx context.Context, client *log.Client, cut *schema
 	}
 	plan := &replayPlan{Cut: cut}
 	if plan.Build, err = build(); err != nil {
+		return nil, err
+	}
+	if plan.Tables, err = r.identity(); err != nil {
 		return nil, err
 	}
 	for _, v := range vs {
@@ -171,12 +163,6 @@ func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *r
 	return pv, nil
 }
 
-// shared is the job of a plan's view, as one of several processes.
-func (r *partFlags) shared(ctx context.Context, client *log.Client, p *replayPlan, i int, v *definition.View, share, of int) (*viewJob, error) {
-	pv := &p.Views[i]
-	return r.job(ctx, client, v, p.Cut.Topics[v.Source.Topic], jobOptions{id: pv.ID, from: pv.from(), base: pv.Base, records: pv.UnitRecords, share: share, of: of})
-}
-
 // planOf reads the plan and checks the flags.
 func (r *partFlags) planOf() (*replayPlan, []*definition.View, error) {
 	def, err := r.load()
@@ -190,7 +176,23 @@ func (r *partFlags) planOf() (*replayPlan, []*definition.View, error) {
 	if err := r.checkPart(); err != nil {
 		return nil, nil, err
 	}
-	return p, vs, r.checkTables(vs)
+	if err := r.checkTables(vs); err != nil {
+		return nil, nil, err
+	}
+	out, err := r.identity()
+	if err == nil && out != p.Tables {
+		err = usagef("--plan: %s is of the tables in %s, --out is %s: name the same place, or plan anew", r.plan, p.Tables, out)
+	}
+	return p, vs, err
+}
+
+// identity is that of --out.
+func (r *partFlags) identity() (string, error) {
+	root, err := r.openRoot(r.out, r.spill)
+	if err != nil {
+		return "", err
+	}
+	return root.Identity()
 }
 
 // sharedOutput is what `replay run --json` prints.
@@ -257,14 +259,15 @@ func (r *partFlags) runShare(ctx context.Context, w io.Writer) error {
 
 // part calls fn with the job of a plan's view, which may have been published already.
 func (r *partFlags) part(ctx context.Context, client *log.Client, p *replayPlan, i int, v *definition.View, share, of int, fn func(j *viewJob, published bool) error) error {
-	j, err := r.shared(ctx, client, p, i, v, share, of)
-	if err == nil {
-		defer j.close()
-		var done bool
-		if done, err = j.published(ctx, p.Views[i].Base[offline.Features]); err == nil {
-			err = fn(j, done)
+	pv := &p.Views[i]
+	o := jobOptions{id: pv.ID, from: pv.from(), base: pv.Base, records: pv.UnitRecords, share: share, of: of}
+	err := r.withJob(ctx, client, v, p.Cut.Topics[v.Source.Topic], o, func(j *viewJob) error {
+		done, err := j.published(ctx, pv.Base[offline.Features])
+		if err != nil {
+			return err
 		}
-	}
+		return fn(j, done)
+	})
 	if err != nil {
 		return fmt.Errorf("view %s: %w", v.Name, err)
 	}
@@ -287,15 +290,15 @@ func (r *partFlags) runPublish(ctx context.Context, w io.Writer) error {
 				already = append(already, v.Name)
 				return nil
 			}
-			view, _, err := j.publish(ctx)
-			var u *batch.UnfinishedError
-			var o *offline.UnfinishedError
-			switch {
-			case errors.As(err, &u):
-				return notRun(u.Unit)
-			case errors.As(err, &o):
-				return notRun(o.Unit)
-			case err != nil:
+			var view *replayedView
+			err := j.checkSchemas(ctx)
+			if err == nil {
+				view, _, err = j.publish(ctx)
+			}
+			if unit := unfinished(err); unit != "" {
+				return notRun(unit)
+			}
+			if err != nil {
 				return err
 			}
 			out.Views = append(out.Views, *view)

@@ -23,9 +23,10 @@ import (
 // replayPlan is a file that says all on which the rows of a replay depend, so that
 // many processes can share it (B4).
 type replayPlan struct {
-	Build string        `json:"build"` // of the program: another one may divide otherwise
-	Cut   *schemas.Cut  `json:"cut"`
-	Views []plannedView `json:"views"`
+	Build  string        `json:"build"`  // of the program: another one may divide otherwise
+	Tables string        `json:"tables"` // where: --out, however it is written
+	Cut    *schemas.Cut  `json:"cut"`
+	Views  []plannedView `json:"views"`
 }
 
 type plannedView struct {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -31,10 +32,25 @@ func (t *throttled) ReadCut(ctx context.Context, topic string, cut schemas.Topic
 			n += len(rs[i].Key) + len(rs[i].Value)
 		}
 		for burst := t.limit.Burst(); n > 0; n -= burst { // a wait may be for no more than a second's worth
-			if err := t.limit.WaitN(ctx, min(n, burst)); err != nil {
+			if err := t.wait(ctx, min(n, burst)); err != nil {
 				return err
 			}
 		}
 		return fn(p, rs)
 	})
+}
+
+// wait waits for n bytes. Unlike the limiter's own it says why ctx has ended, and not
+// before it has.
+func (t *throttled) wait(ctx context.Context, n int) error {
+	r := t.limit.ReserveN(time.Now(), n)
+	timer := time.NewTimer(r.Delay())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		r.Cancel()
+		return context.Cause(ctx)
+	}
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"errors"
 
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/store/offline"
@@ -22,14 +21,4 @@ func (w Work) Begin(ctx context.Context, unit string, memory int) (batch.Output,
 		return nil, err // not a nil *offline.Output in a batch.Output
 	}
 	return o, nil
-}
-
-// Rows implements batch.Work.
-func (w Work) Rows(ctx context.Context, unit string, kind byte, shard int, fn func(row []byte) error) error {
-	err := w.Work.Rows(ctx, unit, kind, shard, fn)
-	var u *offline.UnfinishedError
-	if errors.As(err, &u) {
-		return &batch.UnfinishedError{Unit: u.Unit}
-	}
-	return err
 }

@@ -96,10 +96,14 @@ func (r *Root) gcWorks(ctx context.Context, opt *GCOptions) ([]GCTable, error) {
 		}
 		c := &collector{t: NewTable(s, replays+"/"+v.Name), opt: opt, before: opt.Now.Add(-opt.Retain)}
 		c.out.Table = c.t.name
-		if err := c.runs(ctx, "."); err != nil {
+		err = c.runs(ctx, ".")
+		if err == nil {
+			err = c.uploads(ctx, ".")
+		}
+		if err != nil {
 			return out, err
 		}
-		if c.out.Staged > 0 {
+		if c.out.Staged+c.out.Uploads > 0 {
 			out = append(out, c.out)
 		}
 	}
@@ -197,7 +201,7 @@ func (c *collector) collect(ctx context.Context, features bool, pinned map[Table
 	if err != nil {
 		return false, err
 	}
-	for _, step := range []func(context.Context) error{func(ctx context.Context) error { return c.sweep(ctx, ".") }, func(ctx context.Context) error { return c.runs(ctx, staging) }, c.temporary, c.uploads, c.check} {
+	for _, step := range []func(context.Context) error{func(ctx context.Context) error { return c.sweep(ctx, ".") }, func(ctx context.Context) error { return c.runs(ctx, staging) }, c.temporary, func(ctx context.Context) error { return c.uploads(ctx, staging) }, c.check} {
 		if err := step(ctx); err != nil {
 			return true, fmt.Errorf("table %s: %w", c.t.name, err)
 		}
@@ -375,12 +379,12 @@ func (c *collector) temporary(ctx context.Context) error {
 // uploader is a Store that keeps what uploads have brought which nobody ends.
 type uploader interface {
 	// AbortUploads gives up those that began before an instant, and counts them.
-	AbortUploads(ctx context.Context, before time.Time, dryRun bool) (int64, error)
+	AbortUploads(ctx context.Context, dir string, before time.Time, dryRun bool) (int64, error)
 }
 
-func (c *collector) uploads(ctx context.Context) (err error) {
+func (c *collector) uploads(ctx context.Context, dir string) (err error) {
 	if u, ok := c.t.store.(uploader); ok {
-		c.out.Uploads, err = u.AbortUploads(ctx, c.before, c.opt.DryRun)
+		c.out.Uploads, err = u.AbortUploads(ctx, dir, c.before, c.opt.DryRun)
 	}
 	return err
 }

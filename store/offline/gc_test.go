@@ -333,7 +333,7 @@ func TestKilledWorkGoes(t *testing.T) {
 	}
 	leave := func(view, id string) *Work {
 		t.Helper()
-		w, err := root.Work(view, id, nil)
+		w, err := root.Work(root, view, id, nil)
 		if err == nil {
 			err = w.finish(t.Context(), unitRecord{Unit: "read-0-0"}, 1)
 		}

@@ -21,6 +21,7 @@ type Output struct {
 	name   string
 	upload Upload
 	blocks *spill.BlockWriter
+	done   bool // finished or given up
 
 	key    rowKey
 	row    []byte
@@ -55,11 +56,24 @@ func (o *Output) Finish(ctx context.Context, record any) error {
 		o.Abort()
 		return fmt.Errorf("unit %s: %w", o.unit, err)
 	}
-	return o.work.finish(ctx, unitRecord{Unit: o.unit, File: o.name, Size: size}, record)
+	o.done = true
+	if err := o.work.finish(ctx, unitRecord{Unit: o.unit, File: o.name, Size: size}, record); err != nil {
+		if o.work.store.Remove(context.WithoutCancel(ctx), o.work.path(o.name)) == nil {
+			o.blocks.Discard()
+		}
+		return err
+	}
+	return nil
 }
 
 // Abort gives the rows up. It does nothing after Finish.
-func (o *Output) Abort() { o.upload.Abort() }
+func (o *Output) Abort() {
+	if !o.done {
+		o.done = true
+		o.upload.Abort()
+		o.blocks.Discard()
+	}
+}
 
 // rowsStream is the stream of rows for later units; those of tables begin with the
 // number of their table.

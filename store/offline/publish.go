@@ -200,25 +200,27 @@ func (s *Staged) settle(ctx context.Context, name TableName) ([]string, error) {
 // version or of a run that was killed, is replaced by its equal: its name says its
 // bytes, and GC goes by age. A file that the base names is no matter for GC.
 func (s *Staged) settleFile(ctx context.Context, t *Table, f StagedFile, named bool) error {
-	there := func() (bool, error) {
-		e, err := t.store.Stat(ctx, f.Path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		return err == nil && e.Size == f.Info.Bytes, err
-	}
 	if named {
-		if ok, err := there(); ok || err != nil {
+		if ok, err := f.published(ctx, t); ok || err != nil {
 			return err
 		}
 	}
 	err := t.store.Move(ctx, s.r.staged(f.Path), f.Path)
 	if errors.Is(err, fs.ErrNotExist) { // moved by Publish before, or removed by a job that has published
-		if ok, e := there(); ok || e != nil {
+		if ok, e := f.published(ctx, t); ok || e != nil {
 			return e
 		}
 	}
 	return overtaken(err)
+}
+
+// published tells whether the file stands in its place.
+func (f *StagedFile) published(ctx context.Context, t *Table) (bool, error) {
+	e, err := t.store.Stat(ctx, f.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && e.Size == f.Info.Bytes, err
 }
 
 // change compares the staged files with the table.

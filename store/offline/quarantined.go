@@ -9,14 +9,11 @@ import (
 // From takes the records that finished units have left in a work area.
 func (w *QuarantineWriter) From(ctx context.Context, work *Work, units []string) error {
 	for _, u := range units {
-		f, err := work.rows(ctx, u)
+		streams, err := work.streams(ctx, u)
 		if err != nil {
 			return err
 		}
-		if f == nil {
-			continue
-		}
-		for _, s := range f.Streams() {
+		for _, s := range streams {
 			if int(s[0]) != Quarantine.index() {
 				continue
 			}

@@ -1,8 +1,11 @@
 package offline
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"strings"
@@ -74,6 +77,26 @@ func splitURL(root string) (bucket, prefix string, err error) {
 // String returns the root as it was given.
 func (r *Root) String() string { return r.name }
 
+// Identity names the place, however it was written: two roots of one identity are one.
+func (r *Root) Identity() (string, error) {
+	if r.bucket != nil {
+		return fmt.Sprintf("%s below %q", r.bucket.place, r.prefix), nil
+	}
+	dir, err := filepath.Abs(r.name)
+	if err != nil {
+		return "", err
+	}
+	for missing := ""; ; dir, missing = filepath.Dir(dir), filepath.Join(filepath.Base(dir), missing) {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			return filepath.Join(real, missing), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return "", err
+		}
+	}
+}
+
 // Counts returns the calls to the store so far, nothing without Calls.
 func (r *Root) Counts() CallCounts { return r.calls.Counts() }
 
@@ -124,10 +147,27 @@ func OpenTables(root string, v *definition.View) (*Tables, error) {
 // replays is where work areas lie. No view has such a name.
 const replays = "_replay"
 
-// Work returns the work area of a view's job of this ID. disk bounds what is
-// written; nil = no limit.
-func (r *Root) Work(view, id string, disk *spill.Disk) (*Work, error) {
-	s, err := r.store(replays, view)
+// elsewhere begins the directories of work areas whose tables lie below another root.
+const elsewhere = "of-"
+
+// Work returns the work area of a view's job of this ID, whose tables lie below
+// tables: what others leave here that write elsewhere is no matter of its. disk bounds
+// what is written; nil = no limit.
+func (r *Root) Work(tables *Root, view, id string, disk *spill.Disk) (*Work, error) {
+	own, err := r.Identity()
+	if err != nil {
+		return nil, err
+	}
+	place, err := tables.Identity()
+	if err != nil {
+		return nil, err
+	}
+	below := []string{replays, view}
+	if place != own {
+		sum := sha256.Sum256([]byte(place))
+		below = append(below, elsewhere+hex.EncodeToString(sum[:8]))
+	}
+	s, err := r.store(below...)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/spill"
@@ -33,6 +34,9 @@ type Run struct {
 	staging string                 // the run's own directory, in each table
 	before  map[TableName][]string // what was in staging when the run began
 	others  []string               // work areas that were there when the run began
+
+	mu    sync.Mutex
+	wrote map[int]bool // write units that this Run finished
 }
 
 // RunOptions say what a Run writes and bound it.
@@ -62,7 +66,7 @@ func (t *Tables) NewRun(ctx context.Context, work *Work, opt RunOptions) (*Run, 
 	if opt.Memory == 0 {
 		opt.Memory = 64 << 20
 	}
-	r := &Run{t: t, work: work, opt: opt, base: map[TableName]*Snapshot{}, staging: staging + "/" + opt.ID, before: map[TableName][]string{}}
+	r := &Run{t: t, work: work, opt: opt, base: map[TableName]*Snapshot{}, staging: staging + "/" + opt.ID, before: map[TableName][]string{}, wrote: map[int]bool{}}
 	var err error
 	if r.others, err = work.siblings(ctx); err != nil {
 		return nil, err
@@ -127,7 +131,79 @@ func (r *Run) Write(ctx context.Context, unit int, cut schemas.TopicCut) error {
 	if err := r.sync(ctx, s.files); err != nil {
 		return err
 	}
-	return r.work.finish(ctx, unitRecord{Unit: WriteUnit(unit)}, s.files)
+	if err := r.work.finish(ctx, unitRecord{Unit: WriteUnit(unit)}, s.files); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.wrote[unit] = true
+	r.mu.Unlock()
+	return nil
+}
+
+// Recheck takes back that write units are finished whose files are gone: a run that
+// has published since, or GC, removes what others have staged. What this Run wrote
+// itself is not looked at.
+func (r *Run) Recheck(ctx context.Context) error {
+	var waiting map[TableName]map[string]bool
+	for i := range WriteUnits {
+		r.mu.Lock()
+		own := r.wrote[i]
+		r.mu.Unlock()
+		var files []StagedFile
+		if own {
+			continue
+		}
+		if ok, err := r.work.Record(ctx, WriteUnit(i), &files); err != nil {
+			return err
+		} else if !ok {
+			continue
+		}
+		if waiting == nil {
+			var err error
+			if waiting, err = r.waiting(ctx); err != nil {
+				return err
+			}
+		}
+		gone, err := r.gone(ctx, files, waiting)
+		if err == nil && gone {
+			err = r.work.forget(ctx, WriteUnit(i))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waiting lists what the run has staged.
+func (r *Run) waiting(ctx context.Context) (map[TableName]map[string]bool, error) {
+	out := map[TableName]map[string]bool{}
+	for name, t := range r.t.tables {
+		entries, err := t.store.List(ctx, r.staging)
+		if err != nil {
+			return nil, fmt.Errorf("table %s: staging: %w", t.name, err)
+		}
+		out[name] = map[string]bool{}
+		for _, e := range entries {
+			out[name][r.staging+"/"+e.Name] = true
+		}
+	}
+	return out, nil
+}
+
+// gone tells whether a file is neither staged nor, of a publication that was cut off,
+// in its place.
+func (r *Run) gone(ctx context.Context, files []StagedFile, waiting map[TableName]map[string]bool) (bool, error) {
+	for i := range files {
+		f := &files[i]
+		if waiting[f.Table][r.staged(f.Path)] {
+			continue
+		}
+		if ok, err := f.published(ctx, r.t.tables[f.Table]); !ok || err != nil {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // sync makes staged files durable: a record that outlives a power failure stands for
@@ -149,14 +225,11 @@ func (r *Run) sync(ctx context.Context, files []StagedFile) error {
 func (r *Run) streams(ctx context.Context, unit int) ([]spill.Stream, error) {
 	seen := map[spill.Stream]bool{}
 	for _, u := range r.opt.Units {
-		f, err := r.work.rows(ctx, u)
+		streams, err := r.work.streams(ctx, u)
 		if err != nil {
 			return nil, err
 		}
-		if f == nil {
-			continue
-		}
-		for _, s := range f.Streams() {
+		for _, s := range streams {
 			if int(s[0]) < len(tableOrder) && writeUnit(s) == unit {
 				seen[s] = true
 			}
@@ -202,8 +275,11 @@ func newJoinedSorter(path string, memory int, disk *spill.Disk) *spill.Sorter {
 		Prefix: func(joined []byte) spill.Prefix { return spill.PrefixOf(keyOf(joined)) }})
 }
 
-// Staged returns the files of all units, which are finished.
+// Staged returns the files of all units, which are finished, else *UnfinishedError.
 func (r *Run) Staged(ctx context.Context, cut schemas.TopicCut) (*Staged, error) {
+	if err := r.Recheck(ctx); err != nil {
+		return nil, err
+	}
 	s := &Staged{r: r, cut: cut, Files: map[TableName][]StagedFile{}}
 	for i := range WriteUnits {
 		var files []StagedFile

@@ -2,11 +2,13 @@ package offline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -223,6 +225,158 @@ func TestChangedRowsAreTold(t *testing.T) {
 	}
 	if ok, err := to.work.Record(t.Context(), "fold-0", nil); err != nil || ok || !failed {
 		t.Errorf("failed %v; the damaged unit counts as finished: %v, %v", failed, ok, err)
+	}
+}
+
+// B4: a killed run whose staged files another publication has removed goes on: their
+// units are computed anew. What it has in their places, or staged still, stays.
+func TestRemovedStagedFilesAreWrittenAnew(t *testing.T) {
+	v := testView(t, testDefinition)
+	r := randomRun(v, 5, 60)
+	root := t.TempDir()
+	o := stageOptions{id: "x", seed: 1, work: NewScratch(t.TempDir()), end: 2}
+	if _, _, err := r.stage(t.Context(), t, openTables(t, root, v), o); err != nil {
+		t.Fatal(err)
+	}
+	rerun := func() (*Run, *Staged, error) {
+		to, err := newRun(t, openTables(t, root, v), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := to.Staged(t.Context(), o.theCut())
+		return to, s, err
+	}
+	if _, _, err := rerun(); err != nil {
+		t.Fatalf("nothing is gone: %v", err)
+	}
+	_, other, err := randomRun(v, 9, 60).stage(t.Context(), t, openTables(t, root, v), stageOptions{id: "y", seed: 1, end: 1})
+	if err == nil {
+		_, err = other.Publish(t.Context(), Publication{Mode: ReplaceTable, Topic: "e"}) // and is killed before Clean
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = rerun()
+	var u *UnfinishedError
+	if !errors.As(err, &u) {
+		t.Fatalf("B4: the staged files are gone: %v", err)
+	}
+	if err := r.interrupted(t.Context(), t, openTables(t, root, v), o); err != nil {
+		t.Fatalf("B4: the rerun: %v", err)
+	}
+	if got := readBack(t, openTables(t, root, v)).String(); got != r.sorted().String() {
+		t.Error("B4: the rerun published other rows")
+	}
+}
+
+// B3, B4: however many units there are, the files that stay open are bounded, what is
+// read is what was left, and a failure of one reader is not another's.
+func TestWorkFilesAreBounded(t *testing.T) {
+	const units = 3 * maxOpen
+	w := NewWork(NewScratch(t.TempDir()), "w", nil)
+	defer w.Close()
+	for i := range units {
+		o, err := w.Begin(t.Context(), fmt.Sprint("u", i), 0, Keep{})
+		if err == nil {
+			err = errors.Join(o.Put(0, 0, fmt.Append(nil, i)), o.Finish(t.Context(), i))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, err := w.Begin(t.Context(), "held", 0, Keep{})
+	if err == nil {
+		large := make([]byte, 700_000) // two of them are two blocks
+		err = errors.Join(o.Put(0, 0, large), o.Put(0, 0, large), o.Finish(t.Context(), 0))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range units {
+				unit := fmt.Sprint("u", (i*7+g*11)%units)
+				if g == 0 {
+					_ = w.Rows(ended, unit, 0, 0, func([]byte) error { return nil })
+					continue
+				}
+				got := ""
+				err := w.Rows(t.Context(), unit, 0, 0, func(row []byte) error { got += string(row); return nil })
+				if err != nil || "u"+got != unit {
+					t.Errorf("unit %s: %q, %v", unit, got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	held := 0 // a file that is read stays open, whoever reads others meanwhile
+	err = w.Rows(t.Context(), "held", 0, 0, func([]byte) error {
+		if held++; held > 1 {
+			return nil
+		}
+		for i := range units {
+			if err := w.Rows(t.Context(), fmt.Sprint("u", i), 0, 0, func([]byte) error { return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || held != 2 {
+		t.Errorf("%d rows of 2: %v", held, err)
+	}
+	open := 0
+	for _, f := range w.opened {
+		if f.refs != 0 {
+			t.Errorf("%s is held by %d", f.unit, f.refs)
+		}
+		if f.blob != nil {
+			open++
+		}
+	}
+	if open > maxOpen || len(w.opened) > maxOpen {
+		t.Errorf("B3: %d files are open", open)
+	}
+}
+
+// B3: a unit that is tried again takes its place on the disk once, and so does what an
+// earlier run has left.
+func TestDiskIsGivenBack(t *testing.T) {
+	store := NewScratch(t.TempDir())
+	row := make([]byte, 1000)
+	attempt := func(w *Work, unit string, finish bool) error {
+		o, err := w.Begin(t.Context(), unit, 0, Keep{})
+		if err != nil {
+			return err
+		}
+		defer o.Abort()
+		for range 300 {
+			if err := o.Put(0, 0, row); err != nil {
+				return err
+			}
+		}
+		if !finish {
+			return nil
+		}
+		return o.Finish(t.Context(), 1)
+	}
+	w := NewWork(store, "w", spill.NewDisk(500_000))
+	for range 5 {
+		if err := attempt(w, "u", false); err != nil {
+			t.Fatalf("B3: a further attempt: %v", err)
+		}
+	}
+	if err := attempt(w, "u", true); err != nil {
+		t.Fatal(err)
+	}
+	again := NewWork(store, "w", spill.NewDisk(500_000))
+	if err := again.Account(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := attempt(again, "v", true); !errors.Is(err, spill.ErrDisk) {
+		t.Errorf("B3: what an earlier run has left is not counted: %v", err)
 	}
 }
 

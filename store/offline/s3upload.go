@@ -147,10 +147,11 @@ func (u *s3Upload) Abort() {
 	}
 }
 
-// AbortUploads gives up uploads in parts that began before an instant and that
-// nobody has ended: they are not seen, but paid for. It returns how many.
-func (s *S3) AbortUploads(ctx context.Context, before time.Time, dryRun bool) (n int64, err error) {
-	below, err := s.below(staging)
+// AbortUploads gives up uploads in parts below a directory that began before an
+// instant and that nobody has ended: they are not seen, but paid for. It returns how
+// many.
+func (s *S3) AbortUploads(ctx context.Context, dir string, before time.Time, dryRun bool) (n int64, err error) {
+	below, err := s.below(dir)
 	if err != nil {
 		return 0, err
 	}

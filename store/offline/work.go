@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 
 	"github.com/tallystick/tallystick/store/spill"
@@ -28,6 +29,7 @@ type Work struct {
 
 	mu     sync.Mutex
 	opened map[string]*workFile // by unit
+	asked  uint64               // counts acquire
 }
 
 // NewWork returns the work area in a directory of a store. disk bounds what is
@@ -47,11 +49,25 @@ func (w *Work) siblings(ctx context.Context) (dirs []string, err error) {
 		return nil, fmt.Errorf("work area: %w", err)
 	}
 	for _, e := range entries {
-		if e.Dir && e.Name != w.dir {
+		if e.Dir && e.Name != w.dir && !strings.HasPrefix(e.Name, elsewhere) {
 			dirs = append(dirs, e.Name)
 		}
 	}
 	return dirs, nil
+}
+
+// Account takes what the area holds off the disk, once: of a run that goes on.
+func (w *Work) Account(ctx context.Context) error {
+	entries, err := w.store.List(ctx, w.dir)
+	if err != nil {
+		return fmt.Errorf("work area: %w", err)
+	}
+	for _, e := range entries {
+		if err := w.disk.Take(e.Size); err != nil {
+			return fmt.Errorf("work area: what is left of an earlier run: %w", err)
+		}
+	}
+	return nil
 }
 
 // unitRecord says that a unit is finished. It is one line of JSON.
@@ -131,49 +147,114 @@ func (w *Work) finish(ctx context.Context, r unitRecord, data any) error {
 	return nil
 }
 
-// workFile is a file of rows that is read. It stays open until Close.
+// maxOpen is how many files of rows stay open that nobody reads at the moment: units
+// read those of all units, shard by shard.
+const maxOpen = 256
+
+// workFile is what a finished unit has left.
 type workFile struct {
-	once   sync.Once
-	blob   Blob
-	blocks *spill.Blocks
-	err    error
+	unit string
+	refs int    // readers
+	used uint64 // when it was last asked for
+
+	mu     sync.Mutex // held while it is opened
+	ready  bool
+	blob   Blob          // nil = the unit leaves none
+	blocks *spill.Blocks // of the blob
+	copied int64         // bytes of the disk that a copy of it takes
 }
 
-// rows returns the rows that a finished unit has left, nil for none.
-func (w *Work) rows(ctx context.Context, unit string) (*spill.Blocks, error) {
+// acquire opens what a finished unit has left. Release it.
+func (w *Work) acquire(ctx context.Context, unit string) (*workFile, error) {
 	w.mu.Lock()
 	f := w.opened[unit]
 	if f == nil {
-		f = &workFile{}
+		f = &workFile{unit: unit}
 		w.opened[unit] = f
 	}
+	w.asked++
+	f.refs, f.used = f.refs+1, w.asked
 	w.mu.Unlock()
-	f.once.Do(func() { f.err = f.open(ctx, w, unit) })
-	if f.err != nil {
-		w.mu.Lock()
-		delete(w.opened, unit) // the next one may have more luck
-		w.mu.Unlock()
-		return nil, w.damaged(ctx, unit, f.err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ready {
+		return f, nil
 	}
-	return f.blocks, nil
+	if err := f.open(ctx, w); err != nil {
+		w.release(f)
+		return nil, w.damaged(ctx, unit, err)
+	}
+	return f, nil
 }
 
-func (f *workFile) open(ctx context.Context, w *Work, unit string) error {
-	r, err := w.record(ctx, unit)
+// release gives back what acquire returned. Of too many files the one that was asked
+// for the longest time ago is closed.
+func (w *Work) release(f *workFile) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f.refs--
+	for len(w.opened) > maxOpen {
+		var last *workFile
+		for _, o := range w.opened {
+			if o.refs == 0 && (last == nil || o.used < last.used) {
+				last = o
+			}
+		}
+		if last == nil {
+			return
+		}
+		delete(w.opened, last.unit)
+		_ = last.close(w.disk) // it was read to its end
+	}
+}
+
+func (f *workFile) open(ctx context.Context, w *Work) error {
+	r, err := w.record(ctx, f.unit)
 	if err == nil && r == nil {
-		err = &UnfinishedError{unit}
+		err = &UnfinishedError{f.unit}
 	}
-	if err != nil || r.File == "" {
+	if err != nil {
 		return err
 	}
-	if f.blob, err = w.store.Open(ctx, w.path(r.File)); err != nil {
-		return err
+	if r.File != "" {
+		err = f.openRows(ctx, w, r)
 	}
-	if f.blocks, err = spill.OpenBlocks(f.blob, f.blob.Size()); err != nil {
-		f.blob.Close()
-		f.blob = nil
+	f.ready = err == nil
+	return err
+}
+
+func (f *workFile) openRows(ctx context.Context, w *Work, r *unitRecord) error {
+	if copies(w.store) {
+		if err := w.disk.Take(r.Size); err != nil {
+			return err
+		}
+		f.copied = r.Size
+	}
+	var err error
+	if f.blob, err = w.store.Open(ctx, w.path(r.File)); err == nil {
+		f.blocks, err = spill.OpenBlocks(f.blob, f.blob.Size())
+	}
+	if err != nil {
+		err = errors.Join(err, f.close(w.disk))
 	}
 	return err
+}
+
+// close closes the file, which nobody reads.
+func (f *workFile) close(disk *spill.Disk) error {
+	var err error
+	if f.blob != nil {
+		err = f.blob.Close()
+	}
+	disk.Give(f.copied)
+	f.blob, f.blocks, f.copied, f.ready = nil, nil, 0, false
+	return err
+}
+
+// copies tells whether a store copies to the local disk what is opened.
+func copies(s Store) bool {
+	_, ok := s.(*S3)
+	return ok
 }
 
 // UnfinishedError says that a unit, whose rows are needed, is not finished.
@@ -186,7 +267,7 @@ func (e *UnfinishedError) Error() string { return fmt.Sprintf("unit %s is not fi
 func (w *Work) damaged(ctx context.Context, unit string, err error) error {
 	var d *spill.DamagedError
 	if errors.As(err, &d) {
-		if e := w.store.Remove(ctx, w.path(unit+".json")); e != nil {
+		if e := w.forget(ctx, unit); e != nil {
 			return errors.Join(err, e)
 		}
 		return fmt.Errorf("unit %s: %w; run it again: the unit will be computed anew", unit, err)
@@ -194,30 +275,50 @@ func (w *Work) damaged(ctx context.Context, unit string, err error) error {
 	return fmt.Errorf("unit %s: %w", unit, err)
 }
 
-// each calls fn with the rows of a stream of a finished unit, in their order.
-func (w *Work) each(ctx context.Context, unit string, s spill.Stream, fn func(row []byte) error) error {
-	f, err := w.rows(ctx, unit)
-	if err != nil || f == nil {
-		return err
-	}
-	var d *spill.DamagedError
-	if err := f.Rows(ctx, s, fn); errors.As(err, &d) {
-		return w.damaged(ctx, unit, err)
-	} else if err != nil {
-		return err
-	}
-	return nil
+// forget takes back that a unit is finished.
+func (w *Work) forget(ctx context.Context, unit string) error {
+	return w.store.Remove(ctx, w.path(unit+".json"))
 }
 
-// Close closes the files that are open.
+// each calls fn with the rows of a stream of a finished unit, in their order.
+func (w *Work) each(ctx context.Context, unit string, s spill.Stream, fn func(row []byte) error) error {
+	f, err := w.acquire(ctx, unit)
+	if err != nil {
+		return err
+	}
+	defer w.release(f)
+	if f.blocks == nil {
+		return nil
+	}
+	err = f.blocks.Rows(ctx, s, fn)
+	var d *spill.DamagedError
+	if errors.As(err, &d) {
+		return w.damaged(ctx, unit, err)
+	}
+	return err
+}
+
+// streams returns the streams of the rows that a finished unit has left.
+func (w *Work) streams(ctx context.Context, unit string) ([]spill.Stream, error) {
+	f, err := w.acquire(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	defer w.release(f)
+	if f.blocks == nil {
+		return nil, nil
+	}
+	return f.blocks.Streams(), nil
+}
+
+// Close closes the files that are open; nobody reads them. What is asked for later is
+// opened again.
 func (w *Work) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var errs []error
 	for _, f := range w.opened {
-		if f.blob != nil {
-			errs = append(errs, f.blob.Close())
-		}
+		errs = append(errs, f.close(w.disk))
 	}
 	w.opened = map[string]*workFile{}
 	return errors.Join(errs...)
