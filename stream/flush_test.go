@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -26,13 +27,57 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
-// O1: an old part whose write was refused, or not heard of again, is sent again.
-func TestRefusedOldPart(t *testing.T) {
-	var log []event
+// V8: where nothing fails a record is put into quarantine once, though its shard is
+// written many times, and after a write that was refused not again.
+func TestQuarantinedOnce(t *testing.T) {
+	for _, refuse := range []int{0, 20} {
+		b := newBench(t, 2, 1)
+		b.opt.MaxDirty = 2
+		b.start(&meddling{port: b.port, refuse: refuse, err: marker.ErrFull})
+		b.must(b.steps())
+		if b.whole(); len(b.quarantined) < 3 || b.puts != len(b.quarantined) {
+			t.Errorf("%d records, put %d times; %d writes were refused", len(b.quarantined), b.puts, refuse)
+		}
+	}
+}
+
+// steadyLog has an event of one entity every five minutes.
+func steadyLog() (log []event) {
 	for i := range int64(40) {
 		at := 1_772_000_000_000 + i*300_000
 		log = append(log, event{kind: 'd', offset: i, stamp: at, et: at * 1000, ent: "a", id: "i", ver: 1, amt: 1, ok: true})
 	}
+	return log
+}
+
+// An old part that the store has is not sent again: that is what it is for.
+func TestOldPartIsSentOnce(t *testing.T) {
+	b := newBenchOf(t, rand.New(rand.NewPCG(5, 5)), shape{shards: 1}, [][]event{steadyLog()})
+	b.opt.MaxDirty = 1
+	m := &meddling{port: b.port}
+	var last []byte
+	writes, olds := 0, 0
+	m.each = func(_ int, _ int32, _ Mark, ws []Write) {
+		for _, w := range ws {
+			if writes++; w.Old == nil {
+				continue
+			}
+			if olds++; bytes.Equal(w.Old, last) {
+				t.Errorf("write %d sends the same old part again", writes)
+			}
+			last = bytes.Clone(w.Old)
+		}
+	}
+	b.start(m)
+	b.must(b.steps())
+	if b.whole(); olds < 5 || writes < 2*olds {
+		t.Errorf("%d of %d writes had an old part", olds, writes)
+	}
+}
+
+// O1: an old part whose write was refused, or not heard of again, is sent again.
+func TestRefusedOldPart(t *testing.T) {
+	log := steadyLog()
 	for _, err := range []error{marker.ErrFull, marker.ErrUnavailable, marker.ErrUnknown} {
 		b := newBenchOf(t, rand.New(rand.NewPCG(5, 5)), shape{shards: 1}, [][]event{log})
 		b.opt.MaxDirty = 1

@@ -205,6 +205,7 @@ func (p port) Put(_ context.Context, qs []Quarantined) error {
 	}
 	for _, q := range qs {
 		p.quarantined[position{int(q.At.Partition), q.At.Offset}] = true
+		p.puts++
 	}
 	if p.chance() < 10 {
 		return p.die(p.owner)

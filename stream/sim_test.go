@@ -103,6 +103,7 @@ type sim struct {
 	tables      []int64 // by partition: the cut of the tables; nil = there are none
 	restored    int     // shards, from tables
 	quarantined map[position]bool
+	puts        int // records put there, the same ones again too
 	failure     error
 	commits     int
 	olds        int // old parts written or taken out

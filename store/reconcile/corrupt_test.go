@@ -152,6 +152,16 @@ func bump(m map[place]marker.Mark, at place, fn func(*marker.Mark)) {
 	m[at] = x
 }
 
+// onStored changes what is stored online of a target.
+func onStored(fn func(*marker.Stored) bool) func(*world, *fakeOnline, *fakeOffline) bool {
+	return onTarget(func(_ *world, on *fakeOnline, _ *fakeOffline, t target) bool {
+		st := on.states[t.place][t.entity]
+		did := fn(&st)
+		on.states[t.place][t.entity] = st
+		return did
+	})
+}
+
 var injections = []injection{
 	{"a changed tile", true, onTarget(changeTile), expected{Corrupt, OnOnline, TileKind, 1}},
 	{"a changed tile, no replay", false, onTarget(changeTile), expected{Logic, "", TileKind, 1}},
@@ -181,18 +191,22 @@ var injections = []injection{
 	{"a dropped served part", true, onTarget(func(w *world, on *fakeOnline, _ *fakeOffline, t target) bool {
 		return len(on.states[t.place][t.entity].Open) > 0 && w.serve(on, t, func([]byte) []byte { return nil })
 	}), expected{Missing, OnOnline, StateKind, 0}},
-	{"a dropped open part", true, onTarget(func(_ *world, on *fakeOnline, _ *fakeOffline, t target) bool {
-		st := on.states[t.place][t.entity]
+	{"a dropped open part", true, onStored(func(st *marker.Stored) bool {
 		had := len(st.Open) > 0
 		st.Open = nil
-		on.states[t.place][t.entity] = st
 		return had
 	}), expected{Missing, OnOnline, StateKind, 0}},
-	{"a dropped old part", true, onTarget(func(_ *world, on *fakeOnline, _ *fakeOffline, t target) bool {
-		st := on.states[t.place][t.entity]
+	{"a damaged open part", true, onStored(func(st *marker.Stored) bool {
+		if len(st.Open) == 0 {
+			return false
+		}
+		st.Open = slices.Clone(st.Open)
+		st.Open[0].Data = append(slices.Clone(st.Open[0].Data), 0)
+		return true
+	}), expected{Corrupt, OnOnline, StateKind, 0}},
+	{"a dropped old part", true, onStored(func(st *marker.Stored) bool {
 		had := len(st.Old) > 0
 		st.Old = nil
-		on.states[t.place][t.entity] = st
 		return had
 	}), expected{Corrupt, OnOnline, StateKind, 0}},
 	{"a clock beyond the marker", true, onTarget(func(w *world, on *fakeOnline, _ *fakeOffline, t target) bool {
