@@ -55,7 +55,7 @@ func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
 // sorted calls fn with the rows of a kind and shard that all read units have put,
 // by entity and clock.
 func (r *Replay) sorted(ctx context.Context, unit string, kind byte, shard int, counts *foldRecord, fn func(row []byte) error) (err error) {
-	s := newSorter(r.SpillDir, fmt.Sprintf("%s-%d", unit, kind), r.share()/4*3, r.Disk)
+	s := newSorter(r.SpillDir, fmt.Sprintf("%s-%d", unit, kind), r.share()/4*3, r.Disk, &r.pool)
 	defer func() {
 		counts.Spilled += s.Spilled()
 		err = errors.Join(err, s.Close())

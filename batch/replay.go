@@ -41,7 +41,8 @@ type Replay struct {
 
 	once   sync.Once
 	engine *transforms.View
-	broken error // why there is no engine
+	broken error      // why there is no engine
+	pool   spill.Pool // of folds
 	reads  map[int32][]readRange
 
 	mu   sync.Mutex

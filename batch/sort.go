@@ -11,9 +11,9 @@ import (
 
 // newSorter returns a sorter that puts rows (transforms.Input.AppendInput) into
 // the order in which they are folded: entity, clock, partition, offset. An
-// entity of any size streams through (B3).
-func newSorter(dir, name string, memory int, disk *spill.Disk) *spill.Sorter {
-	return spill.New(spill.Options{Path: filepath.Join(dir, name), Memory: memory, Disk: disk, Compare: compareRows, Prefix: rowPrefix})
+// entity of any size streams through (B3). pool may be nil.
+func newSorter(dir, name string, memory int, disk *spill.Disk, pool *spill.Pool) *spill.Sorter {
+	return spill.New(spill.Options{Path: filepath.Join(dir, name), Memory: memory, Disk: disk, Pool: pool, Compare: compareRows, Prefix: rowPrefix})
 }
 
 // rowPrefix is the entity and, where that is short, the clock. Entities are

@@ -306,7 +306,7 @@ func (f *trainFold) sorted(ctx context.Context, shard int) error {
 	if two {
 		memory /= 2
 	}
-	s := newSorter(f.r.SpillDir, name, memory, nil)
+	s := newSorter(f.r.SpillDir, name, memory, nil, nil)
 	defer s.Close()
 	f.id = -1
 	var out []byte
@@ -348,7 +348,7 @@ func (f *trainFold) stream(ctx context.Context, shard int, s *spill.Sorter, memo
 		}
 		return f.end()
 	}
-	events := newSorter(f.r.SpillDir, fmt.Sprintf("events-%d", shard), memory, nil)
+	events := newSorter(f.r.SpillDir, fmt.Sprintf("events-%d", shard), memory, nil, nil)
 	defer events.Close()
 	var out []byte
 	hand := func(bool) error {

@@ -9,12 +9,14 @@ type memoryFlag struct {
 	memory bytesFlag // 0 = unbounded
 }
 
-// leastMemory is what the program takes with next to nothing in its caches, and
-// programPages what of it are pages of the program's file, which the Go runtime
-// does not count.
+// leastMemory is what the program takes with next to nothing in its caches.
+// programPages is what of it are pages of the program's file, which the Go runtime
+// does not count, and burst what may be allocated while a collection runs that has
+// to wait for a processor.
 const (
 	leastMemory  = 100_000_000
 	programPages = 32_000_000
+	burst        = 20_000_000
 )
 
 func (m *memoryFlag) check() error {
@@ -26,7 +28,10 @@ func (m *memoryFlag) check() error {
 
 // heap is what the Go runtime may take: less than is left beside the program's
 // pages, as it passes its limit for a moment before it gives memory back.
-func (m *memoryFlag) heap() int64 { return (int64(m.memory) - programPages) / 5 * 4 }
+func (m *memoryFlag) heap() int64 {
+	left := int64(m.memory) - programPages
+	return min(left/5*4, left-burst)
+}
 
 // bound makes the Go runtime keep below the limit, until the returned function is
 // called.

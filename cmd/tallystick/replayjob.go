@@ -141,7 +141,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 			return nil, err
 		}
 	}
-	memory := r.rows() / 4 * 3
+	memory := r.rows() / 2 // the rest: what is read, folded, written and not collected yet
 	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, Work: wire.Work{Work: j.work, Keep: keep},
 		Parallel: r.parallel, Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records}
 	if j.units, err = j.replay.Units(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/bits"
 	"slices"
+	"sync"
 )
 
 // buffer holds rows in memory.
@@ -124,5 +125,30 @@ func (b *buffer) clear() {
 	b.index, b.active, b.size = b.index[:0], 0, 0
 	for i := range b.chunks {
 		b.chunks[i] = b.chunks[i][:0]
+	}
+}
+
+// Pool keeps the memory of sorters that were closed for the next ones: taken anew for
+// each it would be garbage, faster than the collector takes it back (B3). What is not
+// taken soon is collected. Its zero value is ready.
+type Pool struct{ free sync.Pool }
+
+// get returns an empty buffer with that limit.
+func (p *Pool) get(limit int) *buffer {
+	if p != nil {
+		if b, _ := p.free.Get().(*buffer); b != nil && b.limit == limit {
+			return b
+		}
+	}
+	return &buffer{limit: limit}
+}
+
+// put takes buffers that nobody uses any more, nil among them.
+func (p *Pool) put(bs []*buffer) {
+	for _, b := range bs {
+		if p != nil && b != nil {
+			b.clear()
+			p.free.Put(b)
+		}
 	}
 }

@@ -37,6 +37,8 @@ type Options struct {
 	// as Compare does. Comparing rows waits for memory, comparing prefixes does not.
 	// nil = Compare decides alone.
 	Prefix func(row []byte) Prefix
+	// Pool has the memory of sorters that were closed; nil = it is taken anew.
+	Pool *Pool
 }
 
 // Prefix orders as its three numbers do, the first one first.
@@ -95,7 +97,7 @@ func New(o Options) *Sorter {
 	s := &Sorter{o: o}
 	s.idle = sync.NewCond(&s.mu)
 	for range buffers {
-		s.free = append(s.free, &buffer{limit: max(o.Memory/buffers, minBuffer)})
+		s.free = append(s.free, o.Pool.get(max(o.Memory/buffers, minBuffer)))
 	}
 	s.cur, s.free = s.free[0], s.free[1:]
 	return s
@@ -231,7 +233,7 @@ func (s *Sorter) seal() {
 	if s.err != nil {
 		return
 	}
-	s.sealed, s.full, s.free = append(s.full, s.cur), nil, nil
+	s.sealed, s.full, s.cur = append(s.full, s.cur), nil, nil
 	var wg sync.WaitGroup
 	for _, b := range s.sealed {
 		wg.Go(func() { b.sort(s.o.Compare) })
@@ -239,12 +241,14 @@ func (s *Sorter) seal() {
 	wg.Wait()
 }
 
-// Close gives up the rows and removes the file. It may be called again.
+// Close gives up the rows and removes the file. No rows are added or read meanwhile
+// or later. It may be called again.
 func (s *Sorter) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wait()
 	s.err = errClosed
+	s.o.Pool.put(append(append(append(s.free, s.full...), s.sealed...), s.cur))
 	s.cur, s.full, s.free, s.sealed = nil, nil, nil, nil
 	if s.file == nil {
 		return nil

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -33,19 +35,25 @@ var prefixes = []func(row []byte) Prefix{nil, func(row []byte) Prefix { return P
 	func(row []byte) Prefix { return Prefix{0, 0, PrefixOf(row[:2])[0]} }, PrefixOf}
 
 func newPrefixed(t testing.TB, memory int, disk int64, prefix func(row []byte) Prefix) *Sorter {
-	s := New(Options{Path: filepath.Join(t.TempDir(), "rows"), Memory: memory, Disk: NewDisk(disk), Compare: bytes.Compare, Prefix: prefix})
+	return newPooled(t, memory, disk, prefix, nil)
+}
+
+func newPooled(t testing.TB, memory int, disk int64, prefix func(row []byte) Prefix, pool *Pool) *Sorter {
+	s := New(Options{Path: filepath.Join(t.TempDir(), "rows"), Memory: memory, Disk: NewDisk(disk), Compare: bytes.Compare, Prefix: prefix, Pool: pool})
 	t.Cleanup(func() { s.Close() })
 	return s
 }
 
 // Whatever the memory and however many add and read, every row comes back once,
-// in order, shard by shard, and nothing is left behind (B1, B3).
+// in order, shard by shard, and nothing is left behind (B1, B3), of earlier sorters
+// neither.
 func TestSorted(t *testing.T) {
 	const shards = 5
 	runs := 0
+	var pool Pool
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 9))
-		s := newPrefixed(t, 1<<(10+r.IntN(12)), 0, prefixes[seed%uint64(len(prefixes))])
+		s := newPooled(t, 1<<(17+r.IntN(5)), 0, prefixes[seed%uint64(len(prefixes))], &pool)
 		want := make([][][]byte, shards)
 		var wg sync.WaitGroup
 		for g := range 3 {
@@ -268,5 +276,38 @@ func TestDiskIsShared(t *testing.T) {
 	}
 	if _, err := fill(); err != nil {
 		t.Errorf("B3: after both are closed: %v", err)
+	}
+}
+
+// B3: sorters, one after the other, take the memory of one.
+func TestPool(t *testing.T) {
+	const memory, rows = 8 << 20, 3000
+	row := make([]byte, 1000)
+	sortAll := func(pool *Pool) {
+		s := newPooled(t, memory, 0, nil, pool)
+		for i := range rows {
+			binary.BigEndian.PutUint32(row, uint32(i))
+			if err := s.Add(0, row); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(s.Shard(t.Context(), 0, func([]byte) error { return nil }), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	allocated := func(pool *Pool) uint64 {
+		defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection would empty the pool
+		sortAll(pool)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range 10 {
+			sortAll(pool)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	with, without := allocated(new(Pool)), allocated(nil)
+	if with > 10*rows*1000/2 || without < 10*rows*1000 {
+		t.Errorf("10 sorters took %d bytes, without a pool %d", with, without)
 	}
 }
