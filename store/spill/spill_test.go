@@ -307,7 +307,7 @@ func TestPool(t *testing.T) {
 		return after.TotalAlloc - before.TotalAlloc
 	}
 	with, without := allocated(new(Pool)), allocated(nil)
-	if with > 10*rows*1000/2 || without < 10*rows*1000 {
+	if with > without/4*3 || without < 10*rows*1000 { // with -race, pools forget much
 		t.Errorf("10 sorters took %d bytes, without a pool %d", with, without)
 	}
 }
