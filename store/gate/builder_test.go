@@ -241,7 +241,7 @@ func TestCarry(t *testing.T) {
 	if len(ps) != 2 || ps[0].Day != 2 || ps[0].Rows != 1 || ps[0].Ledger.Applied != 5 || ps[0].Ledger.Late != 4 || ps[1].Rows != 1 || ps[1].Ledger.Applied != 7 || ps[1].Ledger.Late != 1 || !ps[1].Final {
 		t.Errorf("after the second run: %+v", ps)
 	}
-	if text, err := gate.Encode(ps); err != nil {
+	if text, err := (&gate.Record{Profiles: ps}).Encode(); err != nil {
 		t.Error(err)
 	} else if _, err := gate.Decode(text); err != nil {
 		t.Errorf("columns do not fit the rows: %v", err)
@@ -327,7 +327,7 @@ func FuzzUnmarshal(f *testing.F) {
 	})
 }
 
-// FuzzDecode: likewise for profiles, which Check must bear.
+// FuzzDecode: likewise for the record of a commit, which Judge must bear.
 func FuzzDecode(f *testing.F) {
 	b := gate.New(orderView(f), schemas.Day)
 	for n := range 20 {
@@ -336,15 +336,15 @@ func FuzzDecode(f *testing.F) {
 			f.Fatal(err)
 		}
 	}
-	seed, err := gate.Encode(b.Profiles(schemas.Forever))
+	seed, err := (&gate.Record{Profiles: b.Profiles(schemas.Forever)}).Encode()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(seed)
-	f.Add([]byte("[]"))
-	f.Add([]byte(`[{"date":"2013-02-09","final":true,"closed":true,"rows":0,"columns":null,"ledger":{}}] `))
+	f.Add([]byte("{}"))
+	f.Add([]byte(`{"fingerprint":"a","settled":[{"table":"features","date":"2013-02-09","statistic":"mean","is":1}],"profiles":[{"date":"2013-02-09","final":true,"closed":true,"rows":0,"columns":null,"ledger":{}}]} `))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		ps, err := gate.Decode(in)
+		rec, err := gate.Decode(in)
 		var malformed *gate.MalformedError
 		if err != nil {
 			if !errors.As(err, &malformed) {
@@ -352,12 +352,16 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		stable(t, ps)
-		r, err := gate.Check(nil, ps, gate.Options{})
+		stable(t, rec.Profiles)
+		next, err := gate.Judge(rec, rec.Fingerprint, rec.Profiles, gate.DefaultOptions())
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Lines()
+		next.Report.Lines()
+		next.Accept(gate.Acceptance{})
+		if _, err := next.Encode(); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 
@@ -415,7 +419,7 @@ func BenchmarkTile(b *testing.B) {
 // stable fails where profiles are other bytes once they have been read.
 func stable(t rapid.TB, ps []gate.Profile) {
 	t.Helper()
-	a, err := gate.Encode(ps)
+	a, err := (&gate.Record{Profiles: ps}).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -423,7 +427,7 @@ func stable(t rapid.TB, ps []gate.Profile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := gate.Encode(again); err != nil || !bytes.Equal(a, b) {
+	if b, err := again.Encode(); err != nil || !bytes.Equal(a, b) {
 		t.Fatalf("profiles read and written again differ: %v\n%s\n%s", err, a, b)
 	}
 }

@@ -88,6 +88,9 @@ type Report struct {
 	// Open has the dates of which something can still change: that is not looked at.
 	Open     []Day    `json:"open,omitempty"`
 	Breaches []Breach `json:"breaches,omitempty"`
+	// Settled is how many figures lie outside what is allowed, but were accepted as
+	// they are.
+	Settled int `json:"settled,omitempty"`
 	// Used is the greatest part of its room that a figure beyond the baseline has taken
 	// without a breach: what is near 1 is close to one.
 	Used map[Statistic]float64 `json:"used,omitempty"`
@@ -122,13 +125,20 @@ type point struct {
 // before it, days of the run without a breach among them. Both ascend; a day of the
 // run takes the place of the accepted one.
 func Check(accepted, now []Profile, o Options) (*Report, error) {
+	return check(accepted, now, nil, o)
+}
+
+func check(accepted, now []Profile, settled []Settled, o Options) (*Report, error) {
 	if o == (Options{}) {
 		o = DefaultOptions()
 	}
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	c := &checker{Options: o, past: map[string][]point{}, report: &Report{Used: map[Statistic]float64{}}}
+	c := &checker{Options: o, past: map[string][]point{}, settled: map[Figure]float64{}, report: &Report{Used: map[Statistic]float64{}}}
+	for _, s := range settled {
+		c.settled[s.Figure] = s.Is
+	}
 	i := 0
 	for _, p := range c.withMissing(accepted, now) {
 		for i < len(accepted) && accepted[i].Day < p.Day {
@@ -145,8 +155,19 @@ func Check(accepted, now []Profile, o Options) (*Report, error) {
 
 type checker struct {
 	Options
-	past   map[string][]point // by measure, ascending: the newest Days + Lasting
-	report *Report
+	past    map[string][]point // by measure, ascending: the newest Days + Lasting
+	settled map[Figure]float64
+	report  *Report
+}
+
+// tell reports a breach, unless it was accepted with that very figure.
+func (c *checker) tell(b *Breach) (told bool) {
+	if is, ok := c.settled[b.Figure()]; ok && is == b.Is {
+		c.report.Settled++
+		return false
+	}
+	c.report.Breaches = append(c.report.Breaches, *b)
+	return true
 }
 
 // seen tells whether anything of a day counts: not only records that were refused,
@@ -232,8 +253,9 @@ func (c *checker) day(p *Profile) {
 		c.report.Checks++
 		if b := c.breach(&m, past); b != nil {
 			b.Table, b.Column, b.Statistic, b.Date, b.Share = m.table, m.column, m.statistic, p.Day, m.kind == share
-			c.report.Breaches = append(c.report.Breaches, *b)
-			continue
+			if c.tell(b) {
+				continue
+			}
 		}
 		c.keep(point{m, p.Day})
 	}
@@ -246,7 +268,7 @@ func (c *checker) day(p *Profile) {
 // closed day hold the events that its ledger counts as applied, on every level.
 func (c *checker) exact(p *Profile) {
 	if p.Repeated > 0 {
-		c.report.Breaches = append(c.report.Breaches, Breach{Table: FeaturesTable, Date: p.Day, Statistic: Repeated, Is: float64(p.Repeated), Exact: true, Lasting: 1})
+		c.tell(&Breach{Table: FeaturesTable, Date: p.Day, Statistic: Repeated, Is: float64(p.Repeated), Exact: true, Lasting: 1})
 	}
 	if !p.Closed {
 		return
@@ -254,7 +276,7 @@ func (c *checker) exact(p *Profile) {
 	for _, t := range p.Tiles {
 		c.report.Checks++
 		if t.Events != p.Ledger.Applied {
-			c.report.Breaches = append(c.report.Breaches, Breach{Table: TilesTable, Date: p.Day, Statistic: TileSum + Statistic(fmt.Sprintf(" of the %s level", span(t.Hop))),
+			c.tell(&Breach{Table: TilesTable, Date: p.Day, Statistic: TileSum + Statistic(fmt.Sprintf(" of the %s level", span(t.Hop))),
 				Is: float64(t.Events), Allowed: float64(p.Ledger.Applied), Exact: true, Lasting: 1})
 		}
 	}

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -112,16 +111,6 @@ func (d *Day) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Encode returns the canonical bytes of profiles: compact JSON, the same for equal
-// profiles.
-func Encode(ps []Profile) ([]byte, error) {
-	b, err := json.Marshal(ps)
-	if err != nil {
-		return nil, fmt.Errorf("gate: profiles: %w", err)
-	}
-	return b, nil
-}
-
 // MalformedError says that bytes are no profiles.
 type MalformedError struct {
 	What string
@@ -130,29 +119,6 @@ type MalformedError struct {
 
 func (e *MalformedError) Error() string { return fmt.Sprintf("gate: %s: %v", e.What, e.Err) }
 func (e *MalformedError) Unwrap() error { return e.Err }
-
-// Decode reads what Encode wrote. Anything else is a *MalformedError.
-func Decode(b []byte) ([]Profile, error) {
-	var ps []Profile
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	err := d.Decode(&ps)
-	if err == nil && d.InputOffset() != int64(len(b)) {
-		err = fmt.Errorf("something follows them at byte %d", d.InputOffset())
-	}
-	for i := range ps {
-		if err == nil {
-			err = ps[i].check()
-		}
-		if err == nil && i > 0 && ps[i].Day <= ps[i-1].Day {
-			err = fmt.Errorf("%v does not follow %v", ps[i].Day, ps[i-1].Day)
-		}
-	}
-	if err != nil {
-		return nil, &MalformedError{"profiles do not decode", err}
-	}
-	return ps, nil
-}
 
 // check refuses counts that contradict one another.
 func (p *Profile) check() error {

@@ -1,0 +1,133 @@
+package gate
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Record is what a commit keeps of the gate: what it said of the publication, and
+// what the checks after it need.
+type Record struct {
+	// Fingerprint is of the definition: figures of another one are no baseline.
+	Fingerprint string   `json:"fingerprint"`
+	Options     *Options `json:"options,omitempty"`
+	// Report is nil where the gate was not asked.
+	Report   *Report     `json:"report,omitempty"`
+	Accepted *Acceptance `json:"accepted,omitempty"` // of the breaches
+	// Settled are the breaches that were ever accepted: a later run that finds the same
+	// figure is not asked again.
+	Settled  []Settled `json:"settled,omitempty"`
+	Profiles []Profile `json:"profiles,omitempty"` // see Keep
+}
+
+// Acceptance says who has let a publication with breaches pass.
+type Acceptance struct {
+	Reason string    `json:"reason"`
+	By     string    `json:"by,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// Figure names one figure of a date.
+type Figure struct {
+	Table     Table     `json:"table"`
+	Date      Day       `json:"date"`
+	Column    string    `json:"column,omitempty"`
+	Statistic Statistic `json:"statistic"`
+}
+
+func (b *Breach) Figure() Figure { return Figure{b.Table, b.Date, b.Column, b.Statistic} }
+
+// Settled is a figure that was accepted.
+type Settled struct {
+	Figure
+	Is float64 `json:"is"`
+}
+
+// Judge holds the days of a run, which has written all of its tables, against the
+// record of the publication before it; nil = there is none.
+func Judge(before *Record, fingerprint string, now []Profile, o Options) (*Record, error) {
+	if before == nil || before.Fingerprint != fingerprint {
+		before = &Record{}
+	}
+	report, err := check(before.Profiles, now, before.Settled, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Record{Fingerprint: fingerprint, Options: &o, Report: report, Settled: before.Settled, Profiles: Keep(before.Profiles, now, o)}, nil
+}
+
+// Unasked returns the record of a publication of which the gate was not asked.
+func Unasked(before *Record, fingerprint string) *Record {
+	r := &Record{Fingerprint: fingerprint}
+	if before != nil && before.Fingerprint == fingerprint {
+		r.Settled, r.Profiles = before.Settled, before.Profiles
+	}
+	return r
+}
+
+// Held tells whether there are breaches that nobody has accepted.
+func (r *Record) Held() bool {
+	return r.Report != nil && len(r.Report.Breaches) > 0 && r.Accepted == nil
+}
+
+// Accept lets the breaches pass.
+func (r *Record) Accept(a Acceptance) {
+	r.Accepted = &a
+	var now []Settled
+	for i := range r.Report.Breaches {
+		now = append(now, Settled{r.Report.Breaches[i].Figure(), r.Report.Breaches[i].Is})
+	}
+	all := slices.Concat(now, r.Settled) // what is newer stands first and stays
+	slices.SortStableFunc(all, func(a, b Settled) int {
+		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Statistic, b.Statistic))
+	})
+	r.Settled = slices.CompactFunc(all, func(a, b Settled) bool { return a.Figure == b.Figure })
+}
+
+// Encode returns the bytes of a record: compact JSON, the same for equal records.
+func (r *Record) Encode() ([]byte, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("gate: the record of a publication: %w", err)
+	}
+	return b, nil
+}
+
+// Decode reads what Encode wrote. Anything else is a *MalformedError.
+func Decode(b []byte) (*Record, error) {
+	var r Record
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	err := d.Decode(&r)
+	if err == nil && d.InputOffset() != int64(len(b)) {
+		err = errors.New("something follows it")
+	}
+	if err == nil && r.Options != nil {
+		err = r.Options.Validate()
+	}
+	if err == nil {
+		err = checkAll(r.Profiles)
+	}
+	if err != nil {
+		return nil, &MalformedError{"the record of a publication does not decode", err}
+	}
+	return &r, nil
+}
+
+// checkAll refuses profiles that contradict themselves or do not ascend.
+func checkAll(ps []Profile) error {
+	for i := range ps {
+		if err := ps[i].check(); err != nil {
+			return err
+		}
+		if i > 0 && ps[i].Day <= ps[i-1].Day {
+			return fmt.Errorf("%v does not follow %v", ps[i].Day, ps[i-1].Day)
+		}
+	}
+	return nil
+}

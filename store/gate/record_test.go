@@ -1,0 +1,101 @@
+package gate_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tallystick/tallystick/store/gate"
+)
+
+// written returns the record as the next run reads it.
+func written(tb rapid.TB, r *gate.Record) *gate.Record {
+	tb.Helper()
+	b, err := r.Encode()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	again, err := gate.Decode(b)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return again
+}
+
+func judge(tb rapid.TB, before *gate.Record, now []gate.Profile) *gate.Record {
+	tb.Helper()
+	r, err := gate.Judge(before, "f", now, gate.DefaultOptions())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+// B6: a breach is held until it is accepted. From then on a replay that finds the same
+// figure passes, however long ago it was and however many days are published at once;
+// another figure of the same date is held again.
+func TestAccepted(t *testing.T) {
+	accepted := 0
+	rapid.Check(t, func(t *rapid.T) {
+		days := usual(1000, 120)
+		first := rapid.IntRange(40, 70).Draw(t, "days of the first run")
+		bad := rapid.IntRange(10, first-1).Draw(t, "the faulty date")
+		double(&days[bad])
+		r := judge(t, nil, days[:first])
+		if !r.Held() || r.Report.Breaches[0].Date != days[bad].Day {
+			t.Fatalf("the fault passes: %v", r.Report.Lines())
+		}
+		if again := judge(t, nil, days[:first]); !again.Held() {
+			t.Fatal("what nobody has accepted passes at the second attempt")
+		}
+		r.Accept(gate.Acceptance{Reason: "a fair", At: time.Unix(0, 0).UTC()})
+		if r.Held() {
+			t.Fatal("it is held though it was accepted")
+		}
+		for n := first; n < len(days); {
+			from, to := 0, min(len(days), n+rapid.IntRange(1, 30).Draw(t, "days later"))
+			if rapid.Bool().Draw(t, "the new dates alone") {
+				from = n
+			}
+			now := days[from:to]
+			n = to
+			r = judge(t, written(t, r), now)
+			if r.Held() || from == 0 && r.Report.Settled == 0 {
+				t.Fatalf("%d dates up to %d: %d settled, held for %v", len(now), n, r.Report.Settled, r.Report.Lines())
+			}
+			accepted += r.Report.Settled
+		}
+		days[bad].Ledger.Applied += 500
+		for i := range days[bad].Tiles {
+			days[bad].Tiles[i].Events += 500
+		}
+		if r = judge(t, r, days); !r.Held() {
+			t.Fatal("another figure of the accepted date passes")
+		}
+	})
+	if accepted == 0 {
+		t.Error("nothing was accepted")
+	}
+}
+
+// B6: figures of another definition are no baseline, and what was accepted of them
+// says nothing; a run of which the gate is not asked hands on what there was.
+func TestOtherDefinition(t *testing.T) {
+	r := judge(t, nil, usual(1000, 40))
+	now := usual(1040, 1)
+	double(&now[0])
+	if !judge(t, r, now).Held() {
+		t.Fatal("the fault passes")
+	}
+	if !judge(t, written(t, gate.Unasked(r, "f")), now).Held() {
+		t.Error("a run of which the gate was not asked loses the baseline")
+	}
+	r.Fingerprint = "g"
+	if next := judge(t, r, now); next.Held() || len(next.Report.NoBaseline) != 1 {
+		t.Errorf("a date is held against those of another definition: %+v", next.Report)
+	}
+	if u := gate.Unasked(r, "f"); u.Profiles != nil || u.Held() {
+		t.Errorf("%+v", u)
+	}
+}
