@@ -60,9 +60,14 @@ func (r *Replay) sorted(ctx context.Context, unit string, kind byte, shard int, 
 		counts.Spilled += s.Spilled()
 		err = errors.Join(err, s.Close())
 	}()
+	added := 0
+	add := func(row []byte) error {
+		r.brake(&added, len(row))
+		return s.Add(0, row)
+	}
 	for _, p := range r.Cut.PartitionIDs() {
 		for _, g := range r.reads[p] {
-			if err := r.Work.Rows(ctx, g.unit, kind, shard, func(row []byte) error { return s.Add(0, row) }); err != nil {
+			if err := r.Work.Rows(ctx, g.unit, kind, shard, add); err != nil {
 				return err
 			}
 		}
@@ -84,6 +89,7 @@ type replayFold struct {
 	// exclude_current window.
 	reappear schemas.Micros
 
+	folded  int // bytes, see brake
 	entity  []byte
 	begun   bool
 	states  map[int32]*transforms.State
@@ -95,6 +101,7 @@ type replayFold struct {
 }
 
 func (f *replayFold) row(row []byte) error {
+	f.run.brake(&f.folded, len(row))
 	if entity, _ := transforms.RowKey(row); !f.begun || string(entity) != string(f.entity) {
 		if err := f.finish(); err != nil {
 			return err

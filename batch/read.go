@@ -82,6 +82,7 @@ type readUnit struct {
 	out   Output
 	books *books
 	row   []byte
+	taken int // bytes, see brake
 	// unknown ascends; see readRecord.
 	unknown []int
 }
@@ -95,6 +96,7 @@ func (u *readUnit) note(id int) {
 }
 
 func (u *readUnit) take(in *transforms.Input, e *schemas.Event, rec *schemas.Record) error {
+	u.r.brake(&u.taken, len(rec.Key)+len(rec.Value))
 	shards := u.r.engine.Spec().Shards
 	if in.Fault != nil && in.Fault.Unknown != nil {
 		u.note(*in.Fault.Unknown)

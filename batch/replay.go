@@ -36,8 +36,11 @@ type Replay struct {
 	ValidFrom schemas.Micros
 	// ReadRecords is about how many records a read unit has; 0 = 250,000.
 	ReadRecords int64
-	Progress    *atomic.Int64 // records read; may be nil
-	Folded      *atomic.Int64 // rows folded; may be nil
+	// Brake is called every some rows, by each who runs a unit: it may wait while memory
+	// is short. It may be nil.
+	Brake    func()
+	Progress *atomic.Int64 // records read; may be nil
+	Folded   *atomic.Int64 // rows folded; may be nil
 
 	once   sync.Once
 	engine *transforms.View
@@ -63,6 +66,9 @@ type Report struct {
 	// Boundary is the closed boundary of the view's finest level at which the
 	// states were trimmed; Never while a partition is empty, and of a table.
 	Boundary schemas.Micros
+	// Closed is the instant before which nothing can change any more: the least closing
+	// clock minus lateness; Never while a partition is empty.
+	Closed   schemas.Micros
 	Entities int64
 	Features int64 // rows
 	Tiles    int64
@@ -297,7 +303,7 @@ func (r *Replay) Report(ctx context.Context) (*Report, error) {
 	}
 	all := newBooks(r.View.Source.History)
 	all.merge(e.books)
-	rep := &Report{Clocks: e.clocks, Ticks: e.ticks, Boundary: e.boundary(r.engine)}
+	rep := &Report{Clocks: e.clocks, Ticks: e.ticks, Boundary: e.boundary(r.engine), Closed: e.closed}
 	if r.engine.Spec().Identity != transforms.Anonymous {
 		rep.BrokenIDs = &BrokenIDs{Examples: []BrokenID{}}
 	}
@@ -347,6 +353,21 @@ func (r *Replay) Run(ctx context.Context) (*Report, error) {
 	}
 	return r.Report(ctx)
 }
+
+// brake counts a row of so many bytes.
+func (r *Replay) brake(handled *int, row int) {
+	if *handled += row + rowCost; r.Brake != nil && *handled >= brakeEvery {
+		*handled = 0
+		r.Brake()
+	}
+}
+
+// brakeEvery is how many bytes of rows are handled between two calls of Brake, and
+// rowCost what a row counts besides its own.
+const (
+	brakeEvery = 64 << 10
+	rowCost    = 256
+)
 
 // share is the memory of one unit, in bytes.
 func (r *Replay) share() int { return max(r.Memory, 1<<20) / max(1, r.Parallel) }

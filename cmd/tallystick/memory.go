@@ -1,7 +1,9 @@
 package main
 
 import (
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 )
 
 // memoryFlag bounds the memory of a process that works for ever.
@@ -78,4 +80,21 @@ func (m *memoryFlag) budget(views int) budget {
 		states = share / 2
 	}
 	return budget{int(states), share / 64}
+}
+
+// brake returns what those who allocate call now and then: it waits for a collection
+// where objects alone take more than the Go runtime may, as happens while one has to
+// wait for a processor. nil = nothing is bounded.
+func (m *memoryFlag) brake() func() {
+	if m.memory < leastMemory {
+		return nil
+	}
+	limit := uint64(m.heap())
+	return func() {
+		var objects [1]metrics.Sample
+		objects[0].Name = "/memory/classes/heap/objects:bytes"
+		if metrics.Read(objects[:]); objects[0].Value.Uint64() > limit {
+			runtime.GC()
+		}
+	}
 }
