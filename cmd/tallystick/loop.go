@@ -73,7 +73,7 @@ func (l *loop) follow(ctx context.Context, cut *schemas.Cut, p *metered, sink fu
 func (l *loop) replay(ctx context.Context, cut *schemas.Cut) (*replayOutput, error) {
 	begin := time.Now()
 	r := &replayFlags{common: l.common, limits: limits{memory: 256_000_000, parallel: runtime.GOMAXPROCS(0), spill: os.TempDir()}, out: l.out, meter: l.meter,
-		storeFlags: l.storeFlags, units: defaultUnits()}
+		storeFlags: l.storeFlags, units: defaultUnits(), gate: gateFlags{mode: gateReport}}
 	out, err := r.replay(ctx, l.client, cut, l.vs)
 	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
@@ -87,6 +87,9 @@ func (l *loop) replay(ctx context.Context, cut *schemas.Cut) (*replayOutput, err
 	for _, v := range out.Views {
 		t := &v.Total.Ledger
 		fmt.Fprintf(l.w, "%-12s %v\n", v.View, t)
+		if v.Gate != nil && len(v.Gate.Breaches) > 0 {
+			v.Gate.print(l.w)
+		}
 	}
 	return out, nil
 }

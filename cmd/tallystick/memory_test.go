@@ -66,7 +66,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	const limit, records, parts = 100_000_000, 60_000, 4
 	definition, brokers := wideProject(t, records, parts)
 	redis := testbed.Redis(t)
-	g := newGate(t, redis.Addr())
+	g := newSluice(t, redis.Addr())
 	stalled, before := time.Time{}, redis.CommandCount()
 	g.late(2 * time.Millisecond)
 	most, said := mostMemory(t, limit, func() {

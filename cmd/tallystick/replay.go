@@ -27,6 +27,7 @@ type replayFlags struct {
 	cut, saveCut string
 	disk         bytesFlag
 	units        unitFlags
+	gate         gateFlags
 	meter        *meter // nil = no progress
 }
 
@@ -54,7 +55,8 @@ func replayCommand() *cobra.Command {
 	f.StringVar(&r.saveCut, "save-cut", "", "write the cut, with the clocks at its end, to this `FILE`")
 	f.Var(&r.disk, "disk", "fail rather than leave and spill more than this `SIZE` of rows (default: no limit)")
 	r.units.add(cmd)
-	cmd.AddCommand(replayPlanCommand(), replayRunCommand(), replayPublishCommand())
+	r.gate.add(cmd)
+	cmd.AddCommand(replayPlanCommand(), replayRunCommand(), replayPublishCommand(), replayHeldCommand(), replayAcceptCommand())
 	return cmd
 }
 
@@ -101,11 +103,7 @@ func (r *replayFlags) round(ctx context.Context, w io.Writer, client *log.Client
 			return err
 		}
 	}
-	if r.json {
-		return printJSON(w, out)
-	}
-	out.print(w)
-	return nil
+	return out.tell(w, r.json)
 }
 
 // bound makes the process keep below its memory, until the returned function is
@@ -146,6 +144,9 @@ func (r *replayFlags) checkOutputs() error {
 		return err
 	}
 	if err := r.units.check(); err != nil {
+		return err
+	}
+	if err := r.gate.check(); err != nil {
 		return err
 	}
 	return r.limits.check()

@@ -17,6 +17,7 @@ import (
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/cmd/wire"
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/gate"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/store/spill"
@@ -85,7 +86,8 @@ type viewJob struct {
 	remove func()          // the scratch directory
 	// Of a run that others share: which of the processes this is.
 	share, of int
-	found     atomic.Int64 // units that were finished before
+	accept    *gate.Acceptance // of breaches; nil = nobody does
+	found     atomic.Int64     // units that were finished before
 	ran       atomic.Int64
 }
 
@@ -141,32 +143,42 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 			return nil, err
 		}
 	}
+	brake := (&memoryFlag{r.memory}).brake()
 	memory := r.rows() / 2 // the rest: what is read, folded, written and not collected yet
 	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, Work: wire.Work{Work: j.work, Keep: keep},
-		Parallel: r.parallel, Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records}
+		Parallel: r.parallel, Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records, Brake: brake}
 	if j.units, err = j.replay.Units(); err != nil {
 		return nil, err
 	}
 	if r.out != "" {
 		j.tables = keep.Tables
-		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / max(1, r.parallel), Disk: disk})
+		var figures func() offline.Figures
+		if figures, err = gateFigures(v); err != nil {
+			return nil, err
+		}
+		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / max(1, r.parallel), Disk: disk, Figures: figures, Brake: brake})
 	}
 	return j, err
 }
 
 // workOf is the work area of a view's job.
 func (r *replayFlags) workOf(v *definition.View, id string, disk *spill.Disk) (*offline.Work, error) {
-	root, err := r.openRoot(r.out, r.spill)
+	root, at, err := r.workRoots()
 	if err != nil {
 		return nil, err
 	}
-	at := root
-	if r.units.work != "" {
-		if at, err = offline.OpenRoot(r.units.work, offline.RootOptions{Calls: root.Calls(), Scratch: r.spill}); err != nil {
-			return nil, usagef("--work: %w", err)
-		}
-	}
 	return at.Work(root, v.Name, id, disk)
+}
+
+// workRoots returns where the tables lie, and where the work areas do.
+func (r *replayFlags) workRoots() (root, at *offline.Root, err error) {
+	if root, err = r.openRoot(r.out, r.spill); err != nil || r.units.work == "" {
+		return root, root, err
+	}
+	if at, err = offline.OpenRoot(r.units.work, offline.RootOptions{Calls: root.Calls(), Scratch: r.spill}); err != nil {
+		err = usagef("--work: %w", err)
+	}
+	return root, at, err
 }
 
 // published tells whether the job has been published, upon that version of features.
@@ -351,23 +363,35 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 	if err := j.quarantine(ctx); err != nil {
 		return nil, cut, err
 	}
+	view := replayed(j.view, cut, j.from, report)
+	view.Units = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}
 	if j.run != nil {
 		staged, err := j.run.Staged(ctx, cut)
 		if err != nil {
 			return nil, cut, err
 		}
-		_, err = staged.Publish(ctx, wire.Publication(j.view.Source.Topic, j.from, report))
-		if errors.Is(err, offline.ErrConflict) {
-			return nil, cut, fmt.Errorf("%w; nothing of this run is visible: run it again", err)
-		}
-		if err != nil {
+		if view.Gate, err = j.publishStaged(ctx, staged, report); err != nil {
 			return nil, cut, err
 		}
+	}
+	return &view, cut, nil
+}
+
+// publishStaged publishes, unless the gate holds it back.
+func (j *viewJob) publishStaged(ctx context.Context, staged *offline.Staged, report *batch.Report) (*gateOutput, error) {
+	p := wire.Publication(j.view.Source.Topic, j.from, report)
+	said, pass, err := j.pass(ctx, staged, &p, report)
+	if err != nil || !pass {
+		return said, err
+	}
+	_, err = staged.Publish(ctx, p)
+	if errors.Is(err, offline.ErrConflict) {
+		return nil, fmt.Errorf("%w; nothing of this run is visible: run it again", err)
+	}
+	if err == nil {
 		j.clean(ctx)
 	}
-	view := replayed(j.view, cut, j.from, report)
-	view.Units = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}
-	return &view, cut, nil
+	return said, err
 }
 
 // cleanTime is what removing what a run has left may take.

@@ -72,6 +72,7 @@ func replayPublishCommand() *cobra.Command {
 	r.planFlag(cmd)
 	r.limits.add(cmd, "`SIZE` that the process stays below. Below 100MB it bounds the rows alone")
 	cmd.Flags().StringVar(&r.units.work, "work", "", workUsage)
+	r.gate.add(cmd)
 	return cmd
 }
 
@@ -310,14 +311,12 @@ func (r *partFlags) runPublish(ctx context.Context, w io.Writer) error {
 	}
 	calls := r.calls().Since(before)
 	out.Calls = &calls
-	if r.json {
-		return printJSON(w, out)
+	if !r.json {
+		for _, name := range already {
+			fmt.Fprintf(w, "view %s: the plan has been published already\n", name)
+		}
 	}
-	for _, name := range already {
-		fmt.Fprintf(w, "view %s: the plan has been published already\n", name)
-	}
-	out.print(w)
-	return nil
+	return out.tell(w, r.json)
 }
 
 func notRun(unit string) error {

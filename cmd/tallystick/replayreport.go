@@ -38,6 +38,7 @@ type replayedView struct {
 	Spilled     int64               `json:"spilled_bytes"`
 	BrokenIDs   *batch.BrokenIDs    `json:"ids_in_several_places"`
 	Units       *replayedUnits      `json:"units,omitempty"`
+	Gate        *gateOutput         `json:"gate,omitempty"` // with tables
 }
 
 // replayedUnits says what this process did: units that were finished before, by a
@@ -122,6 +123,30 @@ func examples(ids []batch.BrokenID) string {
 	return strings.Join(list, ", ")
 }
 
+// tell prints what was done; the error says that views are held.
+func (o *replayOutput) tell(w io.Writer, asJSON bool) error {
+	if !asJSON {
+		o.print(w)
+	} else if err := printJSON(w, o); err != nil {
+		return err
+	}
+	return o.outcome()
+}
+
+// outcome is an error where the gate holds a publication.
+func (o *replayOutput) outcome() error {
+	var views []string
+	for _, v := range o.Views {
+		if v.Gate != nil && v.Gate.Verdict == verdictHeld {
+			views = append(views, v.View)
+		}
+	}
+	if len(views) == 0 {
+		return nil
+	}
+	return &exitError{exitHeld, fmt.Errorf("view %s: the gate holds the publication back, nothing of it is visible: if the figures are right, `tallystick replay accept --reason TEXT` publishes it; if not, mend the source and replay again", strings.Join(views, ", "))}
+}
+
 func (o *replayOutput) print(w io.Writer) {
 	for _, v := range o.Views {
 		fmt.Fprintf(w, "view %s (fingerprint %s)\n", v.View, v.Fingerprint)
@@ -148,6 +173,9 @@ func (o *replayOutput) print(w io.Writer) {
 		}
 		if u := v.Units; u != nil && u.Found > 0 {
 			fmt.Fprintf(w, "  %d units were run, %d were finished before\n", u.Ran, u.Found)
+		}
+		if v.Gate != nil {
+			v.Gate.print(w)
 		}
 	}
 	if o.Root != "" {

@@ -23,6 +23,7 @@ const (
 	exitUsage    = 2 // the command line, a definition or another input file is not sound
 	exitDiffers  = 3 // reconcile: the stores differ
 	exitDiverged = 4 // reconcile: so many units diverge that the alert fires
+	exitHeld     = 5 // replay: the gate holds a publication back
 )
 
 // exitError carries the exit code of an error.

@@ -16,9 +16,9 @@ import (
 	"github.com/tallystick/tallystick/integration/testbed"
 )
 
-// gate stands between clients and a server. Closed, it takes what clients send
+// sluice stands between clients and a server. Closed, it takes what clients send
 // and passes nothing on: the server is there and does not answer.
-type gate struct {
+type sluice struct {
 	net.Listener
 	to string
 
@@ -31,14 +31,14 @@ type gate struct {
 	over  chan struct{} // closed at the end of the test
 }
 
-func newGate(t *testing.T, to string) *gate {
+func newSluice(t *testing.T, to string) *sluice {
 	t.Helper()
 	testbed.Inside(t, to)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{Listener: l, to: to, over: make(chan struct{})}
+	g := &sluice{Listener: l, to: to, over: make(chan struct{})}
 	g.cond = sync.NewCond(&g.mu)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -73,7 +73,7 @@ func newGate(t *testing.T, to string) *gate {
 	return g
 }
 
-func (g *gate) pass(from, to net.Conn, client bool) {
+func (g *sluice) pass(from, to net.Conn, client bool) {
 	defer to.Close()
 	buf := make([]byte, 1<<16)
 	for {
@@ -103,14 +103,14 @@ func (g *gate) pass(from, to net.Conn, client bool) {
 	}
 }
 
-func (g *gate) set(shut bool) {
+func (g *sluice) set(shut bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shut = shut
 	g.cond.Broadcast()
 }
 
-func (g *gate) asked(word string) bool {
+func (g *sluice) asked(word string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return bytes.Contains(bytes.ToLower(g.held.Bytes()), []byte(word))
@@ -122,7 +122,7 @@ func (g *gate) asked(word string) bool {
 func TestStops(t *testing.T) {
 	log, producer := filled(t)
 	redis := testbed.Redis(t)
-	g := newGate(t, redis.Addr())
+	g := newSluice(t, redis.Addr())
 	args := slices.Concat([]string{"stream", "--redis", g.Addr().String()}, log)
 	d := runs(t, args...)
 	d.caughtUp(300)
@@ -199,7 +199,7 @@ func TestWithin(t *testing.T) {
 }
 
 // late makes every answer come that much later.
-func (g *gate) late(by time.Duration) {
+func (g *sluice) late(by time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.slow = by

@@ -83,6 +83,11 @@ func rowsStream(kind byte, shard int) (s spill.Stream) {
 	return s
 }
 
+// streamOf is the reverse of rowsStream; ok is false for a stream of a table.
+func streamOf(s spill.Stream) (kind byte, shard uint32, ok bool) {
+	return s[0] &^ 0x80, binary.BigEndian.Uint32(s[1:]), s[0]&0x80 != 0
+}
+
 // Put takes a row for a later unit.
 func (o *Output) Put(kind byte, shard int, row []byte) error {
 	return o.blocks.Add(rowsStream(kind, shard), row)

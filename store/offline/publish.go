@@ -45,7 +45,8 @@ type Publication struct {
 	ValidFrom *schemas.Micros `json:"valid_from,omitempty"`
 	Ledgers   []rows.Ledger   `json:"ledgers"`
 	Days      []DayEntry      `json:"days,omitempty"`
-	// Gate records what B6 found and who accepted it; any JSON.
+	// Gate is what B6 found, who accepted it, and what the next run is held against;
+	// any JSON. It stands in features only, and does not name the publication.
 	Gate json.RawMessage `json:"gate,omitempty"`
 	// Carry is for the caller: what the next run needs besides table open.
 	Carry json.RawMessage `json:"carry,omitempty"`
@@ -96,15 +97,6 @@ func (e *SchemaChangeError) Error() string {
 // Nothing stays staged, of this run or of those killed before it. ErrConflict:
 // another job has published since NewRun.
 func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int64, error) {
-	sort.Slice(p.Ledgers, func(i, j int) bool {
-		a, b := p.Ledgers[i], p.Ledgers[j]
-		return a.Shard < b.Shard || a.Shard == b.Shard && a.Partition < b.Partition
-	})
-	sort.Slice(p.Days, func(i, j int) bool {
-		a, b := p.Days[i], p.Days[j]
-		return a.Partition < b.Partition || a.Partition == b.Partition && a.Day < b.Day
-	})
-	p.Cut = s.cut
 	id, err := s.id(&p)
 	if err != nil {
 		return nil, err
@@ -118,6 +110,8 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 		}
 		if name == Features {
 			info.Tables = versions
+		} else {
+			info.Gate = nil
 		}
 		v, err := s.publish(ctx, name, &info)
 		if err != nil {
@@ -132,9 +126,44 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 	return versions, nil
 }
 
-// id depends on everything that is published.
+// Published tells whether the version that is built upon is of this publication: then
+// Publish changes nothing but what a kill has left undone.
+func (s *Staged) Published(p Publication) (bool, error) {
+	id, err := s.id(&p)
+	if err != nil {
+		return false, err
+	}
+	return published(s.r.base[Features], id)
+}
+
+// Before returns what the commit says that the run builds upon, nil for none.
+func (r *Run) Before() (*Info, error) {
+	base := r.base[Features]
+	if base.Info == nil {
+		return nil, nil
+	}
+	var have Info
+	if err := json.Unmarshal(base.Info, &have); err != nil {
+		return nil, fmt.Errorf("table %s: version %d: commitInfo: %w", r.t.tables[Features].name, base.InfoVersion, err)
+	}
+	return &have, nil
+}
+
+// id depends on everything that is published but the gate's words, which depend on
+// what was published before. It puts p into its order.
 func (s *Staged) id(p *Publication) (string, error) {
-	b, err := marshal(p)
+	sort.Slice(p.Ledgers, func(i, j int) bool {
+		a, b := p.Ledgers[i], p.Ledgers[j]
+		return a.Shard < b.Shard || a.Shard == b.Shard && a.Partition < b.Partition
+	})
+	sort.Slice(p.Days, func(i, j int) bool {
+		a, b := p.Days[i], p.Days[j]
+		return a.Partition < b.Partition || a.Partition == b.Partition && a.Day < b.Day
+	})
+	p.Cut = s.cut
+	named := *p
+	named.Gate = nil
+	b, err := marshal(&named)
 	if err != nil {
 		return "", fmt.Errorf("publication: %w", err)
 	}

@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -154,6 +155,26 @@ const elsewhere = "of-"
 // tables: what others leave here that write elsewhere is no matter of its. disk bounds
 // what is written; nil = no limit.
 func (r *Root) Work(tables *Root, view, id string, disk *spill.Disk) (*Work, error) {
+	s, err := r.works(tables, view)
+	if err != nil {
+		return nil, err
+	}
+	w := NewWork(s, id, disk)
+	w.alone = true
+	return w, nil
+}
+
+// Works returns the IDs of the view's jobs whose work areas are there, ascending.
+func (r *Root) Works(ctx context.Context, tables *Root, view string) ([]string, error) {
+	w, err := r.Work(tables, view, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	return w.siblings(ctx)
+}
+
+// works is where the work areas of a view lie whose tables are below tables.
+func (r *Root) works(tables *Root, view string) (Store, error) {
 	own, err := r.Identity()
 	if err != nil {
 		return nil, err
@@ -167,13 +188,7 @@ func (r *Root) Work(tables *Root, view, id string, disk *spill.Disk) (*Work, err
 		sum := sha256.Sum256([]byte(place))
 		below = append(below, elsewhere+hex.EncodeToString(sum[:8]))
 	}
-	s, err := r.store(below...)
-	if err != nil {
-		return nil, err
-	}
-	w := NewWork(s, id, disk)
-	w.alone = true
-	return w, nil
+	return r.store(below...)
 }
 
 // Calls returns what counts the calls to the store, nil = nothing does.

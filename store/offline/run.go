@@ -23,7 +23,7 @@ import (
 //	out, err := work.Begin(…); out.Tile(…) …; out.Finish(…)   // for every unit of opt.Units
 //	run.Write(ctx, i, cut) …                    // for every i below WriteUnits; files, nothing is visible
 //	staged, err := run.Staged(ctx, cut)
-//	… B6: look at staged.Files …
+//	staged.Figures(ctx, day, …) …               // of RunOptions.Figures, for the gate (B6)
 //	versions, err := staged.Publish(ctx, publication)
 //	err = run.Clean(ctx)
 type Run struct {
@@ -53,6 +53,12 @@ type RunOptions struct {
 	SpillDir string
 	Memory   int         // bytes; 0 = 64 MB
 	Disk     *spill.Disk // what may be spilled; nil = no limit
+	// Figures returns what counts the rows of one date and table as they are written;
+	// nil = nothing does.
+	Figures func() Figures
+	// Brake is called every some rows, by each who writes a unit: it may wait while memory
+	// is short. It may be nil.
+	Brake func()
 }
 
 // WriteUnits is into how many units the writing of files is divided.
@@ -104,17 +110,24 @@ func (r *Run) Base() map[TableName]int64 {
 	return out
 }
 
-// writeUnit is the unit that writes a stream's files: any, but always the same one.
+// writeUnit is the unit that writes a stream's files: those of a table's date are
+// divided over few units, each of which leaves figures of it.
 func writeUnit(s spill.Stream) int {
+	const few = 4
 	t, day, part := rowKey(s[:]).prefix()
-	return int(uint64(int64(t.index())+day+int64(part)) % WriteUnits)
+	return int(uint64(few*(int64(t.index())+day)+int64(part)%few) % WriteUnits)
 }
 
 // Write writes the files of a unit, which wait for their publication; nothing is
 // visible. The greatest log clock of the cut is the date of table open. It writes
 // the same files each time.
 func (r *Run) Write(ctx context.Context, unit int, cut schemas.TopicCut) error {
-	s := &stager{ctx: ctx, r: r, openDay: dayOf(cutClock(cut))}
+	out, err := r.work.Begin(ctx, WriteUnit(unit), 0, Keep{})
+	if err != nil {
+		return err
+	}
+	defer out.Abort()
+	s := &stager{ctx: ctx, r: r, openDay: dayOf(cutClock(cut)), figures: figuring{r: r, out: out}}
 	defer s.abort()
 	streams, err := r.streams(ctx, unit)
 	if err != nil {
@@ -125,13 +138,13 @@ func (r *Run) Write(ctx context.Context, unit int, cut schemas.TopicCut) error {
 			return err
 		}
 	}
-	if err := s.end(); err != nil {
+	if err := errors.Join(s.end(), s.figures.end()); err != nil {
 		return err
 	}
 	if err := r.sync(ctx, s.files); err != nil {
 		return err
 	}
-	if err := r.work.finish(ctx, unitRecord{Unit: WriteUnit(unit)}, s.files); err != nil {
+	if err := out.Finish(ctx, s.files); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -313,12 +326,37 @@ func (r *Run) Clean(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Supersede removes what others have left that had begun before this run and have
+// finished a unit, such as one that says that they wait for something.
+func (r *Run) Supersede(ctx context.Context, unit string) error {
+	for _, dir := range r.others {
+		done, err := NewWork(r.work.store, dir, nil).Record(ctx, unit, nil)
+		if err != nil {
+			return err
+		}
+		if !done {
+			continue
+		}
+		for name, t := range r.t.tables {
+			if err := t.store.RemoveAll(ctx, staging+"/"+dir); err != nil {
+				return fmt.Errorf("table %s: staging: %w", name, err)
+			}
+		}
+		if err := r.work.store.RemoveAll(ctx, dir); err != nil {
+			return fmt.Errorf("work area: %w", err)
+		}
+	}
+	return nil
+}
+
 // stager writes one file after the other.
 type stager struct {
 	ctx     context.Context
 	r       *Run
 	openDay int64
 	files   []StagedFile
+	figures figuring
+	handled int // bytes since Brake was called
 
 	file   *StagedFile
 	number int // of the file within its partition
@@ -328,6 +366,9 @@ type stager struct {
 	prefix rowKey // of the open file
 	values []schemas.Value
 }
+
+// brakeEvery is how many bytes of rows are written between two calls of Brake.
+const brakeEvery = 64 << 10
 
 // OrderError says that a unit has left rows out of their order.
 type OrderError struct {
@@ -340,6 +381,10 @@ func (e *OrderError) Error() string {
 }
 
 func (s *stager) row(k rowKey, row []byte) error {
+	if s.handled += len(row); s.r.opt.Brake != nil && s.handled >= brakeEvery {
+		s.handled = 0
+		s.r.opt.Brake()
+	}
 	switch c := bytes.Compare(k, s.last); {
 	case c == 0:
 		return &DuplicateError{string(tableOrder[k[0]]), bytes.Clone(k[keyPrefix:])}
@@ -355,6 +400,9 @@ func (s *stager) row(k rowKey, row []byte) error {
 		if !same {
 			s.number = 0
 			s.prefix = append(s.prefix[:0], k[:keyPrefix]...)
+			if err := s.figures.begin(k); err != nil {
+				return err
+			}
 		}
 		if err := s.begin(k); err != nil {
 			return err
@@ -367,7 +415,7 @@ func (s *stager) row(k rowKey, row []byte) error {
 	if err := s.writer.Write(s.values); err != nil {
 		return fmt.Errorf("table %s: %w", s.file.Table, err)
 	}
-	return nil
+	return s.figures.row(s.values)
 }
 
 func (s *stager) begin(k rowKey) error {

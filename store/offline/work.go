@@ -147,6 +147,11 @@ func (w *Work) finish(ctx context.Context, r unitRecord, data any) error {
 	return nil
 }
 
+// Note records that a unit without rows is finished.
+func (w *Work) Note(ctx context.Context, unit string, data any) error {
+	return w.finish(ctx, unitRecord{Unit: unit}, data)
+}
+
 // maxOpen is how many files of rows stay open that nobody reads at the moment: units
 // read those of all units, shard by shard.
 const maxOpen = 256

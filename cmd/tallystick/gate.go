@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"github.com/tallystick/tallystick/batch"
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/gate"
+	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/definition"
+)
+
+// gateFlags say what the gate does before a publication (B6).
+type gateFlags struct {
+	mode   string // "" = gateHold
+	limits string // the file
+}
+
+// The modes of the gate.
+const (
+	gateHold   = "hold"
+	gateReport = "report"
+	gateOff    = "off"
+)
+
+func (g *gateFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&g.mode, "gate", gateHold, "what happens to a publication whose figures lie far outside those of the days before, a `MODE`: hold: it waits for replay accept; report: it is published all the same; off: nobody looks")
+	f.StringVar(&g.limits, "gate-limits", "", "YAML `FILE` with limits of the gate in place of the defaults: docs/gate.md has them")
+}
+
+func (g *gateFlags) check() error {
+	if g.mode != "" && !slices.Contains([]string{gateHold, gateReport, gateOff}, g.mode) {
+		return usagef("--gate: %q is none of hold, report and off", g.mode)
+	}
+	_, err := g.options()
+	return err
+}
+
+// options returns the limits, without Snapshots.
+func (g *gateFlags) options() (gate.Options, error) {
+	o := gate.DefaultOptions()
+	if g.limits == "" {
+		return o, nil
+	}
+	if err := checkReadable("--gate-limits", g.limits); err != nil {
+		return o, err
+	}
+	b, err := os.ReadFile(g.limits)
+	if err != nil {
+		return o, usagef("--gate-limits: %w", err)
+	}
+	var tree map[string]any
+	if err = yaml.Unmarshal(b, &tree); err == nil {
+		b, err = json.Marshal(tree)
+	}
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		err = d.Decode(&o)
+	}
+	if err == nil && o.Snapshots != gate.DefaultOptions().Snapshots {
+		err = errors.New("snapshots are the view's own: leave them out")
+	}
+	if err == nil {
+		err = o.Validate()
+	}
+	if err != nil {
+		return o, usagef("--gate-limits: %s holds no limits: %w; docs/gate.md has them all", g.limits, err)
+	}
+	return o, nil
+}
+
+// gateOutput is what the gate said of a publication.
+type gateOutput struct {
+	Verdict string `json:"verdict"`
+	Dates   int    `json:"dates"`
+	Checks  int    `json:"checks"`
+	// Unchecked is how many dates have too few before them.
+	Unchecked int      `json:"dates_without_baseline"`
+	Settled   int      `json:"accepted_before"` // figures that lie outside, but were accepted as they are
+	Breaches  []string `json:"breaches"`
+	HeldAs    string   `json:"held_as,omitempty"` // for replay accept --id
+}
+
+// The verdicts.
+const (
+	verdictPassed   = "passed"
+	verdictHeld     = "held"
+	verdictReported = "reported" // published in spite of breaches
+	verdictAccepted = "accepted"
+	verdictUnasked  = "off"
+	verdictStanding = "standing" // it was published before
+)
+
+func (g *gateOutput) print(w io.Writer) {
+	switch g.Verdict {
+	case verdictStanding:
+		fmt.Fprintln(w, "  published before")
+		return
+	case verdictUnasked:
+		fmt.Fprintln(w, "  the gate was not asked")
+		return
+	}
+	fmt.Fprintf(w, "  gate: %s; %d figures of %d dates checked", g.Verdict, g.Checks, g.Dates)
+	if g.Unchecked > 0 {
+		fmt.Fprintf(w, ", %d dates have too few before them", g.Unchecked)
+	}
+	if g.Settled > 0 {
+		fmt.Fprintf(w, ", %d were accepted before", g.Settled)
+	}
+	fmt.Fprintln(w)
+	for i, line := range g.Breaches {
+		if i == mostBreaches {
+			fmt.Fprintf(w, "    and %d more: --json has them all\n", len(g.Breaches)-i)
+			break
+		}
+		fmt.Fprintf(w, "    %s\n", line)
+	}
+	if g.HeldAs != "" {
+		fmt.Fprintf(w, "    it waits as %s\n", g.HeldAs)
+	}
+}
+
+// mostBreaches is how many are printed.
+const mostBreaches = 20
+
+func gateSaid(verdict string, r *gate.Record) *gateOutput {
+	out := &gateOutput{Verdict: verdict, Breaches: []string{}}
+	if r != nil && r.Report != nil {
+		out.Dates, out.Checks, out.Unchecked, out.Settled = r.Report.Dates, r.Report.Checks, len(r.Report.NoBaseline), r.Report.Settled
+		out.Breaches = append(out.Breaches, r.Report.Lines()...)
+	}
+	return out
+}
+
+// gateFigures returns what counts the rows that the view's tables get, whether the
+// gate will be asked or not: who publishes may be another process.
+func gateFigures(v *definition.View) (func() offline.Figures, error) {
+	engine, err := transforms.NewView(v.Spec)
+	if err != nil {
+		return nil, err
+	}
+	return func() offline.Figures { return gate.New(engine, v.Snapshots) }, nil
+}
+
+// profiles returns the figures of every day of a run whose files are staged.
+func (j *viewJob) profiles(ctx context.Context, staged *offline.Staged, report *batch.Report) ([]gate.Profile, error) {
+	engine, err := transforms.NewView(j.view.Spec)
+	if err != nil {
+		return nil, err
+	}
+	ledgers := map[int64]*transforms.Ledger{}
+	for k, l := range report.Days {
+		if k.Day != batch.NoDay {
+			if ledgers[k.Day] == nil {
+				ledgers[k.Day] = &transforms.Ledger{}
+			}
+			ledgers[k.Day].Merge(l)
+		}
+	}
+	days, err := staged.FigureDays(ctx)
+	if err != nil {
+		return nil, err
+	}
+	days = append(days, slices.Collect(maps.Keys(ledgers))...)
+	slices.Sort(days)
+	var out []gate.Profile
+	for _, day := range slices.Compact(days) {
+		b := gate.New(engine, j.view.Snapshots)
+		err := staged.Figures(ctx, day, func(figures []byte) error {
+			part := gate.New(engine, j.view.Snapshots)
+			if err := part.UnmarshalBinary(figures); err != nil {
+				return err
+			}
+			b.Merge(part)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if l := ledgers[day]; l != nil {
+			b.Ledger(day, l)
+		}
+		out = append(out, b.Profiles(report.Closed)...)
+	}
+	return out, nil
+}
+
+// before returns the record of the publication that the job builds upon, nil where
+// there is none.
+func (j *viewJob) before() (*gate.Record, error) {
+	info, err := j.run.Before()
+	if err != nil || info == nil || info.Gate == nil {
+		return nil, err
+	}
+	return gate.Decode(info.Gate)
+}
+
+// judge asks the gate about files that are staged.
+func (j *viewJob) judge(ctx context.Context, staged *offline.Staged, report *batch.Report) (*gate.Record, error) {
+	before, err := j.before()
+	if err != nil {
+		return nil, err
+	}
+	if j.r.gate.mode == gateOff {
+		return gate.Unasked(before, j.view.Fingerprint), nil
+	}
+	o, err := j.r.gate.options()
+	if err != nil {
+		return nil, err
+	}
+	now, err := j.profiles(ctx, staged, report)
+	if err != nil {
+		return nil, err
+	}
+	o.Snapshots = j.view.Snapshots
+	return gate.Judge(before, j.view.Fingerprint, now, o)
+}
+
+// heldUnit is the unit of a work area that says that its publication is held.
+const heldUnit = "held"
+
+// held is what `replay accept` needs to publish a run that is held.
+type held struct {
+	View plannedView      `json:"view"` // its base versions are those of the run
+	Cut  schemas.TopicCut `json:"cut"`
+	Gate *gateOutput      `json:"gate"`
+}
+
+// pass asks the gate, unless the publication stands, and enters what it said into the
+// publication; false: it is held.
+func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.Publication, report *batch.Report) (*gateOutput, bool, error) {
+	if standing, err := staged.Published(*p); err != nil || standing {
+		return gateSaid(verdictStanding, nil), err == nil, err
+	}
+	rec, err := j.judge(ctx, staged, report)
+	if err != nil {
+		return nil, false, err
+	}
+	said := gateSaid(verdictPassed, rec)
+	switch {
+	case rec.Report == nil:
+		said.Verdict = verdictUnasked
+	case rec.Held() && j.accept != nil:
+		rec.Accept(*j.accept)
+		said.Verdict = verdictAccepted
+	case rec.Held() && j.r.gate.mode == gateReport:
+		said.Verdict = verdictReported
+	case rec.Held():
+		said.Verdict, said.HeldAs = verdictHeld, j.id
+		return said, false, j.hold(ctx, said)
+	}
+	p.Gate, err = rec.Encode()
+	return said, true, err
+}
+
+// hold leaves the job as it is, to be accepted later, in place of those of the view
+// that were held before.
+func (j *viewJob) hold(ctx context.Context, said *gateOutput) error {
+	h := held{Gate: said, Cut: j.cut, View: plannedView{View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords,
+		Units: len(j.units), Base: j.run.Base()}}
+	if j.from != schemas.Never {
+		h.View.ValidFrom = &j.from
+	}
+	var err error
+	if h.View.Rules, err = j.r.rulesOf(j.view); err != nil {
+		return err
+	}
+	if err := j.work.Note(ctx, heldUnit, &h); err != nil {
+		return err
+	}
+	return j.run.Supersede(ctx, heldUnit)
+}
