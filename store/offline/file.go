@@ -91,24 +91,26 @@ type Writer struct {
 	cols []Column
 	//lint:ignore SA1019 the generic writer wants a row type, and ours are known at run time only
 	pw      *parquet.Writer
-	rows    []parquet.Row
-	arena   []byte // text of the buffered rows
+	waiting []waiting // of each column
+	held    int       // rows that wait
+	arena   []byte    // their text
 	out     *countingWriter
 	content hash.Hash
 	scratch []byte
 	info    FileInfo
 	noStats []bool // columns that hold a NaN
-	texts   []lastText
-	inGroup int   // rows in the open row group
-	volume  int   // their bytes
-	err     error // sticks
+	inGroup int    // rows in the open row group
+	volume  int    // their bytes
+	err     error  // sticks
 }
 
-// lastText is the last text of a column, in the arena, and what parquet-go is given
-// for it: many columns, of statuses above all, say the same row after row.
-type lastText struct {
-	text  []byte
-	value parquet.Value
+// waiting is the values of a column that parquet-go has not been given yet. Given by
+// column they need no sorting out. text is the last text among them, in the arena, and
+// value what stands for it: many columns say the same row after row.
+type waiting struct {
+	values []parquet.Value
+	text   []byte
+	value  parquet.Value
 }
 
 // countingWriter counts and digests what it passes on.
@@ -146,9 +148,8 @@ func NewWriter(w io.Writer, cols []Column, opt WriterOptions) (*Writer, error) {
 			options = append(options, parquet.SkipPageBounds(append([]string{c.Name}, listPath...)...))
 		}
 	}
-	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols)), texts: make([]lastText, len(cols))}
+	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols)), waiting: make([]waiting, len(cols))}
 	fw.info.Columns = make([]ColumnStats, len(cols))
-	fw.rows = make([]parquet.Row, 0, writeRows)
 	fw.content.Write(appendColumns(nil, cols))
 	return fw, nil
 }
@@ -185,7 +186,7 @@ func (w *Writer) Write(row []schemas.Value) error {
 	w.volume += len(w.scratch)
 	w.buffer(row)
 	w.info.Rows++
-	if len(w.rows) == writeRows {
+	if w.held == writeRows {
 		w.flush()
 	}
 	return w.err
@@ -222,71 +223,68 @@ func (w *Writer) check(row []schemas.Value) error {
 
 // buffer keeps the row until there are writeRows of them.
 func (w *Writer) buffer(row []schemas.Value) {
-	n := len(w.rows)
-	w.rows = w.rows[:n+1]
-	out := w.rows[n][:0]
-	for i, v := range row {
-		switch last := &w.texts[i]; v.Kind() {
+	for i := range row {
+		switch v, c := row[i], &w.waiting[i]; v.Kind() {
 		case schemas.List:
 			w.stat(i, v)
-			out = w.appendList(out, i, v)
-		case schemas.String:
-			if last.text == nil || string(last.text) != v.Text() {
+			w.appendList(c, i, v)
+		case schemas.String, schemas.Bytes:
+			if c.text == nil || string(c.text) != v.Text() {
 				w.stat(i, v)
-				last.value = w.value(i, v)
-				last.text = last.value.ByteArray()
+				c.value = w.value(i, v)
+				c.text = c.value.ByteArray()
 			}
-			out = append(out, last.value)
+			c.values = append(c.values, c.value)
 		default:
 			w.stat(i, v)
-			out = append(out, w.value(i, v))
+			c.values = append(c.values, w.value(i, v))
 		}
 	}
-	w.rows[n] = out
+	w.held++
 }
 
+// value returns what parquet-go is given for a scalar; columns that are never null
+// need no level.
 func (w *Writer) value(i int, v schemas.Value) parquet.Value {
-	level := 0
-	if w.cols[i].Nullable && !v.IsNull() {
-		level = 1
+	if v.IsNull() || !w.cols[i].Nullable {
+		return w.scalar(i, v)
 	}
-	return w.scalar(i, v).Level(0, level, i)
+	return w.scalar(i, v).Level(0, 1, i)
 }
 
 // appendList appends the elements of a list, or what stands for an empty one.
-func (w *Writer) appendList(out parquet.Row, i int, v schemas.Value) parquet.Row {
+func (w *Writer) appendList(c *waiting, i int, v schemas.Value) {
 	level := 0
 	if w.cols[i].Nullable {
 		level = 1
 	}
 	if v.Len() == 0 {
-		return append(out, parquet.Value{}.Level(0, level, i))
+		c.values = append(c.values, parquet.Value{}.Level(0, level, i))
 	}
 	for n, x := range v.Elements() {
-		out = append(out, w.scalar(i, x).Level(min(n, 1), level+1, i))
+		c.values = append(c.values, w.scalar(i, x).Level(min(n, 1), level+1, i))
 	}
-	return out
 }
 
 func (w *Writer) scalar(i int, v schemas.Value) parquet.Value {
-	var p parquet.Value
 	switch v.Kind() {
 	case schemas.Bool:
-		p = parquet.BooleanValue(v.Bool())
+		return parquet.BooleanValue(v.Bool())
 	case schemas.Int:
-		if p = parquet.Int64Value(v.Int()); w.cols[i].Date {
-			p = parquet.Int32Value(int32(v.Int()))
+		if w.cols[i].Date {
+			return parquet.Int32Value(int32(v.Int()))
 		}
+		return parquet.Int64Value(v.Int())
 	case schemas.Timestamp:
-		p = parquet.Int64Value(int64(v.Micros()))
+		return parquet.Int64Value(int64(v.Micros()))
 	case schemas.Double:
-		p = parquet.DoubleValue(v.Double())
+		return parquet.DoubleValue(v.Double())
 	case schemas.String, schemas.Bytes:
 		at := len(w.arena) // when it grows, earlier values keep the old array
 		w.arena = append(w.arena, v.Text()...)
-		p = parquet.ByteArrayValue(w.arena[at:len(w.arena):len(w.arena)])
+		return parquet.ByteArrayValue(w.arena[at:len(w.arena):len(w.arena)])
 	}
-	return p
+	return parquet.Value{}
 }
 
 // stat counts a value into the column's statistics.
@@ -309,13 +307,18 @@ func (w *Writer) stat(i int, v schemas.Value) {
 }
 
 func (w *Writer) flush() {
-	if len(w.rows) == 0 || w.err != nil {
+	if w.held == 0 || w.err != nil {
 		return
 	}
-	_, err := w.pw.WriteRows(w.rows)
-	w.inGroup += len(w.rows)
-	w.rows, w.arena = w.rows[:0], w.arena[:0]
-	clear(w.texts)
+	var err error
+	for i, pc := range w.pw.ColumnWriters() {
+		if err == nil {
+			_, err = pc.WriteRowValues(w.waiting[i].values)
+		}
+		w.waiting[i] = waiting{values: w.waiting[i].values[:0]}
+	}
+	w.inGroup += w.held
+	w.held, w.arena = 0, w.arena[:0]
 	if err == nil && (w.inGroup == rowGroupRows || w.volume >= rowGroupBytes) {
 		w.inGroup, w.volume = 0, 0
 		err = w.pw.Flush()

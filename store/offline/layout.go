@@ -146,7 +146,7 @@ const statusTag = 0x80
 
 func appendStatus(dst []byte, s transforms.Status) []byte { return append(dst, statusTag|byte(s)) }
 
-// parseRow reads n values of a spooled row into dst.
+// parseRow reads n values of a spooled row, whose text they alias, into dst.
 func parseRow(dst []schemas.Value, row []byte, n int) ([]schemas.Value, error) {
 	for range n {
 		if len(row) > 0 && row[0]&statusTag != 0 {
@@ -154,7 +154,7 @@ func parseRow(dst []schemas.Value, row []byte, n int) ([]schemas.Value, error) {
 			row = row[1:]
 			continue
 		}
-		v, took := schemas.ParseValue(row)
+		v, took := schemas.ParseAlias(row)
 		if took == 0 {
 			return dst, errors.New("a spilled row does not decode")
 		}
