@@ -141,6 +141,11 @@ func StringValue(s string) Value { return Value{kind: String, text: s} }
 // BytesValue returns the bytes in s as a Value.
 func BytesValue(s string) Value { return Value{kind: Bytes, text: s} }
 
+// BytesAlias returns b as a Value that is valid as long as b stays as it is.
+func BytesAlias(b []byte) Value {
+	return Value{kind: Bytes, text: unsafe.String(unsafe.SliceData(b), len(b))}
+}
+
 // TimestampValue returns m as a Value.
 func TimestampValue(m Micros) Value { return Value{kind: Timestamp, bits: uint64(m)} }
 

@@ -133,6 +133,10 @@ func appendInt(dst rowKey, i int64) rowKey {
 	return binary.BigEndian.AppendUint64(dst, uint64(i)^1<<63)
 }
 
+func appendShard(dst rowKey, shard int) rowKey {
+	return binary.BigEndian.AppendUint32(dst, uint32(shard))
+}
+
 // dayOf returns the day of an instant, noDay when dates cannot hold it.
 func dayOf(m schemas.Micros) int64 {
 	if m < minInstant || m > maxInstant {

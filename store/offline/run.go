@@ -114,7 +114,7 @@ func writeUnit(s spill.Stream) int {
 // visible. The greatest log clock of the cut is the date of table open. It writes
 // the same files each time.
 func (r *Run) Write(ctx context.Context, unit int, cut schemas.TopicCut) error {
-	s := &stager{ctx: ctx, r: r, openDay: dayOf(cutClock(cut))}
+	s := &stager{ctx: ctx, r: r, openDay: dayOf(cutClock(cut)), rows: tableRows{engine: r.t.engine}}
 	defer s.abort()
 	streams, err := r.streams(ctx, unit)
 	if err != nil {
@@ -326,7 +326,7 @@ type stager struct {
 	writer *Writer
 	last   rowKey // of the last row
 	prefix rowKey // of the open file
-	values []schemas.Value
+	rows   tableRows
 }
 
 // OrderError says that a unit has left rows out of their order.
@@ -360,11 +360,11 @@ func (s *stager) row(k rowKey, row []byte) error {
 			return err
 		}
 	}
-	var err error
-	if s.values, err = parseRow(s.values[:0], row, len(s.writer.cols)); err != nil {
+	values, err := s.rows.parse(k, row, len(s.writer.cols))
+	if err != nil {
 		return fmt.Errorf("table %s: %w", s.file.Table, err)
 	}
-	if err := s.writer.Write(s.values); err != nil {
+	if err := s.writer.Write(values); err != nil {
 		return fmt.Errorf("table %s: %w", s.file.Table, err)
 	}
 	return nil
