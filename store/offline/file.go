@@ -106,7 +106,7 @@ type Writer struct {
 
 // waiting is the values of a column that parquet-go has not been given yet. Given by
 // column they need no sorting out. text is the last text among them, in the arena, and
-// value what stands for it: many columns say the same row after row.
+// value what stood for the last value: many columns say the same row after row.
 type waiting struct {
 	values []parquet.Value
 	text   []byte
@@ -168,102 +168,108 @@ func appendColumns(dst []byte, cols []Column) []byte {
 	return dst
 }
 
+// digestBytes is how much is digested at once.
+const digestBytes = 4 << 10
+
 // Write appends a row. It keeps nothing of it. After an error the file is of no
 // use; every later call returns that error.
 func (w *Writer) Write(row []schemas.Value) error {
 	if w.err != nil {
 		return w.err
 	}
-	if err := w.check(row); err != nil {
+	var err error
+	if len(row) != len(w.cols) {
+		err = fmt.Errorf("it has %d values, the file has %d columns", len(row), len(w.cols))
+	}
+	before := len(w.scratch)
+	for i := 0; i < len(row) && err == nil; i++ {
+		err = w.add(i, row[i])
+	}
+	if err != nil {
 		w.err = fmt.Errorf("parquet file, row %d: %w", w.info.Rows+1, err)
 		return w.err
 	}
-	w.scratch = w.scratch[:0]
-	for _, v := range row {
-		w.scratch = v.Append(w.scratch)
+	if w.volume += len(w.scratch) - before; len(w.scratch) >= digestBytes {
+		w.digest()
 	}
-	w.content.Write(w.scratch)
-	w.volume += len(w.scratch)
-	w.buffer(row)
 	w.info.Rows++
-	if w.held == writeRows {
+	if w.held++; w.held == writeRows {
 		w.flush()
 	}
 	return w.err
 }
 
-// check compares the row with the columns.
-func (w *Writer) check(row []schemas.Value) error {
-	if len(row) != len(w.cols) {
-		return fmt.Errorf("it has %d values, the file has %d columns", len(row), len(w.cols))
-	}
-	for i, v := range row {
-		c := &w.cols[i]
-		switch {
-		case v.IsNull():
-			if !c.Nullable {
-				return fmt.Errorf("column %q is null and may not be", c.Name)
-			}
-		case v.Kind() != c.Kind:
-			return fmt.Errorf("column %q is of kind %s, the value of kind %s", c.Name, c.Kind, v.Kind())
-		case c.Date && int64(int32(v.Int())) != v.Int():
-			return fmt.Errorf("column %q: %d days are beyond the range of dates", c.Name, v.Int())
-		case c.Kind == schemas.String && !utf8.ValidString(v.Text()):
-			return fmt.Errorf("column %q: the text is not UTF-8", c.Name)
-		case c.Kind == schemas.List:
-			for _, x := range v.Elements() {
-				if x.Kind() != c.Element || x.Kind() == schemas.String && !utf8.ValidString(x.Text()) {
-					return fmt.Errorf("column %q is a list of kind %s, the element %v is none or no UTF-8", c.Name, c.Element, x)
-				}
-			}
-		}
-	}
-	return nil
+// digest adds what scratch holds to the content.
+func (w *Writer) digest() {
+	w.content.Write(w.scratch)
+	w.scratch = w.scratch[:0]
 }
 
-// buffer keeps the row until there are writeRows of them.
-func (w *Writer) buffer(row []schemas.Value) {
-	for i := range row {
-		switch v, c := row[i], &w.waiting[i]; v.Kind() {
-		case schemas.List:
-			w.stat(i, v)
-			w.appendList(c, i, v)
-		case schemas.String, schemas.Bytes:
-			if c.text == nil || string(c.text) != v.Text() {
-				w.stat(i, v)
-				c.value = w.value(i, v)
-				c.text = c.value.ByteArray()
-			}
-			c.values = append(c.values, c.value)
-		default:
-			w.stat(i, v)
-			c.values = append(c.values, w.value(i, v))
+// add keeps a value of the column until there are writeRows of them.
+func (w *Writer) add(i int, v schemas.Value) error {
+	col, c := &w.cols[i], &w.waiting[i]
+	w.scratch = v.Append(w.scratch)
+	switch {
+	case v.IsNull():
+		if !col.Nullable {
+			return fmt.Errorf("column %q is null and may not be", col.Name)
 		}
+		w.stat(i, v)
+		c.values = append(c.values, parquet.Value{})
+		return nil
+	case v.Kind() != col.Kind:
+		return fmt.Errorf("column %q is of kind %s, the value of kind %s", col.Name, col.Kind, v.Kind())
 	}
-	w.held++
+	switch col.Kind {
+	case schemas.List:
+		return w.addList(i, v)
+	case schemas.String, schemas.Bytes:
+		if c.text != nil && string(c.text) == v.Text() { // it has been looked at
+			break
+		}
+		if col.Kind == schemas.String && !utf8.ValidString(v.Text()) {
+			return fmt.Errorf("column %q: the text is not UTF-8", col.Name)
+		}
+		w.stat(i, v)
+		c.value = w.value(i, v)
+		c.text = c.value.ByteArray()
+	default:
+		if col.Date && int64(int32(v.Int())) != v.Int() {
+			return fmt.Errorf("column %q: %d days are beyond the range of dates", col.Name, v.Int())
+		}
+		w.stat(i, v)
+		c.value = w.value(i, v)
+	}
+	c.values = append(c.values, c.value)
+	return nil
 }
 
 // value returns what parquet-go is given for a scalar; columns that are never null
 // need no level.
 func (w *Writer) value(i int, v schemas.Value) parquet.Value {
-	if v.IsNull() || !w.cols[i].Nullable {
+	if !w.cols[i].Nullable {
 		return w.scalar(i, v)
 	}
 	return w.scalar(i, v).Level(0, 1, i)
 }
 
-// appendList appends the elements of a list, or what stands for an empty one.
-func (w *Writer) appendList(c *waiting, i int, v schemas.Value) {
+// addList keeps the elements of a list, or what stands for an empty one.
+func (w *Writer) addList(i int, v schemas.Value) error {
+	col, c := &w.cols[i], &w.waiting[i]
 	level := 0
-	if w.cols[i].Nullable {
+	if col.Nullable {
 		level = 1
 	}
 	if v.Len() == 0 {
 		c.values = append(c.values, parquet.Value{}.Level(0, level, i))
 	}
 	for n, x := range v.Elements() {
+		if x.Kind() != col.Element || x.Kind() == schemas.String && !utf8.ValidString(x.Text()) {
+			return fmt.Errorf("column %q is a list of kind %s, the element %v is none or no UTF-8", col.Name, col.Element, x)
+		}
 		c.values = append(c.values, w.scalar(i, x).Level(min(n, 1), level+1, i))
 	}
+	return nil
 }
 
 func (w *Writer) scalar(i int, v schemas.Value) parquet.Value {
@@ -287,13 +293,12 @@ func (w *Writer) scalar(i int, v schemas.Value) parquet.Value {
 	return parquet.Value{}
 }
 
-// stat counts a value into the column's statistics.
+// stat counts a value into the column's statistics. Delta has no bounds for lists.
 func (w *Writer) stat(i int, v schemas.Value) {
 	s := &w.info.Columns[i]
 	switch {
 	case v.IsNull():
 		s.Nulls++
-	case v.Kind() == schemas.List: // Delta has no bounds for lists
 	case v.Kind() == schemas.Double && math.IsNaN(v.Double()):
 		w.noStats[i] = true
 	case s.Min.IsNull():
@@ -310,6 +315,7 @@ func (w *Writer) flush() {
 	if w.held == 0 || w.err != nil {
 		return
 	}
+	w.digest()
 	var err error
 	for i, pc := range w.pw.ColumnWriters() {
 		if err == nil {

@@ -32,6 +32,7 @@ type BlockWriter struct {
 	ids     map[Stream]int
 	streams []*gathered // in the order in which they were seen
 	last    int         // the stream of the last row
+	recent  [256]int32  // streams by a part of their names, + 1: looked at before ids
 	index   []block
 	size    int64
 	taken   int64 // of the disk
@@ -90,13 +91,18 @@ func (b *BlockWriter) Add(s Stream, row []byte) error {
 
 // find makes a stream the last one.
 func (b *BlockWriter) find(s Stream) {
+	recent := &b.recent[(s[0]*31 ^ s[4]*7 ^ s[8])]
+	if n := int(*recent); n > 0 && b.streams[n-1].stream == s {
+		b.last = n - 1
+		return
+	}
 	id, ok := b.ids[s]
 	if !ok {
 		id = len(b.streams)
 		b.ids[s] = id
 		b.streams = append(b.streams, &gathered{stream: s})
 	}
-	b.last = id
+	b.last, *recent = id, int32(id)+1
 }
 
 // flush writes the rows that have gathered, those of a stream in blocks.
