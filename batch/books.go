@@ -20,6 +20,11 @@ type books struct {
 	// The entries of the last record: the next one is mostly of the same.
 	shard ofShard
 	day   ofDay
+	// last is what folded noted last, unless it has noted nothing, and lastNewest what
+	// newest says of it.
+	noted      bool
+	last       ShardPartition
+	lastNewest schemas.Micros
 }
 
 type ofShard struct {
@@ -65,9 +70,14 @@ func (b *books) book(shard int, in *transforms.Input, v *transforms.Verdict) {
 
 // folded notes the event time of a record that got as far as the fold.
 func (b *books) folded(k ShardPartition, eventTime schemas.Micros) {
-	if t, ok := b.newest[k]; !ok || eventTime > t {
-		b.newest[k] = eventTime
+	if b.noted && b.last == k && eventTime <= b.lastNewest {
+		return
 	}
+	t, ok := b.newest[k]
+	if !ok || eventTime > t {
+		b.newest[k], t = eventTime, eventTime
+	}
+	b.noted, b.last, b.lastNewest = true, k, t
 }
 
 func at[K comparable](m map[K]*transforms.Ledger, k K) *transforms.Ledger {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -35,7 +34,8 @@ func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
 		return err
 	}
 	defer out.Abort()
-	f := &replayFold{run: r, end: e, out: out, in: r.engine.NewInput(), books: newBooks(r.View.Source.History), reappear: reappear(r.engine.Spec())}
+	f := &replayFold{run: r, end: e, out: out, in: r.engine.NewInput(), books: newBooks(r.View.Source.History), reappear: reappear(r.engine.Spec()),
+		between: map[schemas.Micros]*transforms.State{}}
 	for shard := from; shard < to; shard++ {
 		f.shard = shard
 		if err := r.checkIDs(ctx, unit, shard, &f.counts); err != nil {
@@ -48,6 +48,7 @@ func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
 			return err
 		}
 	}
+	f.count()
 	f.counts.Books = f.books.record()
 	return out.Finish(ctx, &f.counts)
 }
@@ -89,30 +90,34 @@ type replayFold struct {
 	// exclude_current window.
 	reappear schemas.Micros
 
-	folded  int // bytes, see brake
-	entity  []byte
-	begun   bool
-	states  map[int32]*transforms.State
-	waiting map[int32][]transforms.Tile
-	newest  schemas.Micros // greatest event time that may count
-	next    schemas.Micros // the next boundary to be read; Never = none yet
+	folded     int // bytes, see brake
+	entity     []byte
+	begun      bool
+	partitions []int32             // ascending: those that the entity has rows in
+	states     []*transforms.State // of each of them
+	newest     schemas.Micros      // greatest event time that may count
+	next       schemas.Micros      // the next boundary to be read; Never = none yet
+	results    []transforms.Result // scratch
+	closed     []transforms.Tile   // scratch
+	uncounted  int64               // rows that run.Folded lacks
 	// between has what a table's entity had between two boundaries, by the latter.
 	between map[schemas.Micros]*transforms.State
 }
 
 func (f *replayFold) row(row []byte) error {
 	f.run.brake(&f.folded, len(row))
-	if entity, _ := transforms.RowKey(row); !f.begun || string(entity) != string(f.entity) {
-		if err := f.finish(); err != nil {
-			return err
-		}
-		f.entity, f.begun = append(f.entity[:0], entity...), true
-		f.states, f.waiting = map[int32]*transforms.State{}, map[int32][]transforms.Tile{}
-		f.newest, f.next, f.between = schemas.Never, schemas.Never, map[schemas.Micros]*transforms.State{}
-	}
 	in := f.in
 	if !f.run.engine.ParseInput(row, in) {
 		return fmt.Errorf("a spilled row does not decode")
+	}
+	if !f.begun || string(in.Entity) != string(f.entity) {
+		if err := f.finish(); err != nil {
+			return err
+		}
+		f.entity, f.begun = append(f.entity[:0], in.Entity...), true
+		f.partitions, f.states = f.partitions[:0], f.states[:0]
+		f.newest, f.next = schemas.Never, schemas.Never
+		clear(f.between)
 	}
 	// Rows of all partitions come by clock, and none from here on can change what
 	// lies before its clock minus lateness.
@@ -132,13 +137,24 @@ func (f *replayFold) row(row []byte) error {
 			f.next = b
 		}
 	}
-	if f.run.Folded != nil {
-		f.run.Folded.Add(1)
+	if f.uncounted++; f.uncounted >= countAtOnce {
+		f.count()
 	}
 	if !v.Quarantined() {
 		return nil
 	}
 	return f.out.Quarantine(f.run.quarantined(in, nil, &v))
+}
+
+// countAtOnce is how many rows are reported as folded together: to report each one,
+// goroutines would wait for one another.
+const countAtOnce = 1000
+
+func (f *replayFold) count() {
+	if f.run.Folded != nil {
+		f.run.Folded.Add(f.uncounted)
+	}
+	f.uncounted = 0
 }
 
 // after returns the first boundary after t.
@@ -147,14 +163,18 @@ func (f *replayFold) after(t schemas.Micros) schemas.Micros {
 	return t.Floor(step).AddSat(step)
 }
 
+// state returns the entity's state of a partition: most entities have one.
 func (f *replayFold) state(p int32) *transforms.State {
-	s := f.states[p]
-	if s == nil {
-		s = f.run.engine.NewState(p)
-		s.KeepEvicted = true
-		f.states[p] = s
+	if len(f.partitions) == 1 && f.partitions[0] == p {
+		return f.states[0]
 	}
-	return s
+	i, there := slices.BinarySearch(f.partitions, p)
+	if !there {
+		s := f.run.engine.NewState(p)
+		s.KeepEvicted = true
+		f.partitions, f.states = slices.Insert(f.partitions, i, p), slices.Insert(f.states, i, s)
+	}
+	return f.states[i]
 }
 
 // reappear is the longest time from an event until it leaves a window that
@@ -188,7 +208,8 @@ func (f *replayFold) snapshots(limit schemas.Micros) error {
 }
 
 func (f *replayFold) snapshot(b schemas.Micros) (absent bool, err error) {
-	res := f.run.engine.BoundaryValue(nil, b, slices.Collect(maps.Values(f.states))...)
+	f.results = f.run.engine.BoundaryValue(f.results[:0], b, f.states...)
+	res := f.results
 	if len(res) == 0 || res[0].Status == transforms.Absent {
 		return true, nil
 	}
@@ -209,8 +230,8 @@ func (f *replayFold) finish() error {
 	if err := f.tableSnapshots(); err != nil {
 		return err
 	}
-	for _, p := range slices.Sorted(maps.Keys(f.states)) {
-		if err := f.write(p, f.states[p]); err != nil {
+	for i, p := range f.partitions {
+		if err := f.write(p, f.states[i]); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
 	}
@@ -221,7 +242,7 @@ func (f *replayFold) finish() error {
 func (f *replayFold) write(p int32, s *transforms.State) error {
 	b := f.end.boundary(f.run.engine)
 	row := rows.Open{Shard: f.shard, Partition: p, Entity: f.entity}
-	var closed []transforms.Tile
+	closed := f.closed[:0]
 	if b != schemas.Never {
 		f.run.engine.Trim(s, b)
 	} else {
@@ -238,6 +259,7 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 	if b != schemas.Never {
 		closed = append(closed, f.run.engine.TakeClosed(s, b)...)
 	}
+	f.closed = closed
 	slices.SortStableFunc(closed, byStart)
 	slices.SortStableFunc(row.Waiting, byStart)
 	f.counts.Tiles += int64(len(closed))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/tallystick/tallystick/transforms/rows"
@@ -82,7 +83,7 @@ func (o *memoryOutput) Put(kind byte, shard int, row []byte) error {
 }
 
 func (o *memoryOutput) Feature(r rows.Feature) error {
-	r.Entity = bytes.Clone(r.Entity)
+	r.Entity, r.Results = bytes.Clone(r.Entity), slices.Clone(r.Results)
 	o.sent = append(o.sent, func() error { return o.w.sink.Feature(r) })
 	return nil
 }

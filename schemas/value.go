@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // Micros is an instant in microseconds since the Unix epoch, UTC (V10).
@@ -140,6 +141,11 @@ func StringValue(s string) Value { return Value{kind: String, text: s} }
 // BytesValue returns the bytes in s as a Value.
 func BytesValue(s string) Value { return Value{kind: Bytes, text: s} }
 
+// BytesAlias returns b as a Value that is valid as long as b stays as it is.
+func BytesAlias(b []byte) Value {
+	return Value{kind: Bytes, text: unsafe.String(unsafe.SliceData(b), len(b))}
+}
+
 // TimestampValue returns m as a Value.
 func TimestampValue(m Micros) Value { return Value{kind: Timestamp, bits: uint64(m)} }
 
@@ -240,6 +246,14 @@ func (v Value) Append(dst []byte) []byte {
 // ParseValue reads a value that Append wrote and returns how many bytes it
 // took, 0 when b does not begin with one. Text is copied.
 func ParseValue(b []byte) (Value, int) {
+	v, n := ParseAlias(b)
+	v.text = strings.Clone(v.text)
+	return v, n
+}
+
+// ParseAlias is ParseValue without copying text, which is valid as long as b stays as
+// it is.
+func ParseAlias(b []byte) (Value, int) {
 	if len(b) == 0 {
 		return Value{}, 0
 	}
@@ -266,7 +280,7 @@ func ParseValue(b []byte) (Value, int) {
 		if w <= 0 || n > uint64(len(b)-1-w) || w > 1 && b[w] == 0 {
 			return Value{}, 0
 		}
-		v := Value{kind: k, text: string(b[1+w : 1+w+int(n)])}
+		v := Value{kind: k, text: unsafe.String(unsafe.SliceData(b[1+w:]), int(n))}
 		if k == List && !v.countElements() {
 			return Value{}, 0
 		}

@@ -38,7 +38,11 @@ const rowKeySize = 8 + 4 + 8
 // RowKey splits a row of AppendInput into its entity and the key that orders
 // the rows of that entity. Both alias it.
 func RowKey(row []byte) (entity, key []byte) {
-	r := &reader{b: row[rowKeySize:]}
+	rest := row[rowKeySize:]
+	if len(rest) > 0 && int(rest[0]) < min(0x80, len(rest)) { // nearly all are short
+		return rest[1 : 1+rest[0]], row[:rowKeySize]
+	}
+	r := &reader{b: rest}
 	return r.bytes(), row[:rowKeySize]
 }
 

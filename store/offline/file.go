@@ -91,24 +91,26 @@ type Writer struct {
 	cols []Column
 	//lint:ignore SA1019 the generic writer wants a row type, and ours are known at run time only
 	pw      *parquet.Writer
-	rows    []parquet.Row
-	arena   []byte // text of the buffered rows
+	waiting []waiting // of each column
+	held    int       // rows that wait
+	arena   []byte    // their text
 	out     *countingWriter
 	content hash.Hash
 	scratch []byte
 	info    FileInfo
 	noStats []bool // columns that hold a NaN
-	texts   []lastText
-	inGroup int   // rows in the open row group
-	volume  int   // their bytes
-	err     error // sticks
+	inGroup int    // rows in the open row group
+	volume  int    // their bytes
+	err     error  // sticks
 }
 
-// lastText is the last text of a column, in the arena, and what parquet-go is given
-// for it: many columns, of statuses above all, say the same row after row.
-type lastText struct {
-	text  []byte
-	value parquet.Value
+// waiting is the values of a column that parquet-go has not been given yet. Given by
+// column they need no sorting out. text is the last text among them, in the arena, and
+// value what stood for the last value: many columns say the same row after row.
+type waiting struct {
+	values []parquet.Value
+	text   []byte
+	value  parquet.Value
 }
 
 // countingWriter counts and digests what it passes on.
@@ -146,9 +148,8 @@ func NewWriter(w io.Writer, cols []Column, opt WriterOptions) (*Writer, error) {
 			options = append(options, parquet.SkipPageBounds(append([]string{c.Name}, listPath...)...))
 		}
 	}
-	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols)), texts: make([]lastText, len(cols))}
+	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols)), waiting: make([]waiting, len(cols))}
 	fw.info.Columns = make([]ColumnStats, len(cols))
-	fw.rows = make([]parquet.Row, 0, writeRows)
 	fw.content.Write(appendColumns(nil, cols))
 	return fw, nil
 }
@@ -167,135 +168,137 @@ func appendColumns(dst []byte, cols []Column) []byte {
 	return dst
 }
 
+// digestBytes is how much is digested at once.
+const digestBytes = 4 << 10
+
 // Write appends a row. It keeps nothing of it. After an error the file is of no
 // use; every later call returns that error.
 func (w *Writer) Write(row []schemas.Value) error {
 	if w.err != nil {
 		return w.err
 	}
-	if err := w.check(row); err != nil {
+	var err error
+	if len(row) != len(w.cols) {
+		err = fmt.Errorf("it has %d values, the file has %d columns", len(row), len(w.cols))
+	}
+	before := len(w.scratch)
+	for i := 0; i < len(row) && err == nil; i++ {
+		err = w.add(i, row[i])
+	}
+	if err != nil {
 		w.err = fmt.Errorf("parquet file, row %d: %w", w.info.Rows+1, err)
 		return w.err
 	}
-	w.scratch = w.scratch[:0]
-	for _, v := range row {
-		w.scratch = v.Append(w.scratch)
+	if w.volume += len(w.scratch) - before; len(w.scratch) >= digestBytes {
+		w.digest()
 	}
-	w.content.Write(w.scratch)
-	w.volume += len(w.scratch)
-	w.buffer(row)
 	w.info.Rows++
-	if len(w.rows) == writeRows {
+	if w.held++; w.held == writeRows {
 		w.flush()
 	}
 	return w.err
 }
 
-// check compares the row with the columns.
-func (w *Writer) check(row []schemas.Value) error {
-	if len(row) != len(w.cols) {
-		return fmt.Errorf("it has %d values, the file has %d columns", len(row), len(w.cols))
-	}
-	for i, v := range row {
-		c := &w.cols[i]
-		switch {
-		case v.IsNull():
-			if !c.Nullable {
-				return fmt.Errorf("column %q is null and may not be", c.Name)
-			}
-		case v.Kind() != c.Kind:
-			return fmt.Errorf("column %q is of kind %s, the value of kind %s", c.Name, c.Kind, v.Kind())
-		case c.Date && int64(int32(v.Int())) != v.Int():
-			return fmt.Errorf("column %q: %d days are beyond the range of dates", c.Name, v.Int())
-		case c.Kind == schemas.String && !utf8.ValidString(v.Text()):
-			return fmt.Errorf("column %q: the text is not UTF-8", c.Name)
-		case c.Kind == schemas.List:
-			for _, x := range v.Elements() {
-				if x.Kind() != c.Element || x.Kind() == schemas.String && !utf8.ValidString(x.Text()) {
-					return fmt.Errorf("column %q is a list of kind %s, the element %v is none or no UTF-8", c.Name, c.Element, x)
-				}
-			}
+// digest adds what scratch holds to the content.
+func (w *Writer) digest() {
+	w.content.Write(w.scratch)
+	w.scratch = w.scratch[:0]
+}
+
+// add keeps a value of the column until there are writeRows of them.
+func (w *Writer) add(i int, v schemas.Value) error {
+	col, c := &w.cols[i], &w.waiting[i]
+	w.scratch = v.Append(w.scratch)
+	switch {
+	case v.IsNull():
+		if !col.Nullable {
+			return fmt.Errorf("column %q is null and may not be", col.Name)
 		}
+		w.stat(i, v)
+		c.values = append(c.values, parquet.Value{})
+		return nil
+	case v.Kind() != col.Kind:
+		return fmt.Errorf("column %q is of kind %s, the value of kind %s", col.Name, col.Kind, v.Kind())
+	}
+	switch col.Kind {
+	case schemas.List:
+		return w.addList(i, v)
+	case schemas.String, schemas.Bytes:
+		if c.text != nil && string(c.text) == v.Text() { // it has been looked at
+			break
+		}
+		if col.Kind == schemas.String && !utf8.ValidString(v.Text()) {
+			return fmt.Errorf("column %q: the text is not UTF-8", col.Name)
+		}
+		w.stat(i, v)
+		c.value = w.value(i, v)
+		c.text = c.value.ByteArray()
+	default:
+		if col.Date && int64(int32(v.Int())) != v.Int() {
+			return fmt.Errorf("column %q: %d days are beyond the range of dates", col.Name, v.Int())
+		}
+		w.stat(i, v)
+		c.value = w.value(i, v)
+	}
+	c.values = append(c.values, c.value)
+	return nil
+}
+
+// value returns what parquet-go is given for a scalar; columns that are never null
+// need no level.
+func (w *Writer) value(i int, v schemas.Value) parquet.Value {
+	if !w.cols[i].Nullable {
+		return w.scalar(i, v)
+	}
+	return w.scalar(i, v).Level(0, 1, i)
+}
+
+// addList keeps the elements of a list, or what stands for an empty one.
+func (w *Writer) addList(i int, v schemas.Value) error {
+	col, c := &w.cols[i], &w.waiting[i]
+	level := 0
+	if col.Nullable {
+		level = 1
+	}
+	if v.Len() == 0 {
+		c.values = append(c.values, parquet.Value{}.Level(0, level, i))
+	}
+	for n, x := range v.Elements() {
+		if x.Kind() != col.Element || x.Kind() == schemas.String && !utf8.ValidString(x.Text()) {
+			return fmt.Errorf("column %q is a list of kind %s, the element %v is none or no UTF-8", col.Name, col.Element, x)
+		}
+		c.values = append(c.values, w.scalar(i, x).Level(min(n, 1), level+1, i))
 	}
 	return nil
 }
 
-// buffer keeps the row until there are writeRows of them.
-func (w *Writer) buffer(row []schemas.Value) {
-	n := len(w.rows)
-	w.rows = w.rows[:n+1]
-	out := w.rows[n][:0]
-	for i, v := range row {
-		switch last := &w.texts[i]; v.Kind() {
-		case schemas.List:
-			w.stat(i, v)
-			out = w.appendList(out, i, v)
-		case schemas.String:
-			if last.text == nil || string(last.text) != v.Text() {
-				w.stat(i, v)
-				last.value = w.value(i, v)
-				last.text = last.value.ByteArray()
-			}
-			out = append(out, last.value)
-		default:
-			w.stat(i, v)
-			out = append(out, w.value(i, v))
-		}
-	}
-	w.rows[n] = out
-}
-
-func (w *Writer) value(i int, v schemas.Value) parquet.Value {
-	level := 0
-	if w.cols[i].Nullable && !v.IsNull() {
-		level = 1
-	}
-	return w.scalar(i, v).Level(0, level, i)
-}
-
-// appendList appends the elements of a list, or what stands for an empty one.
-func (w *Writer) appendList(out parquet.Row, i int, v schemas.Value) parquet.Row {
-	level := 0
-	if w.cols[i].Nullable {
-		level = 1
-	}
-	if v.Len() == 0 {
-		return append(out, parquet.Value{}.Level(0, level, i))
-	}
-	for n, x := range v.Elements() {
-		out = append(out, w.scalar(i, x).Level(min(n, 1), level+1, i))
-	}
-	return out
-}
-
 func (w *Writer) scalar(i int, v schemas.Value) parquet.Value {
-	var p parquet.Value
 	switch v.Kind() {
 	case schemas.Bool:
-		p = parquet.BooleanValue(v.Bool())
+		return parquet.BooleanValue(v.Bool())
 	case schemas.Int:
-		if p = parquet.Int64Value(v.Int()); w.cols[i].Date {
-			p = parquet.Int32Value(int32(v.Int()))
+		if w.cols[i].Date {
+			return parquet.Int32Value(int32(v.Int()))
 		}
+		return parquet.Int64Value(v.Int())
 	case schemas.Timestamp:
-		p = parquet.Int64Value(int64(v.Micros()))
+		return parquet.Int64Value(int64(v.Micros()))
 	case schemas.Double:
-		p = parquet.DoubleValue(v.Double())
+		return parquet.DoubleValue(v.Double())
 	case schemas.String, schemas.Bytes:
 		at := len(w.arena) // when it grows, earlier values keep the old array
 		w.arena = append(w.arena, v.Text()...)
-		p = parquet.ByteArrayValue(w.arena[at:len(w.arena):len(w.arena)])
+		return parquet.ByteArrayValue(w.arena[at:len(w.arena):len(w.arena)])
 	}
-	return p
+	return parquet.Value{}
 }
 
-// stat counts a value into the column's statistics.
+// stat counts a value into the column's statistics. Delta has no bounds for lists.
 func (w *Writer) stat(i int, v schemas.Value) {
 	s := &w.info.Columns[i]
 	switch {
 	case v.IsNull():
 		s.Nulls++
-	case v.Kind() == schemas.List: // Delta has no bounds for lists
 	case v.Kind() == schemas.Double && math.IsNaN(v.Double()):
 		w.noStats[i] = true
 	case s.Min.IsNull():
@@ -309,13 +312,19 @@ func (w *Writer) stat(i int, v schemas.Value) {
 }
 
 func (w *Writer) flush() {
-	if len(w.rows) == 0 || w.err != nil {
+	if w.held == 0 || w.err != nil {
 		return
 	}
-	_, err := w.pw.WriteRows(w.rows)
-	w.inGroup += len(w.rows)
-	w.rows, w.arena = w.rows[:0], w.arena[:0]
-	clear(w.texts)
+	w.digest()
+	var err error
+	for i, pc := range w.pw.ColumnWriters() {
+		if err == nil {
+			_, err = pc.WriteRowValues(w.waiting[i].values)
+		}
+		w.waiting[i] = waiting{values: w.waiting[i].values[:0]}
+	}
+	w.inGroup += w.held
+	w.held, w.arena = 0, w.arena[:0]
 	if err == nil && (w.inGroup == rowGroupRows || w.volume >= rowGroupBytes) {
 		w.inGroup, w.volume = 0, 0
 		err = w.pw.Flush()

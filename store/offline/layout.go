@@ -133,6 +133,10 @@ func appendInt(dst rowKey, i int64) rowKey {
 	return binary.BigEndian.AppendUint64(dst, uint64(i)^1<<63)
 }
 
+func appendShard(dst rowKey, shard int) rowKey {
+	return binary.BigEndian.AppendUint32(dst, uint32(shard))
+}
+
 // dayOf returns the day of an instant, noDay when dates cannot hold it.
 func dayOf(m schemas.Micros) int64 {
 	if m < minInstant || m > maxInstant {
@@ -146,7 +150,7 @@ const statusTag = 0x80
 
 func appendStatus(dst []byte, s transforms.Status) []byte { return append(dst, statusTag|byte(s)) }
 
-// parseRow reads n values of a spooled row into dst.
+// parseRow reads n values of a spooled row, whose text they alias, into dst.
 func parseRow(dst []schemas.Value, row []byte, n int) ([]schemas.Value, error) {
 	for range n {
 		if len(row) > 0 && row[0]&statusTag != 0 {
@@ -154,7 +158,7 @@ func parseRow(dst []schemas.Value, row []byte, n int) ([]schemas.Value, error) {
 			row = row[1:]
 			continue
 		}
-		v, took := schemas.ParseValue(row)
+		v, took := schemas.ParseAlias(row)
 		if took == 0 {
 			return dst, errors.New("a spilled row does not decode")
 		}

@@ -26,8 +26,7 @@ type Output struct {
 	key    rowKey
 	row    []byte
 	joined []byte
-	of     []byte // the entity that keyed is of
-	keyed  []byte // entity and key fields
+	of     []byte // the last entity that was looked at; nil = none yet
 }
 
 // Keep says which rows of tables an Output does not drop.
@@ -116,20 +115,15 @@ func appendJoined(dst, key, row []byte) []byte {
 	return append(append(dst, key...), row...)
 }
 
-// entity appends the entity and its key fields. Rows of one entity come together.
+// entity checks that an entity is one of the view. Rows of one come together.
 func (o *Output) entity(entity []byte) error {
-	if string(o.of) != string(entity) || o.keyed == nil {
-		keys, err := o.t.engine.DecodeEntity(entity)
-		if err != nil {
-			return fmt.Errorf("view %s: %w", o.t.view.Name, err)
-		}
-		o.keyed = schemas.BytesValue(string(entity)).Append(o.keyed[:0])
-		for _, k := range keys {
-			o.keyed = k.Append(o.keyed)
-		}
-		o.of = append(o.of[:0], entity...)
+	if o.of != nil && string(o.of) == string(entity) {
+		return nil
 	}
-	o.row = append(o.row, o.keyed...)
+	if _, err := o.t.engine.DecodeEntity(entity); err != nil {
+		return fmt.Errorf("view %s: %w", o.t.view.Name, err)
+	}
+	o.of = append(o.of[:0], entity...)
 	return nil
 }
 
@@ -146,7 +140,6 @@ func (o *Output) Feature(r rows.Feature) error {
 	if err := o.entity(r.Entity); err != nil {
 		return err
 	}
-	o.row = schemas.TimestampValue(r.Boundary).Append(o.row)
 	o.row = schemas.BoolValue(r.Final).Append(o.row)
 	for _, res := range r.Results {
 		o.row = appendStatus(res.Value.Append(o.row), res.Status)
@@ -160,15 +153,12 @@ func (o *Output) Tile(r rows.Tile) error {
 		return nil
 	}
 	o.begin(Tiles, dayOf(r.Tile.Start), r.Partition)
-	o.key = append(appendInt(o.key, int64(r.Shard)), r.Entity...)
+	o.key = append(appendShard(o.key, r.Shard), r.Entity...)
 	o.key = appendInt(appendInt(o.key, int64(r.Tile.Hop)), int64(r.Tile.Start))
 	if err := o.entity(r.Entity); err != nil {
 		return err
 	}
-	o.row = schemas.IntValue(int64(r.Tile.Hop)).Append(o.row)
-	o.row = schemas.TimestampValue(r.Tile.Start).Append(o.row)
-	o.row = schemas.IntValue(r.Tile.Events).Append(o.row)
-	o.row = schemas.BytesValue(r.Tile.Cells).Append(o.row)
+	o.row = append(binary.AppendUvarint(o.row, uint64(r.Tile.Events)), r.Tile.Cells...)
 	return o.add()
 }
 
@@ -204,7 +194,7 @@ func (o *Output) Open(r rows.Open) error {
 
 func (o *Output) openPart(r *rows.Open, order byte, x, y int64, part string, hour, level, start, count schemas.Value, data string) error {
 	o.begin(Open, noDay, r.Partition) // the date is that of the cut
-	o.key = append(append(appendInt(o.key, int64(r.Shard)), r.Entity...), order)
+	o.key = append(append(appendShard(o.key, r.Shard), r.Entity...), order)
 	o.key = appendInt(appendInt(o.key, x), y)
 	if err := o.entity(r.Entity); err != nil {
 		return err

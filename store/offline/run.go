@@ -127,7 +127,7 @@ func (r *Run) Write(ctx context.Context, unit int, cut schemas.TopicCut) error {
 		return err
 	}
 	defer out.Abort()
-	s := &stager{ctx: ctx, r: r, openDay: dayOf(cutClock(cut)), figures: figuring{r: r, out: out}}
+	s := &stager{ctx: ctx, r: r, openDay: dayOf(cutClock(cut)), rows: tableRows{engine: r.t.engine}, figures: figuring{r: r, out: out}}
 	defer s.abort()
 	streams, err := r.streams(ctx, unit)
 	if err != nil {
@@ -364,7 +364,7 @@ type stager struct {
 	writer *Writer
 	last   rowKey // of the last row
 	prefix rowKey // of the open file
-	values []schemas.Value
+	rows   tableRows
 }
 
 // brakeEvery is how many bytes of rows are written between two calls of Brake.
@@ -408,14 +408,14 @@ func (s *stager) row(k rowKey, row []byte) error {
 			return err
 		}
 	}
-	var err error
-	if s.values, err = parseRow(s.values[:0], row, len(s.writer.cols)); err != nil {
+	values, err := s.rows.parse(k, row, len(s.writer.cols))
+	if err != nil {
 		return fmt.Errorf("table %s: %w", s.file.Table, err)
 	}
-	if err := s.writer.Write(s.values); err != nil {
+	if err := s.writer.Write(values); err != nil {
 		return fmt.Errorf("table %s: %w", s.file.Table, err)
 	}
-	return s.figures.row(s.values)
+	return s.figures.row(values)
 }
 
 func (s *stager) begin(k rowKey) error {

@@ -16,7 +16,7 @@ type Stream [9]byte
 
 // BlockWriter writes rows of many streams into one file. The rows of a stream keep
 // their order. Memory is bounded whatever the number of streams: rows gather in
-// one place, and when it is full those of a stream go to the file together.
+// chunks, and when no more may be taken those of a stream go to the file together.
 //
 //	file    block… index footer
 //	block   row…          of one stream, 1 MiB or one row; row = length (uvarint) bytes
@@ -25,25 +25,18 @@ type Stream [9]byte
 //
 // Numbers are big-endian. It is for one goroutine.
 type BlockWriter struct {
-	w     *bufio.Writer
-	disk  *Disk
-	limit int // bytes of rows that gather
+	w      *bufio.Writer
+	disk   *Disk
+	memory chunks
 
-	ids     map[Stream]uint32
-	streams []Stream
-	last    uint32 // the stream of the last row
-	rows    []byte // with their lengths
-	places  []place
-	sorted  []place // scratch of flush
+	ids     map[Stream]int
+	streams []*gathered // in the order in which they were seen
+	last    int         // the stream of the last row
+	recent  [256]int32  // streams by a part of their names, + 1: looked at before ids
 	index   []block
 	size    int64
 	taken   int64 // of the disk
 }
-
-// place is a row, with its length, in rows.
-type place struct{ stream, from, to uint32 }
-
-func (p place) size() uint32 { return p.to - p.from }
 
 type block struct {
 	stream Stream
@@ -57,77 +50,76 @@ const (
 	entrySize  = 9 + 4 + 4 + 4
 	footerSize = 8 + 4 + 4 + 4
 	blockMagic = "tblk"
-	maxRows    = 1 << 30 // bytes that may gather, so that places hold their offsets
+	maxRow     = 1 << 29 // bytes
 	blockBytes = 1 << 20 // of a block of more than one row, at most: a reader holds one
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// placeOverhead is what a row costs in memory besides its bytes.
-const placeOverhead = 24
-
 // NewBlockWriter returns a writer of a file that gathers rows in about this many
 // bytes, 64 KiB at least. disk bounds the file; nil = no limit.
 func NewBlockWriter(w io.Writer, memory int, disk *Disk) *BlockWriter {
-	return &BlockWriter{w: bufio.NewWriterSize(w, 1<<16), disk: disk, limit: min(max(memory, minBuffer), maxRows), ids: map[Stream]uint32{}}
+	return &BlockWriter{w: bufio.NewWriterSize(w, 1<<14), disk: disk, memory: newChunks(max(memory, minBuffer)), ids: map[Stream]int{}}
 }
 
 // Add takes a row, of which it keeps nothing. Errors: ErrDisk, or those of the file.
 func (b *BlockWriter) Add(s Stream, row []byte) error {
-	if len(row) > maxRows/2 {
+	if len(row) > maxRow {
 		return fmt.Errorf("spill: a row of %d bytes is too large", len(row))
 	}
-	if len(b.places) > 0 && len(b.rows)+len(row)+placeOverhead*len(b.places) > b.limit {
-		if err := b.flush(); err != nil {
-			return err
-		}
+	if b.last >= len(b.streams) || b.streams[b.last].stream != s {
+		b.find(s)
 	}
-	if int(b.last) >= len(b.streams) || b.streams[b.last] != s {
-		id, ok := b.ids[s]
-		if !ok {
-			id = uint32(len(b.streams))
-			b.ids[s] = id
-			b.streams = append(b.streams, s)
+	g := b.streams[b.last]
+	n := int(rowSize(len(row)))
+	if k := len(g.chunks); k == 0 || cap(g.chunks[k-1].b)-len(g.chunks[k-1].b) < n {
+		size := b.memory.size(g, n)
+		if b.memory.used > 0 && b.memory.used+size > b.memory.limit {
+			if err := b.flush(); err != nil {
+				return err
+			}
+			size = b.memory.size(g, n)
 		}
-		b.last = id
+		g.chunks = append(g.chunks, chunk{b: b.memory.take(size)})
+		g.size += size
 	}
-	from := len(b.rows)
-	b.rows = append(binary.AppendUvarint(b.rows, uint64(len(row))), row...)
-	b.places = append(b.places, place{b.last, uint32(from), uint32(len(b.rows))})
+	c := &g.chunks[len(g.chunks)-1]
+	c.b = append(binary.AppendUvarint(c.b, uint64(len(row))), row...)
+	c.rows++
 	return nil
 }
 
-// flush writes the rows that have gathered, one block for each stream.
+// find makes a stream the last one.
+func (b *BlockWriter) find(s Stream) {
+	recent := &b.recent[(s[0]*31 ^ s[4]*7 ^ s[8])]
+	if n := int(*recent); n > 0 && b.streams[n-1].stream == s {
+		b.last = n - 1
+		return
+	}
+	id, ok := b.ids[s]
+	if !ok {
+		id = len(b.streams)
+		b.ids[s] = id
+		b.streams = append(b.streams, &gathered{stream: s})
+	}
+	b.last, *recent = id, int32(id)+1
+}
+
+// flush writes the rows that have gathered, those of a stream in blocks.
 func (b *BlockWriter) flush() error {
-	if err := b.take(len(b.rows)); err != nil {
-		return err
-	}
-	starts := make([]uint32, len(b.streams)+1)
-	for _, p := range b.places {
-		starts[p.stream+1]++
-	}
-	for i := range b.streams {
-		starts[i+1] += starts[i]
-	}
-	next := slices.Clone(starts)
-	b.sorted = slices.Grow(b.sorted[:0], len(b.places))[:len(b.places)]
-	for _, p := range b.places {
-		b.sorted[next[p.stream]] = p
-		next[p.stream]++
-	}
-	for i, s := range b.streams {
-		for rest := b.sorted[starts[i]:starts[i+1]]; len(rest) > 0; {
-			n, size := 1, rest[0].size()
-			for ; n < len(rest) && size+rest[n].size() <= blockBytes; n++ {
-				size += rest[n].size()
+	for _, g := range b.streams {
+		for rest := g.chunks; len(rest) > 0; {
+			n, size := 1, len(rest[0].b)
+			for ; n < len(rest) && size+len(rest[n].b) <= blockBytes; n++ {
+				size += len(rest[n].b)
 			}
-			if err := b.block(s, rest[:n]); err != nil {
+			if err := b.block(g.stream, rest[:n], size); err != nil {
 				return err
 			}
 			rest = rest[n:]
 		}
+		b.memory.give(g)
 	}
-	b.rows, b.places = b.rows[:0], b.places[:0]
 	return nil
 }
 
@@ -146,21 +138,20 @@ func (b *BlockWriter) Discard() {
 	b.taken = 0
 }
 
-func (b *BlockWriter) block(s Stream, ps []place) error {
-	e := block{stream: s, rows: uint32(len(ps)), offset: b.size}
-	for i := 0; i < len(ps); {
-		from, to := ps[i].from, ps[i].to
-		for i++; i < len(ps) && ps[i].from == to; i++ { // neighbours go together
-			to = ps[i].to
-		}
-		part := b.rows[from:to]
-		e.sum = crc32.Update(e.sum, castagnoli, part)
-		e.length += uint32(len(part))
-		if _, err := b.w.Write(part); err != nil {
+// block writes chunks of so many bytes.
+func (b *BlockWriter) block(s Stream, cs []chunk, size int) error {
+	if err := b.take(size); err != nil {
+		return err
+	}
+	e := block{stream: s, length: uint32(size), offset: b.size}
+	for _, c := range cs {
+		e.rows += c.rows
+		e.sum = crc32.Update(e.sum, castagnoli, c.b)
+		if _, err := b.w.Write(c.b); err != nil {
 			return fmt.Errorf("spill: %w", err)
 		}
 	}
-	b.size += int64(e.length)
+	b.size += int64(size)
 	b.index = append(b.index, e)
 	return nil
 }

@@ -21,6 +21,17 @@ func drawStreams(t *rapid.T) (names []Stream, rows [][]byte) {
 	return names, rows
 }
 
+// held returns the bytes that the chunks take, and whether they are one row.
+func (b *BlockWriter) held() (n int, alone bool) {
+	rows := uint32(0)
+	for _, g := range b.streams {
+		for _, c := range g.chunks {
+			rows += c.rows
+		}
+	}
+	return b.memory.used + len(b.memory.free)*b.memory.full, rows == 1
+}
+
 // B3, B4: every stream comes back, row by row in its order, whatever memory they
 // gathered in; no file holds more than the disk allows.
 func TestBlocksComeBack(t *testing.T) {
@@ -28,11 +39,15 @@ func TestBlocksComeBack(t *testing.T) {
 		names, rows := drawStreams(t)
 		want := map[Stream][][]byte{}
 		var file bytes.Buffer
-		w := NewBlockWriter(&file, rapid.SampledFrom([]int{0, 1 << 17, 1 << 22}).Draw(t, "memory"), nil)
+		memory := rapid.SampledFrom([]int{0, 1 << 17, 1 << 22}).Draw(t, "memory")
+		w := NewBlockWriter(&file, memory, nil)
 		for i, s := range names {
 			want[s] = append(want[s], rows[i])
 			if err := w.Add(s, rows[i]); err != nil {
 				t.Fatal(err)
+			}
+			if held, alone := w.held(); held > max(memory, minBuffer) && !alone {
+				t.Fatalf("B3: %d bytes are held, %d are allowed", held, memory)
 			}
 		}
 		size, err := w.Close()

@@ -18,6 +18,7 @@ type buffer struct {
 	held   int      // bytes of the chunks
 	index  []rowAt
 	size   int64 // of its rows in a file
+	groups groups
 }
 
 // rowAt is where in a buffer a row is.
@@ -28,7 +29,7 @@ type rowAt struct {
 }
 
 // rowOverhead is what a row costs in memory besides its bytes.
-const rowOverhead = 40
+const rowOverhead = 40 + groupOverhead
 
 func (b *buffer) row(at rowAt) []byte { return b.chunks[at.chunk][at.from:at.to] }
 
@@ -79,8 +80,10 @@ func (b *buffer) add(shard int, row []byte, prefix Prefix) {
 // rowSize is what a row of n bytes takes in a run: it stands behind its length.
 func rowSize(n int) int64 { return int64(max(1, (bits.Len(uint(n))+6)/7) + n) }
 
+// sort brings the rows into order. Those of a group, such as the events of an entity,
+// mostly come in theirs: most rows are compared with their neighbours alone.
 func (b *buffer) sort(compare func(a, b []byte) int) {
-	slices.SortFunc(b.index, func(x, y rowAt) int {
+	order := func(x, y rowAt) int {
 		if x.shard != y.shard {
 			return int(x.shard) - int(y.shard)
 		}
@@ -88,7 +91,17 @@ func (b *buffer) sort(compare func(a, b []byte) int) {
 			return c
 		}
 		return compare(b.row(x), b.row(y))
-	})
+	}
+	if !b.group() {
+		slices.SortFunc(b.index, order)
+		return
+	}
+	for i := range b.groups.list {
+		g := &b.groups.list[i]
+		if rows := b.index[g.at-int(g.rows) : g.at]; !slices.IsSortedFunc(rows, order) {
+			slices.SortFunc(rows, order)
+		}
+	}
 }
 
 // shard returns the rows of one shard of a sorted buffer.
