@@ -237,7 +237,7 @@ func TestGateFaults(t *testing.T) {
 	}
 	t.Log("\n" + table.String())
 	gateDocs(t, "faults", table.String())
-	shown := newDocument(t, "gate.md").block("") // how a breach reads
+	shown := newDocument(t, "gate.md").block("text") // how a breach reads
 	for line := range strings.Lines(shown) {
 		if !strings.Contains(table.String(), "| "+strings.TrimSpace(line)+" |") {
 			t.Errorf("docs/gate.md shows a breach that no fault gives: %s", line)

@@ -98,6 +98,7 @@ type gateOutput struct {
 // The verdicts.
 const (
 	verdictPassed   = "passed"
+	verdictFirst    = "first" // there was nothing to hold it against: what looks wrong is told
 	verdictHeld     = "held"
 	verdictReported = "reported" // published in spite of breaches
 	verdictAccepted = "accepted"
@@ -114,7 +115,11 @@ func (g *gateOutput) print(w io.Writer) {
 		fmt.Fprintln(w, "  the gate was not asked")
 		return
 	}
-	fmt.Fprintf(w, "  gate: %s; %d figures of %d dates checked", g.Verdict, g.Checks, g.Dates)
+	verdict := g.Verdict
+	if verdict == verdictFirst {
+		verdict = "the first publication"
+	}
+	fmt.Fprintf(w, "  gate: %s; %d figures of %d dates checked", verdict, g.Checks, g.Dates)
 	if g.Unchecked > 0 {
 		fmt.Fprintf(w, ", %d dates have too few before them", g.Unchecked)
 	}
@@ -254,6 +259,8 @@ func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.P
 	switch {
 	case rec.Report == nil:
 		said.Verdict = verdictUnasked
+	case rec.First && !rec.Held():
+		said.Verdict = verdictFirst
 	case rec.Held() && j.accept != nil:
 		rec.Accept(*j.accept)
 		said.Verdict = verdictAccepted

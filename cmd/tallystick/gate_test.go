@@ -132,7 +132,7 @@ func TestGateHolds(t *testing.T) {
 	g := newGateRig(t)
 	g.days(20, nil)
 	first := g.replay(exitOK, "t")
-	if first.Verdict != verdictPassed || first.Checks < 100 || first.Unchecked == 0 || len(first.Breaches) > 0 {
+	if first.Verdict != verdictFirst || first.Checks < 100 || first.Unchecked == 0 || len(first.Breaches) > 0 {
 		t.Fatalf("an honest log: %+v", first)
 	}
 	before, _ := g.published("t")
@@ -190,6 +190,8 @@ func TestGateHolds(t *testing.T) {
 func TestGateModes(t *testing.T) {
 	g := newGateRig(t)
 	g.days(20, nil)
+	honest := filepath.Join(g.dir, "cut.json")
+	g.run(exitOK, "cut", "-o", honest)
 	g.days(1, func(e *testbed.Event) int { e.Amt *= 60; return 1 })
 	g.days(3, nil)
 	limits := filepath.Join(g.dir, "limits.yaml")
@@ -205,6 +207,12 @@ func TestGateModes(t *testing.T) {
 	g.run(exitUsage, "replay", "--out", filepath.Join(g.dir, "t"), "--gate", "open")
 	if _, err := os.Stat(filepath.Join(g.dir, "t")); err == nil {
 		t.Error("what was refused has left something")
+	}
+	for _, out := range []string{"t", "r", "l"} {
+		g.replay(exitOK, out, "--cut", honest)
+	}
+	if first := g.replay(exitOK, "first"); first.Verdict != verdictFirst || len(first.Breaches) == 0 {
+		t.Errorf("the same log at once: %+v", first)
 	}
 	plan, out := filepath.Join(g.dir, "plan.json"), []string{"--out", filepath.Join(g.dir, "t")}
 	g.run(exitOK, append([]string{"replay", "plan", "-o", plan}, out...)...)

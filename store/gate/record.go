@@ -16,6 +16,9 @@ type Record struct {
 	// Fingerprint is of the definition: figures of another one are no baseline.
 	Fingerprint string   `json:"fingerprint"`
 	Options     *Options `json:"options,omitempty"`
+	// First: no commit before it says what the days are like. What was found is on
+	// record, but holds nothing back, unless it needs no baseline.
+	First bool `json:"first,omitempty"`
 	// Report is nil where the gate was not asked.
 	Report   *Report     `json:"report,omitempty"`
 	Accepted *Acceptance `json:"accepted,omitempty"` // of the breaches
@@ -58,7 +61,11 @@ func Judge(before *Record, fingerprint string, now []Profile, o Options) (*Recor
 	if err != nil {
 		return nil, err
 	}
-	return &Record{Fingerprint: fingerprint, Options: &o, Report: report, Settled: before.Settled, Profiles: Keep(before.Profiles, now, o)}, nil
+	r := &Record{Fingerprint: fingerprint, Options: &o, First: len(before.Profiles) == 0, Report: report, Settled: before.Settled, Profiles: Keep(before.Profiles, now, o)}
+	if r.First {
+		r.settle(func(b *Breach) bool { return !b.Exact })
+	}
+	return r, nil
 }
 
 // Unasked returns the record of a publication of which the gate was not asked.
@@ -72,15 +79,22 @@ func Unasked(before *Record, fingerprint string) *Record {
 
 // Held tells whether there are breaches that nobody has accepted.
 func (r *Record) Held() bool {
-	return r.Report != nil && len(r.Report.Breaches) > 0 && r.Accepted == nil
+	return r.Report != nil && r.Accepted == nil && slices.ContainsFunc(r.Report.Breaches, func(b Breach) bool { return b.Exact || !r.First })
 }
 
 // Accept lets the breaches pass.
 func (r *Record) Accept(a Acceptance) {
 	r.Accepted = &a
+	r.settle(func(*Breach) bool { return true })
+}
+
+// settle remembers breaches, so that the same figures pass from now on.
+func (r *Record) settle(which func(*Breach) bool) {
 	var now []Settled
 	for i := range r.Report.Breaches {
-		now = append(now, Settled{r.Report.Breaches[i].Figure(), r.Report.Breaches[i].Is})
+		if b := &r.Report.Breaches[i]; which(b) {
+			now = append(now, Settled{b.Figure(), b.Is})
+		}
 	}
 	all := slices.Concat(now, r.Settled) // what is newer stands first and stays
 	slices.SortStableFunc(all, func(a, b Settled) int {

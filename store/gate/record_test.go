@@ -39,14 +39,16 @@ func TestAccepted(t *testing.T) {
 	accepted := 0
 	rapid.Check(t, func(t *rapid.T) {
 		days := usual(1000, 120)
-		first := rapid.IntRange(40, 70).Draw(t, "days of the first run")
-		bad := rapid.IntRange(10, first-1).Draw(t, "the faulty date")
+		honest := rapid.IntRange(10, 40).Draw(t, "days of the first run")
+		first := honest + rapid.IntRange(1, 30).Draw(t, "days of the second run")
+		bad := rapid.IntRange(honest, first-1).Draw(t, "the faulty date")
 		double(&days[bad])
-		r := judge(t, nil, days[:first])
+		begun := written(t, judge(t, nil, days[:honest]))
+		r := judge(t, begun, days[:first])
 		if !r.Held() || r.Report.Breaches[0].Date != days[bad].Day {
 			t.Fatalf("the fault passes: %v", r.Report.Lines())
 		}
-		if again := judge(t, nil, days[:first]); !again.Held() {
+		if again := judge(t, begun, days[:first]); !again.Held() {
 			t.Fatal("what nobody has accepted passes at the second attempt")
 		}
 		r.Accept(gate.Acceptance{Reason: "a fair", At: time.Unix(0, 0).UTC()})
@@ -76,6 +78,30 @@ func TestAccepted(t *testing.T) {
 	})
 	if accepted == 0 {
 		t.Error("nothing was accepted")
+	}
+}
+
+// B6: where no commit came before, a run is accepted as it is and what looks wrong in
+// it is on record; the same figures pass from then on, others do not. What needs no
+// baseline is held in any case.
+func TestFirst(t *testing.T) {
+	days := usual(1000, 60)
+	double(&days[30])
+	r := judge(t, nil, days[:40])
+	if r.Held() || !r.First || len(r.Report.Breaches) == 0 {
+		t.Fatalf("the first publication: held %v, %+v", r.Held(), r.Report.Lines())
+	}
+	r = judge(t, written(t, r), days)
+	if r.Held() || r.First || r.Report.Settled == 0 {
+		t.Errorf("the next one: held %v for %+v, %d settled", r.Held(), r.Report.Lines(), r.Report.Settled)
+	}
+	days[31].Ledger.Applied++
+	if r = judge(t, nil, days); !r.Held() || !r.First {
+		t.Error("tiles that lack an event pass")
+	}
+	r.Accept(gate.Acceptance{})
+	if r.Held() {
+		t.Error("it is held though it was accepted")
 	}
 }
 
