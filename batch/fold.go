@@ -41,7 +41,7 @@ func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
 		if err := r.checkIDs(ctx, unit, shard, &f.counts); err != nil {
 			return err
 		}
-		if err := r.sorted(ctx, unit, inputRows, shard, &f.counts, f.row); err != nil {
+		if err := r.sorted(ctx, unit, inputRows, shard, &f.counts, f.take); err != nil {
 			return err
 		}
 		if err := f.finish(); err != nil {
@@ -54,7 +54,7 @@ func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
 }
 
 // sorted calls fn with the rows of a kind and shard that all read units have put,
-// by entity and clock.
+// by entity and clock; before the inputs of an entity stands what is carried of it.
 func (r *Replay) sorted(ctx context.Context, unit string, kind byte, shard int, counts *foldRecord, fn func(row []byte) error) (err error) {
 	s := newSorter(r.SpillDir, fmt.Sprintf("%s-%d", unit, kind), r.share()/4*3, r.Disk, &r.pool)
 	defer func() {
@@ -69,6 +69,13 @@ func (r *Replay) sorted(ctx context.Context, unit string, kind byte, shard int, 
 	for _, p := range r.Cut.PartitionIDs() {
 		for _, g := range r.reads[p] {
 			if err := r.Work.Rows(ctx, g.unit, kind, shard, add); err != nil {
+				return err
+			}
+		}
+	}
+	if kind == inputRows {
+		for _, unit := range r.carried() {
+			if err := r.Work.Rows(ctx, unit, carriedRows, shard, add); err != nil {
 				return err
 			}
 		}
@@ -98,26 +105,46 @@ type replayFold struct {
 	newest     schemas.Micros      // greatest event time that may count
 	next       schemas.Micros      // the next boundary to be read; Never = none yet
 	results    []transforms.Result // scratch
+	tiles      []keptTileOf        // of the tables, those that are written anew
 	closed     []transforms.Tile   // scratch
 	uncounted  int64               // rows that run.Folded lacks
 	// between has what a table's entity had between two boundaries, by the latter.
 	between map[schemas.Micros]*transforms.State
 }
 
-func (f *replayFold) row(row []byte) error {
+// take takes a row of an entity.
+func (f *replayFold) take(row []byte) error {
 	f.run.brake(&f.folded, len(row))
+	if f.run.From != nil {
+		if entity, p, _, kept, ok := transforms.ParseKept(row); ok {
+			return f.enter(entity, p, kept)
+		}
+	}
+	return f.row(row)
+}
+
+// entityOf begins an entity where it is another one.
+func (f *replayFold) entityOf(entity []byte) error {
+	if f.begun && string(entity) == string(f.entity) {
+		return nil
+	}
+	if err := f.finish(); err != nil {
+		return err
+	}
+	f.entity, f.begun = append(f.entity[:0], entity...), true
+	f.partitions, f.states, f.tiles = f.partitions[:0], f.states[:0], f.tiles[:0]
+	f.newest, f.next = schemas.Never, schemas.Never
+	clear(f.between)
+	return nil
+}
+
+func (f *replayFold) row(row []byte) error {
 	in := f.in
 	if !f.run.engine.ParseInput(row, in) {
 		return fmt.Errorf("a spilled row does not decode")
 	}
-	if !f.begun || string(in.Entity) != string(f.entity) {
-		if err := f.finish(); err != nil {
-			return err
-		}
-		f.entity, f.begun = append(f.entity[:0], in.Entity...), true
-		f.partitions, f.states = f.partitions[:0], f.states[:0]
-		f.newest, f.next = schemas.Never, schemas.Never
-		clear(f.between)
+	if err := f.entityOf(in.Entity); err != nil {
+		return err
 	}
 	// Rows of all partitions come by clock, and none from here on can change what
 	// lies before its clock minus lateness.
@@ -259,6 +286,7 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 	if b != schemas.Never {
 		closed = append(closed, f.run.engine.TakeClosed(s, b)...)
 	}
+	closed = f.withKept(p, closed)
 	f.closed = closed
 	slices.SortStableFunc(closed, byStart)
 	slices.SortStableFunc(row.Waiting, byStart)

@@ -43,6 +43,9 @@ func (r *readRecord) clock() schemas.Micros {
 // The unit before it, "" for none, is finished.
 func (r *Replay) read(ctx context.Context, g *readRange, before string) error {
 	clock := schemas.Never
+	if r.before != nil {
+		clock = r.before.clocks[g.partition]
+	}
 	if before != "" {
 		rec, err := record[readRecord](ctx, r.Work, before)
 		if err != nil {

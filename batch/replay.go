@@ -28,6 +28,7 @@ type Replay struct {
 	Source    *reading.Source
 	Log       Log
 	Cut       schemas.TopicCut
+	From      *From // nil = the beginning of the cut
 	Work      Work
 	Parallel  int         // units that run at once in this process
 	Memory    int         // bytes that the rows of all of these may take
@@ -47,6 +48,7 @@ type Replay struct {
 	broken error      // why there is no engine
 	pool   spill.Pool // of folds
 	reads  map[int32][]readRange
+	before *earlier // nil without From
 
 	mu   sync.Mutex
 	ends *end // nil until all reads are known to be finished
@@ -112,14 +114,21 @@ const defaultReadRecords = 250_000
 func (r *Replay) prepare() error {
 	r.once.Do(func() {
 		r.engine, r.broken = transforms.NewView(r.View.Spec)
+		if r.broken != nil {
+			return
+		}
+		r.before = r.earlier()
 		size := r.ReadRecords
 		if size <= 0 {
 			size = defaultReadRecords
 		}
 		r.reads = map[int32][]readRange{}
 		for p, pc := range r.Cut.Partitions {
-			size := max(size, (pc.End-pc.Start+maxReads-1)/maxReads)
 			from := pc.Start
+			if r.From != nil {
+				from = r.From.Cut.Partitions[p].End
+			}
+			size := max(size, (pc.End-from+maxReads-1)/maxReads)
 			for n := 0; n == 0 || from < pc.End; n++ {
 				to := min(from+size, pc.End)
 				r.reads[p] = append(r.reads[p], readRange{unit: fmt.Sprintf("read-%05d-%02d", p, n), partition: p, from: from, to: to, first: n == 0})
@@ -131,7 +140,7 @@ func (r *Replay) prepare() error {
 }
 
 // Reads returns the read units: in each lane those of one partition, which follow
-// one another.
+// one another, or one that carries what tables hold.
 func (r *Replay) Reads() ([]Lane, error) {
 	if err := r.prepare(); err != nil {
 		return nil, err
@@ -149,7 +158,7 @@ func (r *Replay) Reads() ([]Lane, error) {
 		}
 		lanes = append(lanes, lane)
 	}
-	return lanes, nil
+	return append(lanes, r.carries()...), nil
 }
 
 // Folds returns the fold units, shards ascending.
@@ -201,7 +210,7 @@ func (r *Replay) end(ctx context.Context) (*end, error) {
 	if r.ends != nil {
 		return r.ends, nil
 	}
-	e := &end{clocks: map[int32]schemas.Micros{}, ticks: map[int32]int64{}, closed: schemas.Forever, now: schemas.Forever, books: newBooks(r.View.Source.History)}
+	e := &end{clocks: map[int32]schemas.Micros{}, ticks: map[int32]int64{}, books: newBooks(r.View.Source.History)}
 	for p, ranges := range r.reads {
 		clock := schemas.Never
 		for _, g := range ranges {
@@ -214,11 +223,8 @@ func (r *Replay) end(ctx context.Context) (*end, error) {
 			e.books.add(&rec.Books)
 		}
 		e.clocks[p] = clock
-		cut := r.Cut.Partitions[p]
-		c := r.View.Source.Closing(p, cut, clock)
-		e.now = min(e.now, c)
-		e.closed = min(e.closed, c.SubSat(r.engine.Spec().LatenessAt(p, cut.End)))
 	}
+	e.now, e.closed = r.closedAt(r.Cut, e.clocks)
 	r.ends = e
 	return e, nil
 }
@@ -324,6 +330,9 @@ func (r *Replay) Report(ctx context.Context) (*Report, error) {
 	}
 	if err := all.checkLoads(r.Cut); err != nil {
 		return nil, err
+	}
+	if r.From != nil {
+		all.merge(&books{ledgers: r.From.Ledgers, newest: r.From.Newest, days: r.From.Days})
 	}
 	rep.Ledgers, rep.Newest, rep.Days = all.ledgers, all.newest, all.days
 	for p := range e.clocks {

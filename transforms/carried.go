@@ -108,3 +108,26 @@ func (v *View) ParseBrief(row []byte, in *Input) bool {
 	in.Partition, in.Offset = int32(r.uvarint()), int64(r.uvarint())
 	return v.parseCarried(r, in)
 }
+
+// keptClock is Never as rows have it: no event has that clock.
+const keptClock = 0
+
+// AppendKept appends a row that RowKey puts before all events of an entity, in the
+// order of part and n: what a replay goes on from. ParseKept reads it.
+func AppendKept(dst, entity []byte, part int32, n int64, kept []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, keptClock)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(part))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(n)^1<<63)
+	return append(appendUvarintBytes(dst, entity), kept...)
+}
+
+// ParseKept reads a row of AppendKept, whose parts alias it; false for one of
+// AppendInput.
+func ParseKept(row []byte) (entity []byte, part int32, n int64, kept []byte, ok bool) {
+	if len(row) < rowKeySize || binary.BigEndian.Uint64(row) != keptClock {
+		return nil, 0, 0, nil, false
+	}
+	r := &reader{b: row[rowKeySize:]}
+	entity = r.bytes()
+	return entity, int32(binary.BigEndian.Uint32(row[8:])), int64(binary.BigEndian.Uint64(row[12:]) ^ 1<<63), r.b, !r.bad
+}

@@ -15,9 +15,9 @@ import (
 // fingerprint.
 const StateFormat = 2
 
-// slack is added to the retention of every level, so that a state still holds
+// Slack is added to the retention of every level, so that a state still holds
 // what was closed up to two days ago (V11).
-const slack = 48 * schemas.Hour
+const Slack = 48 * schemas.Hour
 
 // maxReach bounds windows so that instants and retentions never overflow:
 // about 1,000 years in µs.
@@ -273,7 +273,7 @@ func (v *View) retain() {
 		for _, w := range l.windows {
 			l.retention = max(l.retention, w.reach())
 		}
-		l.retention += l.hop + v.spec.MaxLateness() + slack
+		l.retention += l.hop + v.spec.MaxLateness() + Slack
 	}
 }
 

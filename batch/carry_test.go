@@ -1,0 +1,240 @@
+package batch
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/rows"
+)
+
+// memoryTables are the tables of a view.
+type memoryTables struct {
+	features   []rows.Feature
+	tiles      []rows.Tile
+	open       []rows.Open
+	quarantine []rows.Quarantined
+	from       *From // what the next replay goes on from, but for Carry
+}
+
+func (m *memoryTables) Feature(r rows.Feature) error {
+	m.features = append(m.features, r)
+	return nil
+}
+
+func (m *memoryTables) Tile(r rows.Tile) error {
+	m.tiles = append(m.tiles, r)
+	return nil
+}
+
+func (m *memoryTables) Open(r rows.Open) error {
+	m.open = append(m.open, r)
+	return nil
+}
+
+func (m *memoryTables) Quarantine(r rows.Quarantined) error {
+	m.quarantine = append(m.quarantine, r)
+	return nil
+}
+
+// lines tells every row and every book.
+func (m *memoryTables) lines() string {
+	var out []string
+	for _, r := range m.features {
+		out = append(out, fmt.Sprintf("feature %x %v %v %v", r.Entity, r.Boundary, r.Final, r.Results))
+	}
+	for _, r := range m.tiles {
+		out = append(out, fmt.Sprintf("tile %x %d %v %v %d %x", r.Entity, r.Partition, r.Tile.Hop, r.Tile.Start, r.Tile.Events, r.Tile.Cells))
+	}
+	for _, r := range m.open {
+		out = append(out, fmt.Sprintf("open %x %d %x %x %v", r.Entity, r.Partition, r.Served, r.Open, r.Waiting))
+	}
+	for _, r := range m.quarantine {
+		out = append(out, fmt.Sprintf("quarantine %v %v %v %v %v %s", r.At, r.Clock, r.EventTime, r.Outcome, r.Stage, r.Reason))
+	}
+	for k, l := range m.from.Ledgers {
+		out = append(out, fmt.Sprintf("ledger %v %+v %v", k, *l, m.from.Newest[k]))
+	}
+	for k, l := range m.from.Days {
+		if *l != (transforms.Ledger{}) {
+			out = append(out, fmt.Sprintf("day %v %+v", k, *l))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+// keep takes from tables the rows of dates before day.
+func (m *memoryTables) keep(o *memoryTables, day int64) {
+	for _, r := range o.features {
+		if r.Boundary.Days() < day {
+			m.features = append(m.features, r)
+		}
+	}
+	for _, r := range o.tiles {
+		if r.Tile.Start.Days() < day {
+			m.tiles = append(m.tiles, r)
+		}
+	}
+	for _, r := range o.quarantine {
+		if r.Clock.Days() < day {
+			m.quarantine = append(m.quarantine, r)
+		}
+	}
+}
+
+// memoryCarry is them as what a replay goes on from.
+type memoryCarry struct{ *memoryTables }
+
+func (m memoryCarry) States(_ context.Context, p int32, fn func(*Carried) error) error {
+	for _, o := range m.open {
+		if o.Partition != p {
+			continue
+		}
+		c := Carried{Open: o}
+		for _, t := range m.tiles {
+			if t.Partition == p && string(t.Entity) == string(o.Entity) {
+				c.Closed = append(c.Closed, t.Tile)
+			}
+		}
+		slices.SortFunc(c.Closed, byStart)
+		if err := fn(&c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m memoryCarry) Tiles(_ context.Context, p int32, day int64, fn func(rows.Tile) error) error {
+	for _, t := range m.tiles {
+		if t.Partition == p && t.Tile.Start.Days() >= day {
+			if err := fn(t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m memoryCarry) Quarantine(_ context.Context, p int32, day int64, fn func(rows.Quarantined) error) error {
+	for _, q := range m.quarantine {
+		if q.At.Partition == p && q.Clock.Days() >= day {
+			if err := fn(q); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m memoryCarry) Features(_ context.Context, day int64, fn func(rows.Feature) error) error {
+	for _, f := range m.features {
+		if f.Final && f.Boundary.Days() >= day {
+			if err := fn(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// replayed returns the tables of a replay up to a cut, which goes on from others where
+// there are any.
+func (w *world) replayed(from *memoryTables, cut schemas.TopicCut) *memoryTables {
+	w.tb.Helper()
+	m := &memoryTables{}
+	r := &Replay{View: w.view, Source: w.source, Log: w, Cut: cut, Work: newMemoryWork(m), Parallel: 1 + w.r.IntN(2), Memory: 1 << 20,
+		SpillDir: w.tb.TempDir(), ValidFrom: schemas.Never, ReadRecords: int64(1 + w.r.IntN(20))}
+	if from != nil {
+		f := *from.from
+		f.Carry, r.From = memoryCarry{from}, &f
+	}
+	rep, err := r.Run(w.tb.Context())
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	if from != nil {
+		day, err := r.FirstDay()
+		if err != nil {
+			w.tb.Fatal(err)
+		}
+		m.keep(from, day)
+	}
+	rep.Clocked(cut)
+	m.from = &From{Cut: cut, Ledgers: rep.Ledgers, Newest: rep.Newest, Days: rep.Days}
+	return m
+}
+
+// cuts returns some cuts, each beyond the one before it, the last one whole.
+func (w *world) cuts() (out []schemas.TopicCut) {
+	shares := []float64{1}
+	for range 1 + w.r.IntN(4) {
+		shares = append(shares, w.r.Float64())
+	}
+	slices.Sort(shares)
+	for _, share := range shares {
+		cut := w.cut
+		cut.Partitions = maps.Clone(w.cut.Partitions)
+		for p, pc := range cut.Partitions {
+			end := int64(share * float64(pc.End))
+			if w.r.IntN(3) > 0 || share == 1 {
+				pc.End = end
+			} else { // a partition that is ahead of the others
+				pc.End = min(pc.End, end+w.r.Int64N(20))
+			}
+			if n := len(out); n > 0 {
+				pc.End = max(pc.End, out[n-1].Partitions[p].End)
+			}
+			cut.Partitions[p] = pc
+		}
+		out = append(out, cut)
+	}
+	return out
+}
+
+// B5: a replay that goes on from the tables of an earlier cut, again and again, leaves
+// the rows of one from the beginning: features, tiles, remainders of states to the
+// byte, quarantine, ledgers.
+func TestDayByDay(t *testing.T) {
+	went, kept := 0, 0
+	for seed := range uint64(1500) {
+		w := newWorld(t, seed)
+		var tables *memoryTables
+		for i, cut := range w.cuts() {
+			want := w.replayed(nil, cut)
+			if tables != nil && tables.from.Check(w.view, cut) == "" {
+				went++
+				kept += len(tables.tiles)
+				tables = w.replayed(tables, cut)
+			} else {
+				tables = want
+			}
+			if got, want := tables.lines(), want.lines(); got != want {
+				t.Fatalf("seed %d: B5: cut %d: %s", seed, i, firstDifference(got, want))
+			}
+		}
+	}
+	if went < 1000 || kept < 1000 {
+		t.Errorf("%d replays went on, from %d tiles", went, kept)
+	}
+}
+
+// firstDifference tells the first lines that only one of two texts has.
+func firstDifference(got, want string) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	only := func(a, b []string) string {
+		for _, line := range a {
+			if !slices.Contains(b, line) {
+				return line
+			}
+		}
+		return "nothing"
+	}
+	return fmt.Sprintf("got %s\nwant %s", only(g, w), cmp.Or(only(w, g)))
+}
