@@ -14,3 +14,24 @@ func TestDays(t *testing.T) {
 		}
 	}
 }
+
+// What ParseValue returns is independent of what it was read from; what ParseAlias
+// returns is the same value.
+func TestParsedTextIsCopied(t *testing.T) {
+	for _, v := range []Value{StringValue("text"), BytesValue("bytes"), StringValue(""), ListValue([]Value{StringValue("a"), StringValue("b")}), IntValue(7)} {
+		b := v.Append(nil)
+		alias, n := ParseAlias(b)
+		parsed, m := ParseValue(b)
+		if alias != v || n != len(b) || m != n {
+			t.Errorf("%v: aliased %v, %d and %d of %d bytes", v, alias, n, m, len(b))
+		}
+		clear(b)
+		if parsed != v {
+			t.Errorf("%v has changed with the bytes that it was read from", v)
+		}
+	}
+	b := []byte("bytes")
+	if v := BytesAlias(b); v != BytesValue("bytes") || BytesAlias(nil) != BytesValue("") {
+		t.Errorf("bytes alias as %v", v)
+	}
+}

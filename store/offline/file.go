@@ -99,6 +99,7 @@ type Writer struct {
 	scratch []byte
 	info    FileInfo
 	noStats []bool // columns that hold a NaN
+	numbers []span // of columns of Int and Timestamp
 	inGroup int    // rows in the open row group
 	volume  int    // their bytes
 	err     error  // sticks
@@ -111,6 +112,12 @@ type waiting struct {
 	values []parquet.Value
 	text   []byte
 	value  parquet.Value
+}
+
+// span is the numbers of a column, if there are some.
+type span struct {
+	some            bool
+	least, greatest int64
 }
 
 // countingWriter counts and digests what it passes on.
@@ -148,7 +155,8 @@ func NewWriter(w io.Writer, cols []Column, opt WriterOptions) (*Writer, error) {
 			options = append(options, parquet.SkipPageBounds(append([]string{c.Name}, listPath...)...))
 		}
 	}
-	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols)), waiting: make([]waiting, len(cols))}
+	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols)), waiting: make([]waiting, len(cols)),
+		numbers: make([]span, len(cols))}
 	fw.info.Columns = make([]ColumnStats, len(cols))
 	fw.content.Write(appendColumns(nil, cols))
 	return fw, nil
@@ -183,7 +191,7 @@ func (w *Writer) Write(row []schemas.Value) error {
 	}
 	before := len(w.scratch)
 	for i := 0; i < len(row) && err == nil; i++ {
-		err = w.add(i, row[i])
+		err = w.add(i, &row[i])
 	}
 	if err != nil {
 		w.err = fmt.Errorf("parquet file, row %d: %w", w.info.Rows+1, err)
@@ -206,7 +214,7 @@ func (w *Writer) digest() {
 }
 
 // add keeps a value of the column until there are writeRows of them.
-func (w *Writer) add(i int, v schemas.Value) error {
+func (w *Writer) add(i int, v *schemas.Value) error {
 	col, c := &w.cols[i], &w.waiting[i]
 	w.scratch = v.Append(w.scratch)
 	switch {
@@ -214,15 +222,19 @@ func (w *Writer) add(i int, v schemas.Value) error {
 		if !col.Nullable {
 			return fmt.Errorf("column %q is null and may not be", col.Name)
 		}
-		w.stat(i, v)
+		w.info.Columns[i].Nulls++
 		c.values = append(c.values, parquet.Value{})
 		return nil
 	case v.Kind() != col.Kind:
 		return fmt.Errorf("column %q is of kind %s, the value of kind %s", col.Name, col.Kind, v.Kind())
 	}
 	switch col.Kind {
+	case schemas.Int:
+		return w.addNumber(i, v.Int())
+	case schemas.Timestamp:
+		return w.addNumber(i, int64(v.Micros()))
 	case schemas.List:
-		return w.addList(i, v)
+		return w.addList(i, *v)
 	case schemas.String, schemas.Bytes:
 		if c.text != nil && string(c.text) == v.Text() { // it has been looked at
 			break
@@ -230,17 +242,36 @@ func (w *Writer) add(i int, v schemas.Value) error {
 		if col.Kind == schemas.String && !utf8.ValidString(v.Text()) {
 			return fmt.Errorf("column %q: the text is not UTF-8", col.Name)
 		}
-		w.stat(i, v)
-		c.value = w.value(i, v)
+		w.stat(i, *v)
+		c.value = w.value(i, *v)
 		c.text = c.value.ByteArray()
 	default:
-		if col.Date && int64(int32(v.Int())) != v.Int() {
-			return fmt.Errorf("column %q: %d days are beyond the range of dates", col.Name, v.Int())
-		}
-		w.stat(i, v)
-		c.value = w.value(i, v)
+		w.stat(i, *v)
+		c.value = w.value(i, *v)
 	}
 	c.values = append(c.values, c.value)
+	return nil
+}
+
+// addNumber is add for an Int or Timestamp: most values are.
+func (w *Writer) addNumber(i int, x int64) error {
+	col, c := &w.cols[i], &w.waiting[i]
+	p := parquet.Int64Value(x)
+	if col.Date {
+		if int64(int32(x)) != x {
+			return fmt.Errorf("column %q: %d days are beyond the range of dates", col.Name, x)
+		}
+		p = parquet.Int32Value(int32(x))
+	}
+	if col.Nullable {
+		p = p.Level(0, 1, i)
+	}
+	c.values = append(c.values, p)
+	if n := &w.numbers[i]; !n.some {
+		*n = span{true, x, x}
+	} else {
+		n.least, n.greatest = min(n.least, x), max(n.greatest, x)
+	}
 	return nil
 }
 
@@ -277,9 +308,6 @@ func (w *Writer) scalar(i int, v schemas.Value) parquet.Value {
 	case schemas.Bool:
 		return parquet.BooleanValue(v.Bool())
 	case schemas.Int:
-		if w.cols[i].Date {
-			return parquet.Int32Value(int32(v.Int()))
-		}
 		return parquet.Int64Value(v.Int())
 	case schemas.Timestamp:
 		return parquet.Int64Value(int64(v.Micros()))
@@ -293,12 +321,11 @@ func (w *Writer) scalar(i int, v schemas.Value) parquet.Value {
 	return parquet.Value{}
 }
 
-// stat counts a value into the column's statistics. Delta has no bounds for lists.
+// stat counts a value that is no number of addNumber, nor null, into the column's
+// statistics. Delta has no bounds for lists.
 func (w *Writer) stat(i int, v schemas.Value) {
 	s := &w.info.Columns[i]
 	switch {
-	case v.IsNull():
-		s.Nulls++
 	case v.Kind() == schemas.Double && math.IsNaN(v.Double()):
 		w.noStats[i] = true
 	case s.Min.IsNull():
@@ -344,6 +371,15 @@ func (w *Writer) Close() (*FileInfo, error) {
 	w.err = fmt.Errorf("parquet file: it is closed")
 	if err := w.pw.Close(); err != nil {
 		return nil, fmt.Errorf("parquet file: %w", err)
+	}
+	for i, n := range w.numbers {
+		s := &w.info.Columns[i]
+		switch {
+		case n.some && w.cols[i].Kind == schemas.Int:
+			s.Min, s.Max = schemas.IntValue(n.least), schemas.IntValue(n.greatest)
+		case n.some:
+			s.Min, s.Max = schemas.TimestampValue(schemas.Micros(n.least)), schemas.TimestampValue(schemas.Micros(n.greatest))
+		}
 	}
 	for i, no := range w.noStats {
 		if no {

@@ -49,7 +49,7 @@ func (g *groups) slot(first, second uint64, shard int32) int {
 }
 
 func (g *groups) grow() {
-	g.table = make([]int32, max(1<<10, 2*len(g.table)))
+	g.table = make([]int32, max(1<<6, 2*len(g.table)))
 	for n := range g.list {
 		x := &g.list[n]
 		i := g.slot(x.first, x.second, x.shard)
