@@ -35,7 +35,7 @@ type Carry interface {
 	Features(ctx context.Context, day int64, fn func(rows.Feature) error) error
 }
 
-// Carried is a state at the earlier cut.
+// Carried is a state at the earlier cut. No tile waits: Check has seen to that.
 type Carried struct {
 	rows.Open
 	Closed []transforms.Tile // those within retention, by level and start
@@ -156,6 +156,9 @@ func (r *Replay) carry(ctx context.Context, p int32) error {
 		return out.Put(carriedRows, shard, row)
 	}
 	err = r.From.Carry.States(ctx, p, func(c *Carried) error {
+		if len(c.Waiting) > 0 {
+			return fmt.Errorf("the state of entity %x in partition %d has tiles that wait", c.Entity, p)
+		}
 		kept = appendState(append(kept[:0], keptState), c)
 		return put(c.Shard, c.Entity)
 	})
@@ -250,7 +253,6 @@ func (f *replayFold) goOn(p int32, c *Carried) error {
 		return fmt.Errorf("the state of entity %x in partition %d: %w", f.entity, p, err)
 	}
 	s.KeepEvicted = true
-	s.Await(c.Waiting)
 	i, _ := slices.BinarySearch(f.partitions, p)
 	f.partitions, f.states = slices.Insert(f.partitions, i, p), slices.Insert(f.states, i, s)
 	f.newest, f.next = f.run.before.newest, f.after(f.run.before.closed)

@@ -5,12 +5,16 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/reading"
 	"github.com/tallystick/tallystick/transforms/rows"
 )
 
@@ -146,10 +150,10 @@ func (m memoryCarry) Features(_ context.Context, day int64, fn func(rows.Feature
 
 // replayed returns the tables of a replay up to a cut, which goes on from others where
 // there are any.
-func (w *world) replayed(from *memoryTables, cut schemas.TopicCut) *memoryTables {
+func (w *world) replayed(log Log, from *memoryTables, cut schemas.TopicCut) *memoryTables {
 	w.tb.Helper()
 	m := &memoryTables{}
-	r := &Replay{View: w.view, Source: w.source, Log: w, Cut: cut, Work: newMemoryWork(m), Parallel: 1 + w.r.IntN(2), Memory: 1 << 20,
+	r := &Replay{View: w.view, Source: w.source, Log: log, Cut: cut, Work: newMemoryWork(m), Parallel: 1 + w.r.IntN(2), Memory: 1 << 20,
 		SpillDir: w.tb.TempDir(), ValidFrom: schemas.Never, ReadRecords: int64(1 + w.r.IntN(20))}
 	if from != nil {
 		f := *from.from
@@ -207,11 +211,11 @@ func TestDayByDay(t *testing.T) {
 		w := newWorld(t, seed)
 		var tables *memoryTables
 		for i, cut := range w.cuts() {
-			want := w.replayed(nil, cut)
+			want := w.replayed(w, nil, cut)
 			if tables != nil && tables.from.Check(w.view, cut) == "" {
 				went++
 				kept += len(tables.tiles)
-				tables = w.replayed(tables, cut)
+				tables = w.replayed(w, tables, cut)
 			} else {
 				tables = want
 			}
@@ -222,6 +226,26 @@ func TestDayByDay(t *testing.T) {
 	}
 	if went < 1000 || kept < 1000 {
 		t.Errorf("%d replays went on, from %d tiles", went, kept)
+	}
+}
+
+// B5, V9: an entity that is absent at the earlier cut has rows again in the next month,
+// though nothing comes of it any more.
+func TestAbsentEntityIsCarried(t *testing.T) {
+	v := testbed.View(t, monthlyDefinition, monthlySchema)
+	at := func(month time.Month, day int) time.Time { return time.Date(2026, month, day, 12, 0, 0, 0, time.UTC) }
+	log := memoryLog{event("a", at(1, 5), 0), event("b", at(1, 20), 1), event("b", at(2, 3), 2)}
+	w := &world{tb: t, r: rand.New(rand.NewPCG(1, 1)), view: v, source: reading.NewSource(v, testbed.Writers(v))}
+	to := func(end int64) schemas.TopicCut {
+		return schemas.TopicCut{Partitions: map[int32]schemas.PartitionCut{0: {End: end}}}
+	}
+	earlier := w.replayed(log, nil, to(2))
+	got, want := w.replayed(log, earlier, to(3)), w.replayed(log, nil, to(3))
+	if !strings.Contains(want.lines(), "feature 0401"+fmt.Sprintf("%x", "a")+" 2026-02-02T00:00:00Z") {
+		t.Fatalf("the entity does not return:\n%s", want.lines())
+	}
+	if got, want := got.lines(), want.lines(); got != want {
+		t.Errorf("B5: %s", firstDifference(got, want))
 	}
 }
 

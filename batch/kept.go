@@ -41,7 +41,7 @@ func appendState(dst []byte, c *Carried) []byte {
 	for _, o := range c.Open.Open {
 		dst = appendBytes(binary.AppendVarint(dst, o.Hour), o.Data)
 	}
-	return appendTiles(appendTiles(dst, c.Waiting), c.Closed)
+	return appendTiles(dst, c.Closed)
 }
 
 func appendFeature(dst []byte, f *rows.Feature) []byte {
@@ -135,7 +135,7 @@ func (k *keptReader) state(c *Carried) {
 	for i := range c.Open.Open {
 		c.Open.Open[i] = transforms.Open{Hour: k.varint(), Data: k.bytes()}
 	}
-	c.Waiting, c.Closed = k.tiles(), k.tiles()
+	c.Closed = k.tiles()
 }
 
 // feature reads the features of a row, of which there are n.

@@ -66,11 +66,3 @@ func (v *View) Restore(s *State, tiles []Tile) error {
 	v.divideAnew(s)
 	return nil
 }
-
-// Await has the next call of Evicted return tiles that had left the state before it
-// was written down, before all others. It needs KeepEvicted.
-func (s *State) Await(tiles []Tile) {
-	if len(tiles) > 0 {
-		s.evicted = &tiles
-	}
-}
