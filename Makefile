@@ -46,6 +46,7 @@ FUZZTIME ?= 10s
 fuzz:
 	go test ./transforms -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 	go test ./transforms -run '^$$' -fuzz '^FuzzParseTable$$' -fuzztime $(FUZZTIME)
+	go test ./batch -run '^$$' -fuzz '^FuzzKept$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1x
 	go test ./store/spill -run '^$$' -fuzz '^FuzzBlocks$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1x
 	go test ./store/gate -run '^$$' -fuzz '^FuzzUnmarshal$$' -fuzztime $(FUZZTIME)
 	go test ./store/gate -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime $(FUZZTIME)

@@ -14,7 +14,7 @@ func FuzzKept(f *testing.F) {
 	tile := transforms.Tile{Hop: schemas.Hour, Start: -5, Events: 3, Cells: "cells"}
 	f.Add(appendState(nil, &Carried{Open: rows.Open{Served: []byte("served"), Open: []transforms.Open{{Hour: -7, Data: []byte("open")}}}, Closed: []transforms.Tile{tile, tile}}))
 	f.Add(appendTile(nil, &tile))
-	f.Add(appendFeature(nil, &rows.Feature{Boundary: 9, Final: true, Results: []transforms.Result{{Value: schemas.DoubleValue(1.5), Status: transforms.Present}, {Status: transforms.Null}}}))
+	f.Add(appendFeature(nil, &rows.Feature{Boundary: 9, Final: true, Results: []transforms.Result{{Value: schemas.DoubleValue(1.5), Status: transforms.Present}, {Status: transforms.IsNull}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c Carried
 		k := keptReader{b: b}
