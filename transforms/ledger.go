@@ -62,6 +62,15 @@ func (l *Ledger) Merge(o *Ledger) {
 	l.SealedEarly += o.SealedEarly
 }
 
+// Negative returns the ledger that makes nothing of this one when they are merged.
+func (l *Ledger) Negative() Ledger {
+	n := Ledger{Conflicts: -l.Conflicts, SealedEarly: -l.SealedEarly}
+	for k := range Outcomes {
+		*n.Count(k) = -*l.Count(k)
+	}
+	return n
+}
+
 // LoadError says that too much of a declared load of old events is late (K7).
 type LoadError struct {
 	Partition  int32

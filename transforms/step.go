@@ -1,6 +1,8 @@
 package transforms
 
 import (
+	"slices"
+
 	"github.com/tallystick/tallystick/schemas"
 )
 
@@ -22,6 +24,12 @@ const (
 var outcomeNames = [...]string{"applied", "filtered", "duplicate", "superseded", "late", "future", "invalid"}
 
 func (o Outcome) String() string { return outcomeNames[o] }
+
+// OutcomeOf is the reverse of String; false for no outcome's name.
+func OutcomeOf(name string) (Outcome, bool) {
+	i := slices.Index(outcomeNames[:], name)
+	return Outcome(max(i, 0)), i >= 0
+}
 
 // Verdict says what became of a record and why (V6).
 type Verdict struct {

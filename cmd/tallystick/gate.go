@@ -167,14 +167,9 @@ func (j *viewJob) profiles(ctx context.Context, staged *offline.Staged, report *
 	if err != nil {
 		return nil, err
 	}
-	ledgers := map[int64]*transforms.Ledger{}
-	for k, l := range report.Days {
-		if k.Day != batch.NoDay {
-			if ledgers[k.Day] == nil {
-				ledgers[k.Day] = &transforms.Ledger{}
-			}
-			ledgers[k.Day].Merge(l)
-		}
+	ledgers, err := j.ledgersByDay(report)
+	if err != nil {
+		return nil, err
 	}
 	days, err := staged.FigureDays(ctx)
 	if err != nil {
@@ -202,6 +197,32 @@ func (j *viewJob) profiles(ctx context.Context, staged *offline.Staged, report *
 		out = append(out, b.Profiles(report.Closed)...)
 	}
 	return out, nil
+}
+
+// ledgersByDay sums the ledgers of the days of which the run writes rows. What it has
+// read of days before these, which cannot count, stands on the first one.
+func (j *viewJob) ledgersByDay(report *batch.Report) (map[int64]*transforms.Ledger, error) {
+	ledgers := map[int64]*transforms.Ledger{}
+	add := func(day int64, l transforms.Ledger) {
+		if ledgers[day] == nil {
+			ledgers[day] = &transforms.Ledger{}
+		}
+		ledgers[day].Merge(&l)
+	}
+	first, err := j.replay.FirstDay()
+	for k, l := range report.Days {
+		switch {
+		case k.Day == batch.NoDay:
+		case j.onto == nil || k.Day >= first:
+			add(k.Day, *l)
+		default:
+			add(first, *l)
+			if was := j.onto.Days[k]; was != nil {
+				add(first, was.Negative())
+			}
+		}
+	}
+	return ledgers, err
 }
 
 // before returns the record of the publication that the job builds upon, nil where
@@ -240,7 +261,8 @@ const heldUnit = "held"
 
 // held is what `replay accept` needs to publish a run that is held.
 type held struct {
-	View plannedView      `json:"view"` // its base versions are those of the run
+	View plannedView      `json:"view"`                // its base versions are those of the run
+	Onto bool             `json:"continued,omitempty"` // from these versions
 	Cut  schemas.TopicCut `json:"cut"`
 	Gate *gateOutput      `json:"gate"`
 }
@@ -277,7 +299,7 @@ func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.P
 // hold leaves the job as it is, to be accepted later, in place of those of the view
 // that were held before.
 func (j *viewJob) hold(ctx context.Context, said *gateOutput) error {
-	h := held{Gate: said, Cut: j.cut, View: plannedView{View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords,
+	h := held{Gate: said, Cut: j.cut, Onto: j.onto != nil, View: plannedView{View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords,
 		Units: len(j.units), Base: j.run.Base()}}
 	if j.from != schemas.Never {
 		h.View.ValidFrom = &j.from

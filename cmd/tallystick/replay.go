@@ -27,6 +27,7 @@ type replayFlags struct {
 	cut, saveCut string
 	disk         bytesFlag
 	units        unitFlags
+	goOn         bool
 	gate         gateFlags
 	meter        *meter // nil = no progress
 }
@@ -56,6 +57,7 @@ func replayCommand() *cobra.Command {
 	f.Var(&r.disk, "disk", "fail rather than leave and spill more than this `SIZE` of rows (default: no limit)")
 	r.units.add(cmd)
 	r.gate.add(cmd)
+	f.BoolVar(&r.goOn, "continue", false, "go on from the tables in --out: read what has come since their cut alone. Where that cannot be, it is said why and the log is read from its start")
 	cmd.AddCommand(replayPlanCommand(), replayRunCommand(), replayPublishCommand(), replayHeldCommand(), replayAcceptCommand())
 	return cmd
 }
@@ -127,6 +129,12 @@ func (r *replayFlags) rows() int {
 func (r *replayFlags) checkOutputs() error {
 	if err := r.everyFlag.check(); err != nil {
 		return err
+	}
+	if r.goOn && r.out == "" {
+		return usagef("--continue: it goes on from the tables in --out: name them")
+	}
+	if r.goOn && r.quarantine != "" {
+		return usagef("--continue: it goes without --quarantine, which holds the records of the whole log: they are in table quarantine too")
 	}
 	if r.every > 0 && r.cut != "" {
 		return usagef("--every: it goes without --cut: the tables up to one cut are written once")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	osuser "os/user"
 	"strings"
@@ -53,6 +54,7 @@ type heldView struct {
 	Gate *gateOutput `json:"gate"`
 	plan *plannedView
 	cut  schemas.TopicCut
+	onto bool
 	view *definition.View
 }
 
@@ -107,7 +109,7 @@ func (r *acceptFlags) heldOf(ctx context.Context, v *definition.View) (out []hel
 		if h.View.View != v.Name || h.View.ID != id {
 			return nil, fmt.Errorf("work area %s: its record is of another job: it is damaged", id)
 		}
-		out = append(out, heldView{View: v.Name, ID: id, Gate: h.Gate, plan: &h.View, cut: h.Cut, view: v})
+		out = append(out, heldView{View: v.Name, ID: id, Gate: h.Gate, plan: &h.View, cut: h.Cut, onto: h.Onto, view: v})
 	}
 	return out, nil
 }
@@ -195,7 +197,18 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 	if rules != h.plan.Rules {
 		return nil, usagef("%s waits with other names, writer schemas or another --registry: use the same, or replay again", h.ID)
 	}
-	j, err := r.job(ctx, nil, h.view, h.cut, jobOptions{id: h.ID, from: h.plan.from(), base: h.plan.Base, records: h.plan.UnitRecords})
+	o := jobOptions{id: h.ID, from: h.plan.from(), base: h.plan.Base, records: h.plan.UnitRecords}
+	if h.onto {
+		onto, _, err := r.tablesToGoOn(ctx, h.view, h.cut)
+		if err != nil {
+			return nil, err
+		}
+		if onto == nil || !maps.Equal(onto.Versions, h.plan.Base) {
+			return nil, fmt.Errorf("%s goes on from tables that another publication has replaced since: replay again", h.ID)
+		}
+		o.onto = onto
+	}
+	j, err := r.job(ctx, nil, h.view, h.cut, o)
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,9 @@ type viewJob struct {
 	remove func()          // the scratch directory
 	// Of a run that others share: which of the processes this is.
 	share, of int
+	onto      *batch.From      // the tables that the job goes on from, nil = the log's start
 	accept    *gate.Acceptance // of breaches; nil = nobody does
+	read      int64            // records, by this process
 	found     atomic.Int64     // units that were finished before
 	ran       atomic.Int64
 }
@@ -96,6 +98,7 @@ type jobOptions struct {
 	id        string // "" = it depends on what the job is of
 	from      schemas.Micros
 	base      map[offline.TableName]int64 // nil = the newest versions
+	onto      *offline.Published          // what the job goes on from; nil = the log's start
 	records   int64
 	share, of int
 }
@@ -125,7 +128,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		if err != nil {
 			return nil, err
 		}
-		o.id = jobID(b, rules, v, tc, o.from, o.records, nil)
+		o.id = jobID(b, rules, v, tc, o.from, o.records, o.base)
 	}
 	j.id = o.id
 	disk := spill.NewDisk(int64(r.disk))
@@ -147,6 +150,13 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	memory := r.rows() / 2 // the rest: what is read, folded, written and not collected yet
 	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, Work: wire.Work{Work: j.work, Keep: keep},
 		Parallel: r.parallel, Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records, Brake: brake}
+	if o.onto != nil {
+		carry := wire.Carry{Published: o.onto, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / max(1, r.parallel)}}
+		if j.onto, err = carry.From(); err != nil {
+			return nil, err
+		}
+		j.replay.From = j.onto
+	}
 	if j.units, err = j.replay.Units(); err != nil {
 		return nil, err
 	}
@@ -255,6 +265,15 @@ func (r *replayFlags) inJob(ctx context.Context, client *log.Client, v *definiti
 	return j.id, fn(j)
 }
 
+// toRead returns how many offsets of the cut are the job's to read.
+func (j *viewJob) toRead() int64 {
+	n := cutRecords(j.cut)
+	if j.onto != nil {
+		n -= cutRecords(j.onto.Cut)
+	}
+	return n
+}
+
 // checkSchemas tells whether all that was read belongs together.
 func (j *viewJob) checkSchemas(ctx context.Context) error {
 	ids, err := j.replay.KnownNow(ctx)
@@ -274,9 +293,10 @@ func (j *viewJob) runUnits(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	phase := j.r.meter.phase("replay "+j.view.Name, cutRecords(j.cut))
+	phase := j.r.meter.phase("replay "+j.view.Name, j.toRead())
 	j.replay.Progress = phase.done
 	err = j.driver(j.r.parallel).Run(ctx, reads)
+	j.read += phase.done.Load()
 	phase.end()
 	if err == nil {
 		err = j.checkSchemas(ctx)
@@ -364,7 +384,8 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 		return nil, cut, err
 	}
 	view := replayed(j.view, cut, j.from, report)
-	view.Units = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}
+	view.Units, view.Continued = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}, j.onto != nil
+	view.Offsets, view.RecordsRead = j.toRead(), j.read
 	if j.run != nil {
 		staged, err := j.run.Staged(ctx, cut)
 		if err != nil {
@@ -380,6 +401,13 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 // publishStaged publishes, unless the gate holds it back.
 func (j *viewJob) publishStaged(ctx context.Context, staged *offline.Staged, report *batch.Report) (*gateOutput, error) {
 	p := wire.Publication(j.view.Source.Topic, j.from, report)
+	if j.onto != nil {
+		day, err := j.replay.FirstDay()
+		if err != nil {
+			return nil, err
+		}
+		p.Mode, p.Dates = offline.ReplaceDates, &offline.DateRange{From: gate.Day(day).String(), To: "9999-12-31"}
+	}
 	said, pass, err := j.pass(ctx, staged, &p, report)
 	if err != nil || !pass {
 		return said, err
@@ -424,20 +452,93 @@ func (j *viewJob) quarantine(ctx context.Context) error {
 // one replays a view in this process.
 func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.Cut, v *definition.View) (*replayedView, error) {
 	tc := cut.Topics[v.Source.Topic]
-	from, err := r.validFrom(ctx, client, v, tc)
+	o, whole, err := r.startOf(ctx, client, v, tc)
 	if err != nil {
 		return nil, err
 	}
 	var view *replayedView
-	err = r.withJob(ctx, client, v, tc, jobOptions{from: from, records: r.units.records}, func(j *viewJob) error {
+	err = r.withJob(ctx, client, v, whole, o, func(j *viewJob) error {
 		if err := j.runUnits(ctx); err != nil {
 			return err
 		}
 		var clocked schemas.TopicCut
-		if view, clocked, err = j.publish(ctx); err == nil {
-			maps.Copy(tc.Partitions, clocked.Partitions) // for --save-cut
+		if view, clocked, err = j.publish(ctx); err != nil {
+			return err
 		}
-		return err
+		for p, pc := range clocked.Partitions { // for --save-cut
+			pc.Start = tc.Partitions[p].Start
+			tc.Partitions[p] = pc
+		}
+		return nil
 	})
 	return view, err
+}
+
+// startOf says where a replay begins: at the start of the log, or, if asked for and
+// possible, at the cut of the tables, whose cut then begins where theirs does.
+func (r *replayFlags) startOf(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut) (jobOptions, schemas.TopicCut, error) {
+	o := jobOptions{from: schemas.Never, records: r.units.records}
+	if r.goOn {
+		onto, reason, err := r.tablesToGoOn(ctx, v, tc)
+		if err != nil {
+			return o, tc, err
+		}
+		if onto != nil {
+			o.onto, o.base = onto, onto.Versions
+			if from := onto.Info.ValidFrom; from != nil {
+				o.from = *from
+			}
+			return o, begunAt(tc, onto.Info.Cut), nil
+		}
+		if r.meter != nil {
+			fmt.Fprintf(r.meter.w, "view %s: the log is read from its start: %s\n", v.Name, reason)
+		}
+	}
+	var err error
+	o.from, err = r.validFrom(ctx, client, v, tc)
+	return o, tc, err
+}
+
+// begunAt is a cut that begins where an earlier one does.
+func begunAt(cut, earlier schemas.TopicCut) schemas.TopicCut {
+	cut.Partitions = maps.Clone(cut.Partitions)
+	for p, pc := range cut.Partitions {
+		pc.Start = earlier.Partitions[p].Start
+		cut.Partitions[p] = pc
+	}
+	return cut
+}
+
+// tablesToGoOn returns the publication that a replay up to a cut can go on from, nil
+// and why where it cannot.
+func (r *replayFlags) tablesToGoOn(ctx context.Context, v *definition.View, tc schemas.TopicCut) (*offline.Published, string, error) {
+	tables, err := r.tables(r.out, r.spill, v)
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := tables.Published(ctx)
+	if errors.Is(err, offline.ErrNothingPublished) {
+		return nil, "nothing has been published yet", nil
+	}
+	var bad *offline.RestoreError
+	switch {
+	case err != nil:
+		return nil, "", err
+	case p.Info.Boundary == nil:
+		return nil, "nothing is closed in the tables", nil
+	}
+	if err := p.CheckRestore(); errors.As(err, &bad) {
+		return nil, bad.Reason, nil
+	} else if err != nil {
+		return nil, "", err
+	}
+	carry := wire.Carry{Published: p}
+	from, err := carry.From()
+	if err != nil {
+		return nil, "", err
+	}
+	if reason := from.Check(v, tc); reason != "" {
+		return nil, reason, nil
+	}
+	return p, "", nil
 }

@@ -37,8 +37,13 @@ type replayedView struct {
 	States      int64               `json:"open_states"`
 	Spilled     int64               `json:"spilled_bytes"`
 	BrokenIDs   *batch.BrokenIDs    `json:"ids_in_several_places"`
-	Units       *replayedUnits      `json:"units,omitempty"`
-	Gate        *gateOutput         `json:"gate,omitempty"` // with tables
+	// Offsets of the log that were to be read, and the records that this process has read:
+	// more of these than offsets is what was read twice.
+	Offsets     int64          `json:"offsets"`
+	RecordsRead int64          `json:"records_read"`
+	Units       *replayedUnits `json:"units,omitempty"`
+	Continued   bool           `json:"continued,omitempty"` // from tables: rows are those of this run, ledgers of the whole log
+	Gate        *gateOutput    `json:"gate,omitempty"`      // with tables
 }
 
 // replayedUnits says what this process did: units that were finished before, by a
@@ -170,6 +175,10 @@ func (o *replayOutput) print(w io.Writer) {
 			fmt.Fprintf(w, "  closed up to %s; %d entities, %d feature rows, %d tiles, %d open states\n", *v.Boundary, v.Entities, v.Features, v.Tiles, v.States)
 		} else {
 			fmt.Fprintln(w, "  nothing is closed yet: a partition holds no record")
+		}
+		fmt.Fprintf(w, "  %d records read, of %d offsets\n", v.RecordsRead, v.Offsets)
+		if v.Continued {
+			fmt.Fprintln(w, "  gone on from the tables; rows are those of the dates that were written anew")
 		}
 		if u := v.Units; u != nil && u.Found > 0 {
 			fmt.Fprintf(w, "  %d units were run, %d were finished before\n", u.Ran, u.Found)

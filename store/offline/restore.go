@@ -168,6 +168,21 @@ func (r *Restorer) clock() schemas.Micros {
 // to keep. Shards are asked for in ascending order; those left out are passed over.
 // alive is called now and then where much is read between two states.
 func (r *Restorer) Shard(shard int, alive func() error, fn func(entity []byte, s *transforms.State) error) error {
+	return r.Rows(shard, alive, func(o *rows.Open, tiles []transforms.Tile) error {
+		s, err := r.state(o, tiles)
+		if err != nil {
+			return fmt.Errorf("view %s, partition %d, entity %x: %w", r.p.t.view.Name, r.partition, o.Entity, err)
+		}
+		if s.Empty() { // it equals a missing one
+			return nil
+		}
+		return fn(o.Entity, s)
+	})
+}
+
+// Rows is Shard with what the tables hold of each state: its remainder, and its closed
+// tiles, the finest level first, ascending.
+func (r *Restorer) Rows(shard int, alive func() error, fn func(o *rows.Open, tiles []transforms.Tile) error) error {
 	r.alive = alive
 	for n := 0; ; n++ {
 		o, ok, err := r.open.peek()
@@ -183,14 +198,11 @@ func (r *Restorer) Shard(shard int, alive func() error, fn func(entity []byte, s
 		if o.Shard < shard {
 			continue
 		}
-		s, err := r.state(o)
+		tiles, err := r.tilesOf(o)
 		if err != nil {
 			return fmt.Errorf("view %s, partition %d, entity %x: %w", r.p.t.view.Name, r.partition, o.Entity, err)
 		}
-		if s.Empty() { // it equals a missing one
-			continue
-		}
-		if err := fn(o.Entity, s); err != nil {
+		if err := fn(o, tiles); err != nil {
 			return err
 		}
 	}
@@ -200,11 +212,7 @@ func (r *Restorer) Shard(shard int, alive func() error, fn func(entity []byte, s
 const aliveRows = 4096
 
 // state joins the remainder of a state and its closed tiles.
-func (r *Restorer) state(o *rows.Open) (*transforms.State, error) {
-	tiles, err := r.tilesOf(o)
-	if err != nil {
-		return nil, err
-	}
+func (r *Restorer) state(o *rows.Open, tiles []transforms.Tile) (*transforms.State, error) {
 	s, err := r.p.t.engine.Parse(transforms.Parts{Served: o.Served, Open: o.Open})
 	if err != nil {
 		return nil, err
@@ -305,9 +313,7 @@ var errStopped = errors.New("no more is asked for")
 // fill sorts the tiles of the chosen files.
 func (r *Restorer) fill(ctx context.Context, s *spool, sel Select) error {
 	n := 0
-	for i := range r.p.snaps[Tiles].Files {
-		one := *r.p // a publication of this file alone
-		one.snaps = map[TableName]*Snapshot{Tiles: {Files: r.p.snaps[Tiles].Files[i : i+1]}}
+	for one := range r.p.singly(Tiles) {
 		for t, err := range one.Tiles(ctx, sel) {
 			if err != nil {
 				return err

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tallystick/tallystick/integration/testbed"
+	"github.com/tallystick/tallystick/store/offline"
+)
+
+// B1, B5: a replay that goes on day by day leaves the files of one from the beginning,
+// to the byte, and reads no record twice; readers of the tables find one publication.
+func TestReplayDayByDay(t *testing.T) {
+	g := newGateRig(t)
+	late := func(e *testbed.Event) int { // some are late, some of them by days
+		if len(e.ID)%3 == 0 && e.Amt > 0.07 {
+			e.ET -= 3 * 3600_000_000
+		}
+		return 1
+	}
+	g.days(3, late)
+	g.replay(exitOK, "daily", "--continue") // says that it cannot, and does it all
+	for day := range 6 {
+		g.days(1+day%2, late)
+		at := g.begin.AddDate(0, 0, g.next).Add(-time.Minute)
+		if err := g.producer.ProduceSync(t.Context(), &kgo.Record{Topic: "ev", Partition: int32(day % 3), Timestamp: at, Key: []byte("k"), Value: []byte("garbage")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		said := g.run(exitOK, "replay", "--json", "--continue", "--out", filepath.Join(g.dir, "daily"))
+		var r replayOutput
+		if err := json.NewDecoder(strings.NewReader(said)).Decode(&r); err != nil {
+			t.Fatal(err)
+		}
+		if v := r.Views[0]; !v.Continued || v.Offsets > 700 || v.RecordsRead != v.Offsets || v.Total.Read <= v.Offsets {
+			t.Fatalf("B5: continued %v: %d records read, of %d offsets; %d in all", v.Continued, v.RecordsRead, v.Offsets, v.Total.Read)
+		}
+		whole := fmt.Sprint("whole-", day)
+		g.run(exitOK, "replay", "--out", filepath.Join(g.dir, whole))
+		got, want := g.live("daily"), g.live(whole)
+		if d := differing(got, want); len(d) > 0 || len(want) < 10 {
+			t.Fatalf("B5: day %d: %d files, from the beginning %d; they differ in %v", day, len(got), len(want), d)
+		}
+		a, _ := g.published("daily")
+		b, _ := g.published(whole)
+		if fmt.Sprint(a.Info.Ledgers) == "" || !maps.Equal(ledgersOf(a), ledgersOf(b)) {
+			t.Fatalf("B5: day %d: the ledgers differ", day)
+		}
+	}
+}
+
+func ledgersOf(p *offline.Published) map[string]string {
+	out := map[string]string{}
+	for _, l := range p.Info.Ledgers {
+		out[fmt.Sprint(l.Shard, l.Partition)] = fmt.Sprintf("%+v %v", l.Ledger, *l.Newest)
+	}
+	for _, d := range p.Info.Days {
+		out[fmt.Sprint(d.Partition, d.Day)] = fmt.Sprintf("%+v", d.Ledger)
+	}
+	return out
+}
+
+// live returns the files that the newest versions of tables name, with their digests.
+func (g *gateRig) live(out string) map[string]string {
+	g.Helper()
+	files := map[string]string{}
+	for _, table := range []string{"features", "tiles", "open", "quarantine"} {
+		store, err := offline.NewLocal(filepath.Join(g.dir, out, "v", table))
+		if err != nil {
+			g.Fatal(err)
+		}
+		s, err := offline.NewTable(store, table).Snapshot(g.Context(), offline.Latest)
+		if err != nil {
+			g.Fatal(err)
+		}
+		for _, f := range s.Files {
+			files[table+"/"+f.Path] = f.Tags["sha256"]
+		}
+	}
+	return files
+}
