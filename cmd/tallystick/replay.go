@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
@@ -96,15 +97,24 @@ func (r *replayFlags) round(ctx context.Context, w io.Writer, client *log.Client
 	if err != nil {
 		return err
 	}
-	if r.saveCut != "" {
-		if err := cut.Save(r.saveCut); err != nil {
-			return err
-		}
+	if err := r.save(cut); err != nil {
+		return err
 	}
 	if r.json {
 		return printJSON(w, out)
 	}
 	out.print(w)
+	return nil
+}
+
+// save writes the cut where it is asked for.
+func (r *replayFlags) save(cut *schemas.Cut) error {
+	if r.saveCut == "" {
+		return nil
+	}
+	if err := files.SaveJSON(r.system(), r.saveCut, cut); err != nil {
+		return fmt.Errorf("--save-cut: %w", err)
+	}
 	return nil
 }
 

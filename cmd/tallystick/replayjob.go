@@ -127,9 +127,10 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	}
 	j.id = o.id
 	disk := spill.NewDisk(int64(r.disk))
+	disk.Files = r.files
 	keep := offline.Keep{Quarantine: r.quarantine != "" || r.out != ""}
 	if r.out == "" {
-		j.work = offline.NewWork(offline.NewScratch(dir), "units", disk)
+		j.work = offline.NewWork(offline.NewScratch(dir).On(r.system()), "units", disk)
 	} else {
 		if keep.Tables, err = r.tables(r.out, r.spill, v); err != nil {
 			return nil, err
@@ -162,7 +163,7 @@ func (r *replayFlags) workOf(v *definition.View, id string, disk *spill.Disk) (*
 	}
 	at := root
 	if r.units.work != "" {
-		if at, err = offline.OpenRoot(r.units.work, offline.RootOptions{Calls: root.Calls(), Scratch: r.spill}); err != nil {
+		if at, err = offline.OpenRoot(r.units.work, offline.RootOptions{Calls: root.Calls(), Scratch: r.spill, Files: r.files}); err != nil {
 			return nil, usagef("--work: %w", err)
 		}
 	}
@@ -272,14 +273,14 @@ func (j *viewJob) runUnits(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	debug.FreeOSMemory() // what reading took goes before folding takes its own (B3)
+	j.r.free() // what reading took goes before folding takes its own (B3)
 	phase = j.r.meter.phaseOf("fold "+j.view.Name, "units", int64(len(folds)))
 	d := j.driver(j.r.parallel)
 	counted := d.Done
 	d.Done = func(unit string, ran bool) { phase.done.Add(1); counted(unit, ran) }
 	err = d.Run(ctx, folds)
 	phase.end()
-	debug.FreeOSMemory()
+	j.r.free()
 	if err == nil {
 		err = j.work.Close() // nobody reads the read units' rows any more, but those of quarantine
 	}
@@ -294,6 +295,13 @@ func (j *viewJob) runUnits(ctx context.Context) error {
 		return err
 	}
 	return j.driver(j.r.writers()).Run(ctx, j.writes(cut))
+}
+
+// free gives back memory that nothing uses any more, where the process is bounded.
+func (r *replayFlags) free() {
+	if r.memory >= leastMemory {
+		debug.FreeOSMemory()
+	}
 }
 
 // writers is how many files are written at once: each holds a row group.
@@ -388,7 +396,7 @@ func (j *viewJob) quarantine(ctx context.Context) error {
 	if j.r.quarantine == "" {
 		return nil
 	}
-	file := offline.QuarantineFile(filepath.Join(j.r.quarantine, j.view.Name+".parquet"), j.r.rows()/4)
+	file := offline.QuarantineFile(j.r.system(), filepath.Join(j.r.quarantine, j.view.Name+".parquet"), j.r.rows()/4)
 	defer file.Abort()
 	if err := file.From(ctx, j.work, j.units); err != nil {
 		return err
@@ -404,8 +412,13 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	if err != nil {
 		return nil, err
 	}
-	var view *replayedView
-	err = r.withJob(ctx, client, v, tc, jobOptions{from: from, records: r.units.records}, func(j *viewJob) error {
+	return r.whole(ctx, client, v, tc, jobOptions{from: from, records: r.units.records})
+}
+
+// whole runs a view's job from where it stands to its publication. The clocks are
+// filled in to the cut.
+func (r *replayFlags) whole(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut, o jobOptions) (view *replayedView, err error) {
+	err = r.withJob(ctx, client, v, tc, o, func(j *viewJob) error {
 		if err := j.runUnits(ctx); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
@@ -105,7 +106,7 @@ func (r *partFlags) runPlan(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	if r.output != "" {
-		if err := schemas.SaveJSON(r.output, plan); err != nil {
+		if err := files.SaveJSON(r.system(), r.output, plan); err != nil {
 			return fmt.Errorf("--output: %w", err)
 		}
 	}
