@@ -22,6 +22,8 @@ type replayFlags struct {
 	limits
 	everyFlag
 	storeFlags
+	estimateFlags
+	planning     bool // others run what is planned, with what memory nobody knows
 	views        []string
 	out          string
 	quarantine   string
@@ -55,6 +57,7 @@ func replayCommand() *cobra.Command {
 	f.StringVar(&r.saveCut, "save-cut", "", "write the cut, with the clocks at its end, to this `FILE`")
 	f.Var(&r.disk, "disk", "fail rather than leave and spill more than this `SIZE` of rows (default: no limit)")
 	r.units.add(cmd)
+	r.estimateFlags.add(cmd)
 	cmd.AddCommand(replayPlanCommand(), replayRunCommand(), replayPublishCommand())
 	return cmd
 }
@@ -66,7 +69,7 @@ func (r *replayFlags) run(ctx context.Context, w, notices io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	return r.rounds(ctx, notices, func(ctx context.Context) error { return r.round(ctx, w, client, cut, vs) })
+	return r.rounds(ctx, notices, func(ctx context.Context) error { return r.round(ctx, w, notices, client, cut, vs) })
 }
 
 // inputs checks the flags, and opens what is read: the cut is nil where no flag names
@@ -88,9 +91,12 @@ func (r *replayFlags) inputs(ctx context.Context) ([]*definition.View, *schemas.
 }
 
 // round replays up to the cut, nil = the log's end now.
-func (r *replayFlags) round(ctx context.Context, w io.Writer, client *log.Client, cut *schemas.Cut, vs []*definition.View) error {
+func (r *replayFlags) round(ctx context.Context, w, notices io.Writer, client *log.Client, cut *schemas.Cut, vs []*definition.View) error {
 	cut, err := cutOf(ctx, client, cut, vs)
 	if err != nil {
+		return err
+	}
+	if done, err := r.foresee(ctx, w, notices, client, cut, vs); done || err != nil {
 		return err
 	}
 	out, err := r.replay(ctx, client, cut, vs)
@@ -142,6 +148,9 @@ func (r *replayFlags) checkOutputs() error {
 	}
 	if r.every > 0 && r.cut != "" {
 		return usagef("--every: it goes without --cut: the tables up to one cut are written once")
+	}
+	if r.every > 0 && r.estimate {
+		return usagef("--estimate: it goes without --every: it is told once")
 	}
 	if err := checkFile("--save-cut", r.saveCut, r.definition()); err != nil {
 		return err

@@ -115,15 +115,9 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		}
 	}()
 	if o.id == "" {
-		b, err := build()
-		if err != nil {
+		if o.id, err = r.idOf(v, tc, o.from, o.records); err != nil {
 			return nil, err
 		}
-		rules, err := r.rulesOf(v)
-		if err != nil {
-			return nil, err
-		}
-		o.id = jobID(b, rules, v, tc, o.from, o.records, nil)
 	}
 	j.id = o.id
 	disk := spill.NewDisk(int64(r.disk))
@@ -153,6 +147,19 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / max(1, r.parallel), Disk: disk})
 	}
 	return j, err
+}
+
+// idOf names a view's job that builds upon the newest versions.
+func (r *replayFlags) idOf(v *definition.View, tc schemas.TopicCut, from schemas.Micros, records int64) (string, error) {
+	b, err := build()
+	if err != nil {
+		return "", err
+	}
+	rules, err := r.rulesOf(v)
+	if err != nil {
+		return "", err
+	}
+	return jobID(b, rules, v, tc, from, records, nil), nil
 }
 
 // workOf is the work area of a view's job.

@@ -57,16 +57,26 @@ func (w *Work) siblings(ctx context.Context) (dirs []string, err error) {
 	return dirs, nil
 }
 
-// Account takes what the area holds off the disk, once: of a run that goes on.
-func (w *Work) Account(ctx context.Context) error {
+// Size is how many bytes the area holds: of a run that goes on.
+func (w *Work) Size(ctx context.Context) (n int64, err error) {
 	entries, err := w.store.List(ctx, w.dir)
 	if err != nil {
-		return fmt.Errorf("work area: %w", err)
+		return 0, fmt.Errorf("work area: %w", err)
 	}
 	for _, e := range entries {
-		if err := w.disk.Take(e.Size); err != nil {
-			return fmt.Errorf("work area: what is left of an earlier run: %w", err)
-		}
+		n += e.Size
+	}
+	return n, nil
+}
+
+// Account takes what the area holds off the disk, once.
+func (w *Work) Account(ctx context.Context) error {
+	n, err := w.Size(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.disk.Take(n); err != nil {
+		return fmt.Errorf("work area: what is left of an earlier run: %w", err)
 	}
 	return nil
 }
