@@ -108,14 +108,14 @@ export COMPOSE_USER COMPOSE_PROJECT_NAME
 up:
 	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags="-s -w" -o bin/linux/tallystick ./cmd/tallystick
 	chmod 755 bin/linux/tallystick
-	mkdir -p tallystick-compose/tables tallystick-compose/spill tallystick-compose/report
+	mkdir -p tallystick-compose/tables tallystick-compose/spill tallystick-compose/report tallystick-compose/parts
 	$(COMPOSE) $(if $(MONITORING),--profile monitoring) up -d --build
 	@echo 'Within two minutes the verdict stands in tallystick-compose/report/report.html. To read a feature:'
 	@echo '  go run ./cmd/tallystick get -f examples/flights/tallystick.yaml --redis 127.0.0.1:6379 --at 2014-01-01T00:00:00Z dest_delays dest=SFO'
 	@echo 'make down stops it and removes what it wrote.'
 
 down:
-	$(COMPOSE) --profile monitoring down -v --remove-orphans
+	$(COMPOSE) --profile monitoring --profile replay down -v --remove-orphans
 	rm -rf tallystick-compose
 
 # make up, a verdict, a feature, make down: it needs a Docker engine.

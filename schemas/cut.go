@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 )
@@ -138,38 +137,6 @@ func jsonFault(text []byte, err error) error {
 		return fmt.Errorf("from byte %d on it is not JSON", syntax.Offset)
 	case errors.As(err, &kind):
 		return fmt.Errorf("%s is of another type (JSON %s)", cmp.Or(kind.Field, "the whole"), kind.Value)
-	}
-	return err
-}
-
-// Save writes the cut to path, whole or not at all. Equal cuts give equal bytes.
-func (c *Cut) Save(path string) error {
-	if err := SaveJSON(path, c); err != nil {
-		return fmt.Errorf("cut file: %w", err)
-	}
-	return nil
-}
-
-// SaveJSON writes a file of JSON, whole or not at all.
-func SaveJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".tallystick-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append(b, '\n'))
-	if err == nil {
-		err = f.Chmod(0o644) // others may read it, as any file
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,13 +9,17 @@ import (
 )
 
 // K1: a cut file is read as it was written, and nothing that differs from what
-// Save writes passes for less than it says.
+// is written passes for less than it says.
 func TestCutFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cut.json")
 	clock := Micros(7)
 	want := &Cut{Topics: map[string]TopicCut{"t": {TopicID: "id", TimestampType: "CreateTime",
 		Partitions: map[int32]PartitionCut{0: {End: 5, Clock: &clock}, 11: {Start: 3, End: 3, Idle: &clock}}}}}
-	if err := want.Save(path); err != nil {
+	b, err := json.MarshalIndent(want, "", "  ")
+	if err == nil {
+		err = os.WriteFile(path, append(b, '\n'), 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := LoadCut(path)

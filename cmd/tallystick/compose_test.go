@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -61,15 +62,16 @@ func TestCompose(t *testing.T) {
 				t.Errorf("%s: port %s is not published on 127.0.0.1 alone", name, p)
 			}
 		}
-		if want := map[bool]string{true: "no", false: "unless-stopped"}[name == "fill"]; s.Restart != want {
+		once := name == "fill" || slices.Equal(s.Profiles, []string{"replay"})
+		if want := map[bool]string{true: "no", false: "unless-stopped"}[once]; s.Restart != want {
 			t.Errorf("%s: restart: %q, want %q", name, s.Restart, want)
 		}
 		for on, d := range s.DependsOn {
 			want := "service_healthy"
-			switch on {
-			case "fill":
+			switch {
+			case on == "fill", strings.HasPrefix(on, "replay-"):
 				want = "service_completed_successfully"
-			case "prometheus":
+			case on == "prometheus":
 				want = "service_started"
 			}
 			if _, ok := f.Services[on]; !ok || d.Condition != want {
@@ -77,19 +79,28 @@ func TestCompose(t *testing.T) {
 			}
 		}
 	}
-	for name, needs := range map[string][]string{"kafka": nil, "redis": nil, "fill": {"kafka"}, "stream": {"fill", "redis"}, "replay": {"fill"}, "reconcile": {"fill", "redis"}, "prometheus": nil, "grafana": {"prometheus"}} {
+	for name, needs := range map[string][]string{"kafka": nil, "redis": nil, "fill": {"kafka"}, "stream": {"fill", "redis"}, "replay": {"fill"}, "reconcile": {"fill", "redis"}, "prometheus": nil, "grafana": {"prometheus"},
+		"replay-plan": {"fill"}, "replay-0": {"replay-plan"}, "replay-1": {"replay-plan"}, "replay-2": {"replay-plan"}, "replay-3": {"replay-plan"},
+		"replay-publish": {"replay-0", "replay-1", "replay-2", "replay-3"}} {
 		s, ok := f.Services[name]
-		if !ok || len(s.DependsOn) != len(needs) {
-			t.Errorf("%s: there %v, depends on %v, want %v", name, ok, s.DependsOn, needs)
+		if on := slices.Sorted(maps.Keys(s.DependsOn)); !ok || !slices.Equal(on, needs) {
+			t.Errorf("%s: there %v, depends on %v, want %v", name, ok, on, needs)
 		}
-		if monitoring := name == "prometheus" || name == "grafana"; monitoring != slices.Equal(s.Profiles, []string{"monitoring"}) {
-			t.Errorf("%s: profiles %v", name, s.Profiles) // make up needs no image but Kafka's and Redis'
+		var profiles []string // make up needs no image but Kafka's and Redis', and replays by itself
+		switch {
+		case name == "prometheus" || name == "grafana":
+			profiles = []string{"monitoring"}
+		case strings.HasPrefix(name, "replay-"):
+			profiles = []string{"replay"}
+		}
+		if !slices.Equal(s.Profiles, profiles) {
+			t.Errorf("%s: profiles %v", name, s.Profiles)
 		}
 		if server := needs == nil || name == "grafana"; server != strings.HasPrefix(s.Image, "${"+strings.ToUpper(name)+"_IMAGE:-") || server == (s.Image == ours) {
 			t.Errorf("%s: image %s", name, s.Image)
 		}
 	}
-	if n := len(f.Services); n != 8 {
+	if n := len(f.Services); n != 14 {
 		t.Errorf("%d services", n)
 	}
 	if f.Services["fill"].Build != "." {
@@ -110,6 +121,14 @@ func TestComposeCommands(t *testing.T) {
 	f := loadCompose(t)
 	listeners := f.Services["kafka"].Environment["KAFKA_ADVERTISED_LISTENERS"] + ","
 	written := map[string]bool{"replay --out": true, "replay --spill-dir": true, "reconcile --html": true}
+	for name := range f.Services { // all parts of a replay see one directory
+		if strings.HasPrefix(name, "replay-") {
+			written[name+" --out"] = true
+			if name != "replay-plan" {
+				written[name+" --spill-dir"] = true
+			}
+		}
+	}
 	for name, s := range f.Services {
 		if s.Image != ours {
 			continue
@@ -121,8 +140,12 @@ func TestComposeCommands(t *testing.T) {
 			t.Errorf("%s: Redis %q", name, r)
 		}
 		cmd := parsed(t, s.Command)
-		if cmd.Name() != name {
-			t.Errorf("%s runs %s", name, cmd.Name())
+		runs := strings.ReplaceAll(name, "-", " ")
+		if strings.ContainsAny(name, "0123456789") { // a share of a replay
+			runs = "replay run"
+		}
+		if named(cmd) != runs {
+			t.Errorf("%s runs %s", name, named(cmd))
 		}
 		check := func(fl *pflag.Flag) {
 			if !slices.Contains([]string{"file", "out", "html", "spill-dir"}, fl.Name) {
@@ -153,11 +176,42 @@ func TestComposeCommands(t *testing.T) {
 	}
 }
 
+// The profile replay is the contract of examples/k8s: a plan, each share of it once, a
+// publication, all of one plan and one place that all see.
+func TestComposeReplay(t *testing.T) {
+	shares := map[string]bool{}
+	for name, s := range loadCompose(t).Services {
+		if !strings.HasPrefix(name, "replay-") {
+			continue
+		}
+		cmd := parsed(t, s.Command)
+		plan := cmd.Flag("plan")
+		if plan == nil {
+			plan = cmd.Flag("output")
+		}
+		out := cmd.Flag("out").Value.String()
+		host, writable := s.mounted(plan.Value.String())
+		if out != "/parts/tables" || host != "./tallystick-compose/parts/plan.json" || !writable {
+			t.Errorf("%s: --out %s, the plan is %s, writable %v", name, out, host, writable)
+		}
+		if named(cmd) == "replay run" {
+			unit := cmd.Flag("unit").Value.String()
+			shares[unit] = true
+			if _, of, err := parseShare(unit); err != nil || of != 4 || name != "replay-"+unit[:1] {
+				t.Errorf("%s: --unit %s: %v", name, unit, err)
+			}
+		}
+	}
+	if len(shares) != 4 {
+		t.Errorf("shares %v", shares)
+	}
+}
+
 // Who is asked for his health listens where he is asked.
 func TestComposeHealth(t *testing.T) {
 	f := loadCompose(t)
 	for name, s := range f.Services {
-		if s.Image == ours && name != "fill" && parsed(t, s.Command).Flag("listen").Value.String() != ":9464" {
+		if s.Image == ours && s.Restart != "no" && parsed(t, s.Command).Flag("listen").Value.String() != ":9464" {
 			t.Errorf("%s does not listen at :9464, where prometheus.yml asks", name)
 		}
 	}

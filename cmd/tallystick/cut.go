@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tallystick/tallystick/store/files"
 )
 
 func cutCommand() *cobra.Command {
@@ -34,8 +36,8 @@ func cutCommand() *cobra.Command {
 				return err
 			}
 			if out != "" {
-				if err := cut.Save(out); err != nil {
-					return err
+				if err := files.SaveJSON(files.OS{}, out, cut); err != nil {
+					return fmt.Errorf("--output: %w", err)
 				}
 			}
 			if c.json || out == "" {

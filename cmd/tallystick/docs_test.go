@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 
 	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/store/online"
@@ -100,6 +102,10 @@ func shown(t *testing.T) []error {
 		&online.NotServedError{View: "shops", Fingerprint: "0123"},
 		&offline.SchemaChangeError{Table: "shops/tiles", Have: "0123", Want: "4567"},
 		offline.ErrConflict,
+		&RoomError{View: "shops", Need: 12e9, Where: "/data/tables", Has: "its volume has 3.0 GB free"},
+		&RoomError{View: "shops", Need: 12e9, Where: "the work area and --spill-dir", Has: "--disk is 5000MB"},
+		&files.Error{Op: "write", Path: "/data/tables/_replay/shops/9a3f/.tmp-12", Err: syscall.ENOSPC},
+		&files.Error{Op: "sync", Path: "/data/tables/_replay/shops/9a3f/.tmp-12", Err: syscall.EIO},
 	}
 }
 

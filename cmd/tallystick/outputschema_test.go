@@ -22,7 +22,7 @@ var rewriteOutputs = flag.Bool("rewrite-outputs", false, "rewrite docs/output.sc
 
 // printed is what each command prints with --json.
 var printed = map[string]any{"check": checkOutput{}, "check --explain": explained{}, "cut": schemas.Cut{}, "demo": demoOutput{}, "drop": dropOutput{}, "fill": fillOutput{}, "gc": gcOutput{},
-	"get": getOutput{}, "init": initOutput{}, "live": liveOutput{}, "reconcile": reconcileOutput{}, "replay": replayOutput{}, "replay accept": replayOutput{}, "replay held": heldOutput{}, "replay plan": replayPlan{}, "replay publish": replayOutput{}, "replay run": sharedOutput{}, "run": runOutput{},
+	"get": getOutput{}, "init": initOutput{}, "live": liveOutput{}, "reconcile": reconcileOutput{}, "replay": replayOutput{}, "replay --estimate": estimateOutput{}, "replay accept": replayOutput{}, "replay held": heldOutput{}, "replay plan": replayPlan{}, "replay publish": replayOutput{}, "replay run": sharedOutput{}, "run": runOutput{},
 	"stream": streamOutput{}, "tick": tickOutput{}, "train": trainOutput{}}
 
 // outputSchemas returns the JSON Schema of all of them, generated from their Go
@@ -76,6 +76,9 @@ func checkPrinted(t *testing.T, args []string, text string) {
 	name := args[0]
 	if name == "check" && slices.Contains(args, "--explain") {
 		name = "check --explain"
+	}
+	if slices.Contains(args, "--estimate") {
+		name = "replay --estimate"
 	}
 	all, err := compiled()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
@@ -21,6 +22,8 @@ type replayFlags struct {
 	limits
 	everyFlag
 	storeFlags
+	estimateFlags
+	planning     bool // others run what is planned, with what memory nobody knows
 	views        []string
 	out          string
 	quarantine   string
@@ -58,6 +61,7 @@ func replayCommand() *cobra.Command {
 	r.units.add(cmd)
 	r.gate.add(cmd)
 	f.BoolVar(&r.goOn, "continue", false, "go on from the tables in --out: read what has come since their cut alone. Where that cannot be, it is said why and the log is read from its start")
+	r.estimateFlags.add(cmd)
 	cmd.AddCommand(replayPlanCommand(), replayRunCommand(), replayPublishCommand(), replayHeldCommand(), replayAcceptCommand())
 	return cmd
 }
@@ -69,7 +73,7 @@ func (r *replayFlags) run(ctx context.Context, w, notices io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	return r.rounds(ctx, notices, func(ctx context.Context) error { return r.round(ctx, w, client, cut, vs) })
+	return r.rounds(ctx, notices, func(ctx context.Context) error { return r.round(ctx, w, notices, client, cut, vs) })
 }
 
 // inputs checks the flags, and opens what is read: the cut is nil where no flag names
@@ -91,21 +95,33 @@ func (r *replayFlags) inputs(ctx context.Context) ([]*definition.View, *schemas.
 }
 
 // round replays up to the cut, nil = the log's end now.
-func (r *replayFlags) round(ctx context.Context, w io.Writer, client *log.Client, cut *schemas.Cut, vs []*definition.View) error {
+func (r *replayFlags) round(ctx context.Context, w, notices io.Writer, client *log.Client, cut *schemas.Cut, vs []*definition.View) error {
 	cut, err := cutOf(ctx, client, cut, vs)
 	if err != nil {
+		return err
+	}
+	if done, err := r.foresee(ctx, w, notices, client, cut, vs); done || err != nil {
 		return err
 	}
 	out, err := r.replay(ctx, client, cut, vs)
 	if err != nil {
 		return err
 	}
-	if r.saveCut != "" {
-		if err := cut.Save(r.saveCut); err != nil {
-			return err
-		}
+	if err := r.save(cut); err != nil {
+		return err
 	}
 	return out.tell(w, r.json)
+}
+
+// save writes the cut where it is asked for.
+func (r *replayFlags) save(cut *schemas.Cut) error {
+	if r.saveCut == "" {
+		return nil
+	}
+	if err := files.SaveJSON(r.system(), r.saveCut, cut); err != nil {
+		return fmt.Errorf("--save-cut: %w", err)
+	}
+	return nil
 }
 
 // bound makes the process keep below its memory, until the returned function is
@@ -138,6 +154,9 @@ func (r *replayFlags) checkOutputs() error {
 	}
 	if r.every > 0 && r.cut != "" {
 		return usagef("--every: it goes without --cut: the tables up to one cut are written once")
+	}
+	if r.every > 0 && r.estimate {
+		return usagef("--estimate: it goes without --every: it is told once")
 	}
 	if err := checkFile("--save-cut", r.saveCut, r.definition()); err != nil {
 		return err

@@ -26,7 +26,7 @@ type acceptFlags struct {
 
 func (r *acceptFlags) heldCommand(use, short string, run func(ctx context.Context, w io.Writer) error) *cobra.Command {
 	r.limits, r.units = limits{memory: leastMemory, parallel: 1, spill: os.TempDir()}, defaultUnits()
-	cmd := r.command(use, short, run)
+	cmd := r.command(use, short, func(ctx context.Context, w, _ io.Writer) error { return run(ctx, w) })
 	viewFlag(cmd, &r.views, "only the view")
 	cmd.Flags().StringVar(&r.units.work, "work", "", workUsage)
 	return cmd

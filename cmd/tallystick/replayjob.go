@@ -120,21 +120,16 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		}
 	}()
 	if o.id == "" {
-		b, err := build()
-		if err != nil {
+		if o.id, err = r.idOf(v, tc, o); err != nil {
 			return nil, err
 		}
-		rules, err := r.rulesOf(v)
-		if err != nil {
-			return nil, err
-		}
-		o.id = jobID(b, rules, v, tc, o.from, o.records, o.base)
 	}
 	j.id = o.id
 	disk := spill.NewDisk(int64(r.disk))
+	disk.Files = r.files
 	keep := offline.Keep{Quarantine: r.quarantine != "" || r.out != ""}
 	if r.out == "" {
-		j.work = offline.NewWork(offline.NewScratch(dir), "units", disk)
+		j.work = offline.NewWork(offline.NewScratch(dir).On(r.system()), "units", disk)
 	} else {
 		if keep.Tables, err = r.tables(r.out, r.spill, v); err != nil {
 			return nil, err
@@ -171,6 +166,19 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	return j, err
 }
 
+// idOf names a view's job.
+func (r *replayFlags) idOf(v *definition.View, tc schemas.TopicCut, o jobOptions) (string, error) {
+	b, err := build()
+	if err != nil {
+		return "", err
+	}
+	rules, err := r.rulesOf(v)
+	if err != nil {
+		return "", err
+	}
+	return jobID(b, rules, v, tc, o.from, o.records, o.base), nil
+}
+
 // workOf is the work area of a view's job.
 func (r *replayFlags) workOf(v *definition.View, id string, disk *spill.Disk) (*offline.Work, error) {
 	root, at, err := r.workRoots()
@@ -185,7 +193,7 @@ func (r *replayFlags) workRoots() (root, at *offline.Root, err error) {
 	if root, err = r.openRoot(r.out, r.spill); err != nil || r.units.work == "" {
 		return root, root, err
 	}
-	if at, err = offline.OpenRoot(r.units.work, offline.RootOptions{Calls: root.Calls(), Scratch: r.spill}); err != nil {
+	if at, err = offline.OpenRoot(r.units.work, offline.RootOptions{Calls: root.Calls(), Scratch: r.spill, Files: r.files}); err != nil {
 		err = usagef("--work: %w", err)
 	}
 	return root, at, err
@@ -304,14 +312,14 @@ func (j *viewJob) runUnits(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	debug.FreeOSMemory() // what reading took goes before folding takes its own (B3)
+	j.r.free() // what reading took goes before folding takes its own (B3)
 	phase = j.r.meter.phaseOf("fold "+j.view.Name, "units", int64(len(folds)))
 	d := j.driver(j.r.parallel)
 	counted := d.Done
 	d.Done = func(unit string, ran bool) { phase.done.Add(1); counted(unit, ran) }
 	err = d.Run(ctx, folds)
 	phase.end()
-	debug.FreeOSMemory()
+	j.r.free()
 	if err == nil {
 		err = j.work.Close() // nobody reads the read units' rows any more, but those of quarantine
 	}
@@ -326,6 +334,13 @@ func (j *viewJob) runUnits(ctx context.Context) error {
 		return err
 	}
 	return j.driver(j.r.writers()).Run(ctx, j.writes(cut))
+}
+
+// free gives back memory that nothing uses any more, where the process is bounded.
+func (r *replayFlags) free() {
+	if r.memory >= leastMemory {
+		debug.FreeOSMemory()
+	}
 }
 
 // writers is how many files are written at once: each holds a row group.
@@ -440,7 +455,7 @@ func (j *viewJob) quarantine(ctx context.Context) error {
 	if j.r.quarantine == "" {
 		return nil
 	}
-	file := offline.QuarantineFile(filepath.Join(j.r.quarantine, j.view.Name+".parquet"), j.r.rows()/4)
+	file := offline.QuarantineFile(j.r.system(), filepath.Join(j.r.quarantine, j.view.Name+".parquet"), j.r.rows()/4)
 	defer file.Abort()
 	if err := file.From(ctx, j.work, j.units); err != nil {
 		return err
@@ -452,51 +467,59 @@ func (j *viewJob) quarantine(ctx context.Context) error {
 // one replays a view in this process.
 func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.Cut, v *definition.View) (*replayedView, error) {
 	tc := cut.Topics[v.Source.Topic]
-	o, whole, err := r.startOf(ctx, client, v, tc)
+	o, whole, reason, err := r.startOf(ctx, client, v, tc)
 	if err != nil {
 		return nil, err
 	}
-	var view *replayedView
-	err = r.withJob(ctx, client, v, whole, o, func(j *viewJob) error {
+	if reason != "" && r.meter != nil {
+		fmt.Fprintf(r.meter.w, "view %s: the log is read from its start: %s\n", v.Name, reason)
+	}
+	view, err := r.whole(ctx, client, v, whole, o)
+	if err != nil {
+		return nil, err
+	}
+	for p, pc := range whole.Partitions { // for --save-cut
+		pc.Start = tc.Partitions[p].Start
+		tc.Partitions[p] = pc
+	}
+	return view, nil
+}
+
+// whole runs a view's job from where it stands to its publication. The clocks are
+// filled in to the cut.
+func (r *replayFlags) whole(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut, o jobOptions) (view *replayedView, err error) {
+	err = r.withJob(ctx, client, v, tc, o, func(j *viewJob) error {
 		if err := j.runUnits(ctx); err != nil {
 			return err
 		}
 		var clocked schemas.TopicCut
-		if view, clocked, err = j.publish(ctx); err != nil {
-			return err
+		if view, clocked, err = j.publish(ctx); err == nil {
+			maps.Copy(tc.Partitions, clocked.Partitions)
 		}
-		for p, pc := range clocked.Partitions { // for --save-cut
-			pc.Start = tc.Partitions[p].Start
-			tc.Partitions[p] = pc
-		}
-		return nil
+		return err
 	})
 	return view, err
 }
 
 // startOf says where a replay begins: at the start of the log, or, if asked for and
-// possible, at the cut of the tables, whose cut then begins where theirs does.
-func (r *replayFlags) startOf(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut) (jobOptions, schemas.TopicCut, error) {
-	o := jobOptions{from: schemas.Never, records: r.units.records}
+// possible, at the cut of the tables; else reason says why not. What is returned is
+// the cut of the job, which begins where that of the tables does.
+func (r *replayFlags) startOf(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut) (o jobOptions, whole schemas.TopicCut, reason string, err error) {
+	o = jobOptions{from: schemas.Never, records: r.units.records}
 	if r.goOn {
-		onto, reason, err := r.tablesToGoOn(ctx, v, tc)
-		if err != nil {
-			return o, tc, err
-		}
-		if onto != nil {
-			o.onto, o.base = onto, onto.Versions
-			if from := onto.Info.ValidFrom; from != nil {
-				o.from = *from
-			}
-			return o, begunAt(tc, onto.Info.Cut), nil
-		}
-		if r.meter != nil {
-			fmt.Fprintf(r.meter.w, "view %s: the log is read from its start: %s\n", v.Name, reason)
+		if o.onto, reason, err = r.tablesToGoOn(ctx, v, tc); err != nil {
+			return o, tc, "", err
 		}
 	}
-	var err error
-	o.from, err = r.validFrom(ctx, client, v, tc)
-	return o, tc, err
+	if o.onto == nil {
+		o.from, err = r.validFrom(ctx, client, v, tc)
+		return o, tc, reason, err
+	}
+	o.base = o.onto.Versions
+	if from := o.onto.Info.ValidFrom; from != nil {
+		o.from = *from
+	}
+	return o, begunAt(tc, o.onto.Info.Cut), "", nil
 }
 
 // begunAt is a cut that begins where an earlier one does.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
@@ -24,7 +25,7 @@ type partFlags struct {
 
 const tablesUsage = "directory or URL `DIR`, such as s3://bucket/prefix, of the tables: DIR/VIEW/{features,tiles,open,quarantine}"
 
-func (r *partFlags) command(use, short string, run func(ctx context.Context, w io.Writer) error) *cobra.Command {
+func (r *partFlags) command(use, short string, run func(ctx context.Context, w, notices io.Writer) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
@@ -33,7 +34,7 @@ func (r *partFlags) command(use, short string, run func(ctx context.Context, w i
 			defer r.bound()()
 			r.meter = r.logFlag.meter(cmd.ErrOrStderr())
 			defer r.closeStore()
-			return run(cmd.Context(), cmd.OutOrStdout())
+			return run(cmd.Context(), cmd.OutOrStdout(), r.notices(cmd.ErrOrStderr()))
 		},
 	}
 	r.readFlags(cmd)
@@ -43,7 +44,7 @@ func (r *partFlags) command(use, short string, run func(ctx context.Context, w i
 }
 
 func replayPlanCommand() *cobra.Command {
-	r := &partFlags{replayFlags: replayFlags{limits: limits{memory: leastMemory, parallel: 1, spill: os.TempDir()}, units: defaultUnits()}}
+	r := &partFlags{replayFlags: replayFlags{limits: limits{memory: leastMemory, parallel: 1, spill: os.TempDir()}, units: defaultUnits(), planning: true}}
 	cmd := r.command("plan", "Fix what a replay is of, as a file for `replay run` and `replay publish`", r.runPlan)
 	r.startFlags.add(cmd)
 	viewFlag(cmd, &r.views, "only the view")
@@ -51,6 +52,8 @@ func replayPlanCommand() *cobra.Command {
 	f.StringVar(&r.cut, "cut", "", "read up to this cut `FILE` (default: the log's end now)")
 	f.StringVarP(&r.output, "output", "o", "", "write the plan to this `FILE` (default: print it)")
 	r.units.addRecords(cmd)
+	r.estimateFlags.add(cmd)
+	f.StringVar(&r.units.work, "work", "", workUsage+", for --estimate and its refusals")
 	return cmd
 }
 
@@ -89,7 +92,7 @@ func (r *partFlags) checkPart() error {
 	return r.checkOutputs()
 }
 
-func (r *partFlags) runPlan(ctx context.Context, w io.Writer) error {
+func (r *partFlags) runPlan(ctx context.Context, w, notices io.Writer) error {
 	if err := r.checkPart(); err != nil {
 		return err
 	}
@@ -101,12 +104,18 @@ func (r *partFlags) runPlan(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer client.Close()
+	if cut, err = cutOf(ctx, client, cut, vs); err != nil {
+		return err
+	}
+	if done, err := r.foresee(ctx, w, notices, client, cut, vs); done || err != nil {
+		return err
+	}
 	plan, err := r.planned(ctx, client, cut, vs)
 	if err != nil {
 		return err
 	}
 	if r.output != "" {
-		if err := schemas.SaveJSON(r.output, plan); err != nil {
+		if err := files.SaveJSON(r.system(), r.output, plan); err != nil {
 			return fmt.Errorf("--output: %w", err)
 		}
 	}
@@ -119,11 +128,8 @@ func (r *partFlags) runPlan(ctx context.Context, w io.Writer) error {
 
 // planned fixes what a replay of the views is of.
 func (r *partFlags) planned(ctx context.Context, client *log.Client, cut *schemas.Cut, vs []*definition.View) (*replayPlan, error) {
-	cut, err := cutOf(ctx, client, cut, vs)
-	if err != nil {
-		return nil, err
-	}
 	plan := &replayPlan{Cut: cut}
+	var err error
 	if plan.Build, err = build(); err != nil {
 		return nil, err
 	}
@@ -208,7 +214,7 @@ type sharedView struct {
 	Published bool `json:"published"`
 }
 
-func (r *partFlags) runShare(ctx context.Context, w io.Writer) error {
+func (r *partFlags) runShare(ctx context.Context, w, _ io.Writer) error {
 	p, vs, err := r.planOf()
 	if err != nil {
 		return err
@@ -275,7 +281,7 @@ func (r *partFlags) part(ctx context.Context, client *log.Client, p *replayPlan,
 	return nil
 }
 
-func (r *partFlags) runPublish(ctx context.Context, w io.Writer) error {
+func (r *partFlags) runPublish(ctx context.Context, w, _ io.Writer) error {
 	p, vs, err := r.planOf()
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
@@ -16,6 +17,15 @@ import (
 type storeFlags struct {
 	storeRate float64
 	root      *offline.Root // nil until it is asked for
+	files     files.Files   // nil = the operating system's
+}
+
+// system are the files that the command writes.
+func (s *storeFlags) system() files.Files {
+	if s.files == nil {
+		return files.OS{}
+	}
+	return s.files
 }
 
 // add adds the flag; rate 0 = no limit unless one is given.
@@ -38,7 +48,7 @@ func (s *storeFlags) check() error {
 // copies of objects that are read, "" = where the system has such.
 func (s *storeFlags) openRoot(out, scratch string) (*offline.Root, error) {
 	if s.root == nil {
-		root, err := offline.OpenRoot(out, offline.RootOptions{Calls: offline.NewCalls(s.storeRate), Scratch: scratch})
+		root, err := offline.OpenRoot(out, offline.RootOptions{Calls: offline.NewCalls(s.storeRate), Scratch: scratch, Files: s.files})
 		if err != nil {
 			return nil, usagef("--out: %w", err)
 		}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/log"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms"
@@ -178,8 +178,8 @@ func (t *trainFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	if t.saveCut != "" {
-		if err := cut.Save(t.saveCut); err != nil {
-			return err
+		if err := files.SaveJSON(files.OS{}, t.saveCut, cut); err != nil {
+			return fmt.Errorf("--save-cut: %w", err)
 		}
 	}
 	return t.report(cmd.OutOrStdout(), cut, a, labels, answers)
@@ -277,25 +277,7 @@ func writeTraining(path string, a *asked, l *offline.Labels, answers []*batch.An
 
 // writeFile writes a file through a temporary one beside it.
 func writeFile(path string, fn func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tallystick-*")
-	if err != nil {
-		return usagef("cannot write %s: %w", path, err)
-	}
-	defer os.Remove(f.Name())
-	err = fn(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err := files.Save(files.OS{}, path, fn); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil

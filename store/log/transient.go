@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -12,5 +13,9 @@ import (
 // connection broke, or a broker says so.
 func Transient(err error) bool {
 	var n net.Error
-	return errors.As(err, &n) || errors.Is(err, io.ErrUnexpectedEOF) || kerr.IsRetriable(err)
+	network := errors.As(err, &n)
+	if _, bare := n.(syscall.Errno); bare { // of a file: a network's comes in an error of its own
+		network = false
+	}
+	return network || errors.Is(err, io.ErrUnexpectedEOF) || kerr.IsRetriable(err)
 }

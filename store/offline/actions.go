@@ -288,3 +288,15 @@ func parseDate(s string) (int64, error) {
 	}
 	return t.Unix() / 86400, nil
 }
+
+// statedRows returns how many rows the statistics say that a file has, as deltaStats
+// writes them; -1 where another engine has.
+func statedRows(stats string) int64 {
+	rest, ok := strings.CutPrefix(stats, `{"numRecords":`)
+	digits, _, more := strings.Cut(rest, ",")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || !more || err != nil {
+		return -1
+	}
+	return n
+}

@@ -127,13 +127,43 @@ func (t *Table) checkEnd(ctx context.Context, have, want int64) error {
 type loading struct {
 	Snapshot
 	files map[string]DataFile
+	rows  map[string]int64 // of each file that tells them
+}
+
+// restoreCommit says what helps where a commit is damaged.
+const restoreCommit = "restore it from a copy, or remove the tables of the view and replay anew"
+
+// check tells whether a version of ours is whole: what is lost at its end names files,
+// whose rows would be missing without a word.
+func (s *loading) check() error {
+	if s.InfoVersion != s.Version {
+		return nil
+	}
+	var info Info
+	if err := json.Unmarshal(s.Info, &info); err != nil || info.Mode != ReplaceTable || info.Format != infoFormat {
+		return nil // the rows of others may stand beside its own, or it is not ours
+	}
+	if len(s.rows) < len(s.files) {
+		return nil // another engine has written the same name
+	}
+	rows := int64(0)
+	for _, n := range s.rows {
+		rows += n
+	}
+	if rows != info.Rows || s.Metadata == nil || s.Txn[info.appID()] != cutEnd(info.Cut) {
+		return fmt.Errorf("its commit is damaged: it names files of %d rows, and was of %d, or lacks another line; %s", rows, info.Rows, restoreCommit)
+	}
+	return nil
 }
 
 func newLoading() *loading {
-	return &loading{Snapshot: Snapshot{Version: -1, InfoVersion: -1, Txn: map[string]int64{}}, files: map[string]DataFile{}}
+	return &loading{Snapshot: Snapshot{Version: -1, InfoVersion: -1, Txn: map[string]int64{}}, files: map[string]DataFile{}, rows: map[string]int64{}}
 }
 
 func (s *loading) apply(b []byte) error {
+	if len(bytes.TrimSpace(b)) == 0 {
+		return fmt.Errorf("its commit is damaged: it is empty; %s", restoreCommit)
+	}
 	for n := 1; len(b) > 0; n++ {
 		line, rest, _ := bytes.Cut(b, []byte("\n"))
 		b = rest
@@ -142,13 +172,13 @@ func (s *loading) apply(b []byte) error {
 		}
 		var a action
 		if err := json.Unmarshal(line, &a); err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+			return fmt.Errorf("its commit is damaged: line %d: %w; %s", n, err, restoreCommit)
 		}
 		if err := s.take(&a); err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
 	}
-	return nil
+	return s.check()
 }
 
 func (s *loading) take(a *action) error {
@@ -170,6 +200,7 @@ func (s *loading) take(a *action) error {
 			return err
 		}
 		delete(s.files, path)
+		delete(s.rows, path)
 	case a.Add != nil:
 		path, err := decodePath(a.Add.Path)
 		if err != nil {
@@ -179,6 +210,11 @@ func (s *loading) take(a *action) error {
 			return fmt.Errorf("file %s has a deletion vector, which is not read", path)
 		}
 		s.files[path] = DataFile{path, a.Add.PartitionValues, a.Add.Size, a.Add.ModificationTime, a.Add.Stats, a.Add.Tags}
+		if n := statedRows(a.Add.Stats); n >= 0 {
+			s.rows[path] = n
+		} else {
+			delete(s.rows, path)
+		}
 	}
 	return nil
 }

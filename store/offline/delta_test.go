@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
 )
 
 func newTestTable(t testing.TB) (*Table, *Local) {
@@ -234,7 +235,7 @@ func withoutID(s, fingerprint string) string {
 // faultFiles fails at its nth operation and at every later one, as a killed
 // process does nothing more.
 type faultFiles struct {
-	osFiles
+	files.OS
 	left *atomic.Int64
 }
 
@@ -253,38 +254,37 @@ func (f faultFiles) fault() error {
 	return nil
 }
 
-func (f faultFiles) read(p string) ([]byte, error) {
+func (f faultFiles) Read(p string) ([]byte, error) {
 	if err := f.fault(); err != nil {
 		return nil, err
 	}
-	return f.osFiles.read(p)
+	return f.OS.Read(p)
 }
 
-func (f faultFiles) create(dir string) (file, error) {
+func (f faultFiles) CreateTemp(dir, pattern string) (files.File, error) {
 	if err := f.fault(); err != nil {
 		return nil, err
 	}
-	x, err := f.osFiles.create(dir)
+	x, err := f.OS.CreateTemp(dir, pattern)
 	return faultFile{x, f}, err
 }
 
-func (f faultFiles) link(a, b string) error {
-	return first(f.fault, func() error { return f.osFiles.link(a, b) })
+func (f faultFiles) Link(a, b string) error {
+	return first(f.fault, func() error { return f.OS.Link(a, b) })
 }
-func (f faultFiles) rename(a, b string) error {
-	return first(f.fault, func() error { return f.osFiles.rename(a, b) })
+func (f faultFiles) Rename(a, b string) error {
+	return first(f.fault, func() error { return f.OS.Rename(a, b) })
 }
-func (f faultFiles) remove(p string) error {
-	return first(f.fault, func() error { return f.osFiles.remove(p) })
+func (f faultFiles) Remove(p string) error {
+	return first(f.fault, func() error { return f.OS.Remove(p) })
 }
-func (f faultFiles) removeAll(p string) error {
-	return first(f.fault, func() error { return f.osFiles.removeAll(p) })
+func (f faultFiles) RemoveAll(p string) error {
+	return first(f.fault, func() error { return f.OS.RemoveAll(p) })
 }
-func (f faultFiles) mkdirAll(p string) error {
-	return first(f.fault, func() error { return f.osFiles.mkdirAll(p) })
+func (f faultFiles) MkdirAll(p string) error {
+	return first(f.fault, func() error { return f.OS.MkdirAll(p) })
 }
-func (f faultFiles) syncDir(string) error  { return f.fault() }
-func (f faultFiles) syncFile(string) error { return f.fault() }
+func (f faultFiles) Sync(string) error { return f.fault() }
 
 func first(fault, fn func() error) error {
 	if err := fault(); err != nil {
@@ -294,19 +294,19 @@ func first(fault, fn func() error) error {
 }
 
 type faultFile struct {
-	file
+	files.File
 	f faultFiles
 }
 
 func (x faultFile) Write(b []byte) (int, error) {
 	if err := x.f.fault(); err != nil { // a torn write
-		n, _ := x.file.Write(b[:len(b)/2])
+		n, _ := x.File.Write(b[:len(b)/2])
 		return n, err
 	}
-	return x.file.Write(b)
+	return x.File.Write(b)
 }
 func (x faultFile) Sync() error  { return x.f.fault() } // nobody pulls the plug on a test
-func (x faultFile) Close() error { x.file.Close(); return x.f.fault() }
+func (x faultFile) Close() error { x.File.Close(); return x.f.fault() }
 
 func faulty(t *Tables, left *atomic.Int64) *Tables {
 	for _, table := range t.tables {

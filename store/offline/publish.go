@@ -84,6 +84,8 @@ type Info struct {
 
 const infoFormat = 1
 
+func (i *Info) appID() string { return "tallystick:" + i.View + ":" + i.Fingerprint }
+
 // SchemaChangeError says that rows of another definition cannot join a table.
 type SchemaChangeError struct{ Table, Have, Want string }
 
@@ -257,7 +259,7 @@ func (s *Staged) change(name TableName, info *Info) (*Change, error) {
 	base, l := s.r.base[name], s.r.t.layout[name]
 	millis := commitMillis(info.Cut)
 	c := &Change{Millis: millis, Operation: "WRITE", Mode: "Overwrite", Info: info,
-		Txn: &Txn{AppID: "tallystick:" + info.View + ":" + info.Fingerprint, Version: cutEnd(info.Cut), LastUpdated: millis}}
+		Txn: &Txn{AppID: info.appID(), Version: cutEnd(info.Cut), LastUpdated: millis}}
 	if info.Mode == AppendFiles {
 		c.Mode = "Append"
 	}

@@ -2,12 +2,12 @@ package offline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms/rows"
 )
 
@@ -15,14 +15,15 @@ import (
 // event_date and source_partition as its first columns. Rows come in any order,
 // from any number of goroutines, and are sorted by partition and offset.
 type QuarantineWriter struct {
+	files files.Files
 	path  string
 	spool *spool
 }
 
 // QuarantineFile begins such a file; nothing is at path until Close. What does
 // not fit memory is spilled into a file beside it.
-func QuarantineFile(path string, memory int) *QuarantineWriter {
-	return &QuarantineWriter{path: path, spool: newSpool(path+".spill", memory, nil)}
+func QuarantineFile(fs files.Files, path string, memory int) *QuarantineWriter {
+	return &QuarantineWriter{files: fs, path: path, spool: newSpool(path+".spill", memory, &spill.Disk{Files: fs})}
 }
 
 // Quarantine takes a record.
@@ -43,22 +44,18 @@ func (w *QuarantineWriter) Quarantine(q rows.Quarantined) error {
 // Close writes the file, whole or not at all, and returns what it holds.
 func (w *QuarantineWriter) Close(ctx context.Context) (*FileInfo, error) {
 	defer w.spool.Close()
-	f, err := os.CreateTemp(filepath.Dir(w.path), ".quarantine-*")
-	if err != nil {
-		return nil, fmt.Errorf("quarantine file: %w", err)
-	}
-	defer os.Remove(f.Name())
-	info, err := w.write(ctx, f)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), w.path)
-	}
+	var info *FileInfo
+	err := files.Save(w.files, w.path, func(f io.Writer) (err error) {
+		info, err = w.write(ctx, f)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("quarantine file %s: %w", w.path, err)
 	}
 	return info, nil
 }
 
-func (w *QuarantineWriter) write(ctx context.Context, f *os.File) (*FileInfo, error) {
+func (w *QuarantineWriter) write(ctx context.Context, f io.Writer) (*FileInfo, error) {
 	cols := append([]Column{dateColumn, partitionColumn}, quarantineColumns()...)
 	pw, err := NewWriter(f, cols, WriterOptions{})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
@@ -22,11 +23,14 @@ type Root struct {
 	bucket *bucket // nil = a local directory
 	prefix string  // of the keys in the bucket
 	calls  *Calls
+	files  files.Files // of a local directory
 }
 
 // RootOptions say how the store below a root is asked.
 type RootOptions struct {
 	Calls *Calls // counts the calls and bounds their rate; nil = neither
+	// Files are those of a local directory; nil = the operating system's.
+	Files files.Files
 	// Scratch is the directory that takes copies of objects while they are read; ""
 	// = the system's.
 	Scratch string
@@ -40,7 +44,10 @@ func IsURL(root string) bool { return strings.Contains(root, "://") }
 // OpenRoot returns a root. It connects to nothing: where it is a URL, the
 // environment says how the server is reached, as docs/storage.md tells.
 func OpenRoot(root string, opt RootOptions) (*Root, error) {
-	r := &Root{name: root, calls: opt.Calls}
+	r := &Root{name: root, calls: opt.Calls, files: opt.Files}
+	if r.files == nil {
+		r.files = files.OS{}
+	}
 	if !IsURL(root) {
 		return r, nil
 	}
@@ -117,6 +124,7 @@ func (r *Root) store(below ...string) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	l = l.On(r.files)
 	if r.calls != nil {
 		return &counted{l, r.calls}, nil
 	}

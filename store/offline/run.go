@@ -3,8 +3,11 @@ package offline
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -37,6 +40,7 @@ type Run struct {
 
 	mu    sync.Mutex
 	wrote map[int]bool // write units that this Run finished
+	sound map[int]bool // whose files it has read
 }
 
 // RunOptions say what a Run writes and bound it.
@@ -72,7 +76,7 @@ func (t *Tables) NewRun(ctx context.Context, work *Work, opt RunOptions) (*Run, 
 	if opt.Memory == 0 {
 		opt.Memory = 64 << 20
 	}
-	r := &Run{t: t, work: work, opt: opt, base: map[TableName]*Snapshot{}, staging: staging + "/" + opt.ID, before: map[TableName][]string{}, wrote: map[int]bool{}}
+	r := &Run{t: t, work: work, opt: opt, base: map[TableName]*Snapshot{}, staging: staging + "/" + opt.ID, before: map[TableName][]string{}, wrote: map[int]bool{}, sound: map[int]bool{}}
 	var err error
 	if r.others, err = work.siblings(ctx); err != nil {
 		return nil, err
@@ -153,11 +157,11 @@ func (r *Run) Write(ctx context.Context, unit int, cut schemas.TopicCut) error {
 	return nil
 }
 
-// Recheck takes back that write units are finished whose files are gone: a run that
-// has published since, or GC, removes what others have staged. What this Run wrote
-// itself is not looked at.
+// Recheck takes back that write units are finished whose files are gone or not what
+// was written: a run that has published since, or GC, removes what others have staged.
+// What this Run wrote itself is not looked at.
 func (r *Run) Recheck(ctx context.Context) error {
-	var waiting map[TableName]map[string]bool
+	var waiting map[TableName]map[string]int64
 	for i := range WriteUnits {
 		r.mu.Lock()
 		own := r.wrote[i]
@@ -177,8 +181,8 @@ func (r *Run) Recheck(ctx context.Context) error {
 				return err
 			}
 		}
-		gone, err := r.gone(ctx, files, waiting)
-		if err == nil && gone {
+		ok, err := r.stand(ctx, i, files, waiting)
+		if err == nil && !ok {
 			err = r.work.forget(ctx, WriteUnit(i))
 		}
 		if err != nil {
@@ -188,35 +192,63 @@ func (r *Run) Recheck(ctx context.Context) error {
 	return nil
 }
 
-// waiting lists what the run has staged.
-func (r *Run) waiting(ctx context.Context) (map[TableName]map[string]bool, error) {
-	out := map[TableName]map[string]bool{}
+// waiting lists what the run has staged, with the sizes.
+func (r *Run) waiting(ctx context.Context) (map[TableName]map[string]int64, error) {
+	out := map[TableName]map[string]int64{}
 	for name, t := range r.t.tables {
 		entries, err := t.store.List(ctx, r.staging)
 		if err != nil {
 			return nil, fmt.Errorf("table %s: staging: %w", t.name, err)
 		}
-		out[name] = map[string]bool{}
+		out[name] = map[string]int64{}
 		for _, e := range entries {
-			out[name][r.staging+"/"+e.Name] = true
+			out[name][r.staging+"/"+e.Name] = e.Size
 		}
 	}
 	return out, nil
 }
 
-// gone tells whether a file is neither staged nor, of a publication that was cut off,
-// in its place.
-func (r *Run) gone(ctx context.Context, files []StagedFile, waiting map[TableName]map[string]bool) (bool, error) {
+// stand tells whether all files of a write unit are staged or, of a publication that
+// was cut off, in their places, with the bytes that were written. A store that copies
+// what is read answers for its bytes itself; those of a disk are read, once.
+func (r *Run) stand(ctx context.Context, unit int, files []StagedFile, waiting map[TableName]map[string]int64) (bool, error) {
 	for i := range files {
 		f := &files[i]
-		if waiting[f.Table][r.staged(f.Path)] {
+		t, path := r.t.tables[f.Table], r.staged(f.Path)
+		if size, ok := waiting[f.Table][path]; !ok {
+			path = f.Path
+			if ok, err := f.published(ctx, t); !ok || err != nil {
+				return false, err
+			}
+		} else if size != f.Info.Bytes {
+			return false, nil
+		}
+		if r.sound[unit] || copies(t.store) {
 			continue
 		}
-		if ok, err := f.published(ctx, r.t.tables[f.Table]); !ok || err != nil {
-			return err == nil, err
+		if ok, err := f.sound(ctx, t, path); !ok || err != nil {
+			return false, err
 		}
 	}
-	return false, nil
+	r.sound[unit] = true
+	return true, nil
+}
+
+// sound tells whether the file at a path has the bytes that were written.
+func (f *StagedFile) sound(ctx context.Context, t *Table, path string) (bool, error) {
+	b, err := t.store.Open(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("table %s: %w", t.name, err)
+	}
+	defer b.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(b, 0, b.Size())); err != nil {
+		return false, fmt.Errorf("table %s, file %s: %w", t.name, path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)) == f.Info.SHA256, nil
 }
 
 // sync makes staged files durable: a record that outlives a power failure stands for

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/tallystick/tallystick/store/files"
 )
 
 // S3 is a Store of objects whose keys begin with a prefix. It needs of its server:
@@ -234,6 +236,7 @@ func (s *S3) String() string { return "s3://" + path.Join(s.bucket.name, s.prefi
 // a Parquet file is read in thousands of small pieces, each of which would be a
 // request.
 func (s *S3) Open(ctx context.Context, name string) (_ Blob, err error) {
+	defer func() { err = files.Told(err) }()
 	f, err := os.CreateTemp(s.bucket.scratch, "tallystick-object-")
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+
+	"github.com/tallystick/tallystick/store/files"
 )
 
 // stagedIn returns what waits in the tables' staging directories.
@@ -22,13 +24,13 @@ func stagedIn(t *testing.T, root string) (left []string) {
 // hookFiles calls renamed before every rename: that of a file into staging, and
 // from there to its place.
 type hookFiles struct {
-	osFiles
+	files.OS
 	renamed func()
 }
 
-func (f hookFiles) rename(from, to string) error {
+func (f hookFiles) Rename(from, to string) error {
 	f.renamed()
-	return f.osFiles.rename(from, to)
+	return f.OS.Rename(from, to)
 }
 
 // B4: a run that is interrupted at any file leaves the tables as they were or

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tallystick/tallystick/store/files"
 )
 
 // Store is where the files of one table lie. Names are slash-separated paths
@@ -97,7 +99,7 @@ func CheckRoot(root string) error {
 // Local is a Store in a directory, which need not exist yet.
 type Local struct {
 	root  string
-	files files
+	files files.Files
 }
 
 // NewLocal returns a store of the table in dir. The error is a *RootError when
@@ -110,12 +112,15 @@ func NewLocal(dir string) (*Local, error) {
 	if err := CheckRoot(filepath.ToSlash(abs)); err != nil {
 		return nil, err
 	}
-	return &Local{root: abs, files: osFiles{}}, nil
+	return &Local{root: abs, files: files.OS{}}, nil
 }
 
 // NewScratch returns a store in dir of what only we read, for a while: dir may have
 // any name.
-func NewScratch(dir string) *Local { return &Local{root: dir, files: osFiles{}} }
+func NewScratch(dir string) *Local { return &Local{root: dir, files: files.OS{}} }
+
+// On returns the store on other files than the operating system's.
+func (l *Local) On(fs files.Files) *Local { return &Local{root: l.root, files: fs} }
 
 func (l *Local) path(name string) (string, error) {
 	if !fs.ValidPath(name) {
@@ -130,7 +135,7 @@ func (l *Local) Read(_ context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.files.read(p)
+	return l.files.Read(p)
 }
 
 // PutIfAbsent implements Store: a link either takes the name or finds it taken,
@@ -142,16 +147,16 @@ func (l *Local) PutIfAbsent(_ context.Context, name string, data []byte) error {
 	}
 	tmp, err := l.write(filepath.Dir(p), data)
 	if tmp != "" {
-		defer l.files.remove(tmp)
+		defer l.files.Remove(tmp)
 	}
 	if err != nil {
 		return err
 	}
-	if err := l.files.link(tmp, p); err != nil {
+	if err := l.files.Link(tmp, p); err != nil {
 		return err
 	}
 	dir := filepath.Dir(p)
-	return errors.Join(l.files.syncDir(dir), l.files.syncDir(filepath.Dir(dir))) // dir may be new
+	return errors.Join(l.files.Sync(dir), l.files.Sync(filepath.Dir(dir))) // dir may be new
 }
 
 // write makes a temporary file and returns its name, also with an error.
@@ -178,10 +183,10 @@ func (l *Local) Create(_ context.Context, dir string) (Upload, error) {
 }
 
 func (l *Local) create(dir string) (*localUpload, error) {
-	if err := l.files.mkdirAll(dir); err != nil {
+	if err := l.files.MkdirAll(dir); err != nil {
 		return nil, err
 	}
-	f, err := l.files.create(dir)
+	f, err := l.files.CreateTemp(dir, temporaryPrefix+"*")
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +195,7 @@ func (l *Local) create(dir string) (*localUpload, error) {
 
 type localUpload struct {
 	l    *Local
-	f    file
+	f    files.File
 	done bool
 }
 
@@ -217,7 +222,7 @@ func (u *localUpload) Abort() {
 	if !u.done {
 		u.done = true
 		u.f.Close() // closed already after a failed Commit
-		u.l.files.remove(u.f.Name())
+		u.l.files.Remove(u.f.Name())
 	}
 }
 
@@ -235,10 +240,10 @@ func (l *Local) Move(_ context.Context, from, to string) error {
 }
 
 func (l *Local) rename(from, to string) error {
-	if err := l.files.mkdirAll(filepath.Dir(to)); err != nil {
+	if err := l.files.MkdirAll(filepath.Dir(to)); err != nil {
 		return err
 	}
-	return l.files.rename(from, to)
+	return l.files.Rename(from, to)
 }
 
 // syncing is how many files are synced at once: a disk takes their writes
@@ -259,10 +264,10 @@ func (l *Local) Sync(ctx context.Context, names []string) error {
 			dirs[d] = true
 		}
 	}
-	if err := inParallel(ctx, paths, l.files.syncFile); err != nil {
+	if err := inParallel(ctx, paths, l.files.Sync); err != nil {
 		return err
 	}
-	return inParallel(ctx, slices.Sorted(maps.Keys(dirs)), l.files.syncDir)
+	return inParallel(ctx, slices.Sorted(maps.Keys(dirs)), l.files.Sync)
 }
 
 // inParallel calls fn with every path and returns the first error.
@@ -290,7 +295,7 @@ func (l *Local) Open(_ context.Context, name string) (Blob, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.files.open(p)
+	return openBlob(l.files, p)
 }
 
 // Stat implements Store.
@@ -314,7 +319,7 @@ func (l *Local) Remove(_ context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.files.remove(p); !errors.Is(err, fs.ErrNotExist) {
+	if err := l.files.Remove(p); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -326,7 +331,7 @@ func (l *Local) List(_ context.Context, dir string) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.files.list(p)
+	return listDir(p)
 }
 
 // RemoveAll implements Store.
@@ -335,7 +340,7 @@ func (l *Local) RemoveAll(_ context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return l.files.removeAll(p)
+	return l.files.RemoveAll(p)
 }
 
 // String returns the directory.

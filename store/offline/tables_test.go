@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
@@ -367,7 +368,7 @@ func TestQuarantineFile(t *testing.T) {
 	var want []byte
 	for i := range 2 {
 		path := filepath.Join(t.TempDir(), "q.parquet")
-		w := QuarantineFile(path, 1)
+		w := QuarantineFile(files.OS{}, path, 1)
 		for _, q := range rows {
 			if err := w.Quarantine(q); err != nil {
 				t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"strings"
 	"sync"
@@ -56,16 +57,26 @@ func (w *Work) siblings(ctx context.Context) (dirs []string, err error) {
 	return dirs, nil
 }
 
-// Account takes what the area holds off the disk, once: of a run that goes on.
-func (w *Work) Account(ctx context.Context) error {
+// Size is how many bytes the area holds: of a run that goes on.
+func (w *Work) Size(ctx context.Context) (n int64, err error) {
 	entries, err := w.store.List(ctx, w.dir)
 	if err != nil {
-		return fmt.Errorf("work area: %w", err)
+		return 0, fmt.Errorf("work area: %w", err)
 	}
 	for _, e := range entries {
-		if err := w.disk.Take(e.Size); err != nil {
-			return fmt.Errorf("work area: what is left of an earlier run: %w", err)
-		}
+		n += e.Size
+	}
+	return n, nil
+}
+
+// Account takes what the area holds off the disk, once.
+func (w *Work) Account(ctx context.Context) error {
+	n, err := w.Size(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.disk.Take(n); err != nil {
+		return fmt.Errorf("work area: what is left of an earlier run: %w", err)
 	}
 	return nil
 }
@@ -76,6 +87,34 @@ type unitRecord struct {
 	File string          `json:"file,omitempty"` // of rows, none for a unit that leaves none
 	Size int64           `json:"size,omitempty"` // bytes
 	Data json.RawMessage `json:"data,omitempty"`
+	// Behind them, as the last field, stands crc32c: of all that is before its comma.
+	// Later units go by what a record says, so one that has changed must not pass for
+	// what was written.
+}
+
+const recordSum = `,"crc32c":`
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// line returns the record as it is written.
+func (r *unitRecord) line() ([]byte, error) {
+	b, err := marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	b = bytes.TrimSuffix(b, []byte("}"))
+	return fmt.Appendf(b, "%s%d}\n", recordSum, crc32.Checksum(b, castagnoli)), nil
+}
+
+// parseRecord returns the record of a unit, nil where the line is not what was written.
+func parseRecord(unit string, line []byte) *unitRecord {
+	at := max(0, bytes.LastIndex(line, []byte(recordSum)))
+	want := fmt.Appendf(nil, "%s%d}\n", recordSum, crc32.Checksum(line[:at], castagnoli))
+	var r unitRecord
+	if !bytes.Equal(line[at:], want) || json.Unmarshal(line, &r) != nil || r.Unit != unit {
+		return nil
+	}
+	return &r
 }
 
 func (w *Work) path(name string) string { return w.dir + "/" + name }
@@ -106,12 +145,9 @@ func (w *Work) record(ctx context.Context, unit string) (*unitRecord, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unit %s: %w", unit, err)
 	}
-	var r unitRecord
-	if !bytes.HasSuffix(b, []byte("}\n")) || json.Unmarshal(b, &r) != nil || r.Unit != unit {
-		return nil, nil
-	}
-	if r.File == "" {
-		return &r, nil
+	r := parseRecord(unit, b)
+	if r == nil || r.File == "" {
+		return r, nil
 	}
 	e, err := w.store.Stat(ctx, w.path(r.File))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && e.Size != r.Size {
@@ -120,7 +156,7 @@ func (w *Work) record(ctx context.Context, unit string) (*unitRecord, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unit %s: %w", unit, err)
 	}
-	return &r, nil
+	return r, nil
 }
 
 // finish records that a unit is finished.
@@ -129,7 +165,7 @@ func (w *Work) finish(ctx context.Context, r unitRecord, data any) error {
 	if r.Data, err = marshal(data); err != nil {
 		return fmt.Errorf("unit %s: %w", r.Unit, err)
 	}
-	b, err := marshal(&r)
+	b, err := r.line()
 	if err != nil {
 		return fmt.Errorf("unit %s: %w", r.Unit, err)
 	}
@@ -138,7 +174,7 @@ func (w *Work) finish(ctx context.Context, r unitRecord, data any) error {
 		return fmt.Errorf("unit %s: %w", r.Unit, err)
 	}
 	defer u.Abort()
-	if _, err = u.Write(append(b, '\n')); err == nil {
+	if _, err = u.Write(b); err == nil {
 		err = u.Commit(ctx, w.path(r.Unit+".json"))
 	}
 	if err != nil {

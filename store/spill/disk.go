@@ -3,11 +3,14 @@ package spill
 import (
 	"fmt"
 	"sync"
+
+	"github.com/tallystick/tallystick/store/files"
 )
 
-// Disk is what a job may leave in files together (B3). Its zero value and
-// nil have no limit.
+// Disk is where a job leaves files, and how much they may take together (B3). Its
+// zero value and nil have no limit.
 type Disk struct {
+	Files files.Files // nil = the operating system's
 	limit int64
 
 	mu   sync.Mutex
@@ -16,6 +19,13 @@ type Disk struct {
 
 // NewDisk returns a budget of limit bytes; 0 = no limit.
 func NewDisk(limit int64) *Disk { return &Disk{limit: limit} }
+
+func (d *Disk) system() files.Files {
+	if d == nil || d.Files == nil {
+		return files.OS{}
+	}
+	return d.Files
+}
 
 // Take asks for n bytes; the error is ErrDisk.
 func (d *Disk) Take(n int64) error {

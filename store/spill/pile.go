@@ -5,9 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tallystick/tallystick/store/files"
 )
 
 // Pile keeps rows of numbered keys in the order in which they come, divided
@@ -23,7 +24,7 @@ type Pile struct {
 	shards []pileShard
 
 	mu   sync.Mutex // of what follows
-	file *os.File
+	file files.File
 	size int64
 }
 
@@ -99,7 +100,7 @@ func (p *Pile) next(s *pileShard, n int) error {
 func (p *Pile) write(b []byte) (at int64, err error) {
 	p.mu.Lock()
 	if p.file == nil {
-		p.file, err = os.Create(p.path)
+		p.file, err = files.OS{}.Create(p.path)
 	}
 	at = p.size
 	p.size += int64(len(b))
@@ -197,5 +198,5 @@ func (p *Pile) Close() error {
 	if p.file == nil {
 		return nil
 	}
-	return errors.Join(p.file.Close(), os.Remove(p.path))
+	return errors.Join(p.file.Close(), files.OS{}.Remove(p.path))
 }

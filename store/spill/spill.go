@@ -15,8 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"sync"
+
+	"github.com/tallystick/tallystick/store/files"
 )
 
 // ErrDisk says that the rows would take more disk than allowed.
@@ -80,7 +81,7 @@ type Sorter struct {
 	full    []*buffer
 	free    []*buffer
 	writing int // buffers that are in none of these
-	file    *os.File
+	file    files.File
 	size    int64 // of the file, with what is being written
 	runs    []run
 	err     error // the first one; it stays
@@ -155,7 +156,7 @@ func (s *Sorter) write() {
 // reserve returns where in the file n bytes may be written.
 func (s *Sorter) reserve(n int64) (at int64, err error) {
 	if s.file == nil {
-		if s.file, err = os.Create(s.o.Path); err != nil {
+		if s.file, err = s.o.Disk.system().Create(s.o.Path); err != nil {
 			return 0, fmt.Errorf("spill: %w", err)
 		}
 	}
@@ -253,7 +254,7 @@ func (s *Sorter) Close() error {
 	if s.file == nil {
 		return nil
 	}
-	err := errors.Join(s.file.Close(), os.Remove(s.o.Path))
+	err := errors.Join(s.file.Close(), s.o.Disk.system().Remove(s.o.Path))
 	s.file = nil
 	s.o.Disk.Give(s.size)
 	if err != nil {
