@@ -79,11 +79,12 @@ bench-stream:
 	@go run -tags real ./integration/bench stream
 
 # A replay killed -9 at KILLS random points in each of read, fold, write and publish, and
-# run again: the same bytes.
+# run again, from the log's start and going on from tables; in parts; day by day: the
+# same bytes.
 KILLS ?= 13
 test-replay:
 	@git rev-parse --short HEAD
-	go test ./cmd/tallystick -run '^TestReplayKilled$$' -replay.kills $(KILLS) -count 1 -timeout 20m -v
+	go test ./cmd/tallystick -run '^Test(Replay|ContinuedReplay)(Killed|DayByDay|InParts)$$' -replay.kills $(KILLS) -count 1 -timeout 20m -v
 
 # CPU time of a backfill against a copy of the topic to Parquet. The last line is the
 # ratio.

@@ -41,6 +41,13 @@ func TestReplayDayByDay(t *testing.T) {
 		if v := r.Views[0]; !v.Continued || v.Offsets > 700 || v.RecordsRead != v.Offsets || v.Total.Read <= v.Offsets {
 			t.Fatalf("B5: continued %v: %d records read, of %d offsets; %d in all", v.Continued, v.RecordsRead, v.Offsets, v.Total.Read)
 		}
+		before, _ := g.published("daily")
+		if again := g.replay(exitOK, "daily", "--continue"); again.Verdict != verdictStanding {
+			t.Fatalf("nothing has come, and the gate says %s", again.Verdict)
+		}
+		if now, _ := g.published("daily"); !maps.Equal(now.Versions, before.Versions) {
+			t.Fatal("nothing has come, and it is published")
+		}
 		whole := fmt.Sprint("whole-", day)
 		g.run(exitOK, "replay", "--out", filepath.Join(g.dir, whole))
 		got, want := g.live("daily"), g.live(whole)

@@ -20,6 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tallystick/tallystick/integration/testbed"
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/offline"
 )
 
@@ -31,12 +33,15 @@ type killed struct {
 	rnd         *rand.Rand
 	args        []string
 	root        string // of the tables
+	base        string // what they are a copy of; "" = there are none yet
+	version     int    // of the commits to come
 	reads       int    // how many units read
 	folds       int
-	kills       map[string]int // by phase
-	found       int64          // units that reruns found finished
-	publication int            // kills between the commits of a publication
-	nameless    int            // commits that never got their names
+	kills       map[string]int    // by phase
+	found       int64             // units that reruns found finished
+	publication int               // kills between the commits of a publication
+	nameless    int               // commits that never got their names
+	swept       map[string]string // the files of one that was not killed, after gc
 }
 
 var phases = []string{"read", "fold", "write", "publish"}
@@ -49,24 +54,75 @@ func TestReplayKilled(t *testing.T) {
 	definition, brokers := killedProject(t)
 	dir := t.TempDir()
 	cut := filepath.Join(dir, "cut.json")
-	k := &killed{T: t, rnd: rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano()))), kills: map[string]int{}}
+	k := newKilled(t)
 	common := []string{"-f", definition, "--brokers", brokers}
 	k.program(append([]string{"cut", "-o", cut}, common...)...)
 	k.args = append([]string{"replay", "--cut", cut, "--unit-records", "400", "--json"}, common...)
+	k.run(dir)
+}
 
-	k.root = filepath.Join(dir, "whole")
+// TestContinuedReplayKilled: B4, B5. Likewise one that goes on from tables.
+func TestContinuedReplayKilled(t *testing.T) {
+	definition, brokers := killedProject(t)
+	dir := t.TempDir()
+	cut, first := filepath.Join(dir, "cut.json"), filepath.Join(dir, "first.json")
+	k := newKilled(t)
+	common := []string{"-f", definition, "--brokers", brokers}
+	k.program(append([]string{"cut", "-o", cut}, common...)...)
+	whole, err := schemas.LoadCut(cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, pc := range whole.Topics["ev"].Partitions {
+		pc.End /= 2
+		whole.Topics["ev"].Partitions[p] = pc
+	}
+	if err := files.SaveJSON(files.OS{}, first, whole); err != nil {
+		t.Fatal(err)
+	}
+	k.base, k.version = filepath.Join(dir, "base"), 1
+	k.program(append([]string{"replay", "--cut", first, "--out", k.base}, common...)...)
+	k.args = append([]string{"replay", "--cut", cut, "--unit-records", "400", "--json", "--continue"}, common...)
+	k.run(dir)
+}
+
+func newKilled(t *testing.T) *killed {
+	return &killed{T: t, rnd: rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano()))), kills: map[string]int{}}
+}
+
+// begin makes the root what it is before the first attempt.
+func (k *killed) begin(root string) {
+	k.Helper()
+	k.root = root
+	if k.base == "" {
+		return
+	}
+	if err := os.CopyFS(k.root, os.DirFS(k.base)); err != nil {
+		k.Fatal(err)
+	}
+}
+
+// run kills replays below dir, until enough were killed in each phase.
+func (k *killed) run(dir string) {
+	k.Helper()
+	t := k.T
+	k.begin(filepath.Join(dir, "whole"))
 	units := k.finish(k.command("--parallel", "2"))
 	k.folds = 8 // as many as shards
 	k.reads = int(units.Ran) - k.folds - offline.WriteUnits
 	want := k.files()
-	if units.Found != 0 || k.reads < 20 || len(want) < 30 {
+	if units.Found != 0 || k.reads < 15 || len(want) < 30 {
 		t.Fatalf("%+v, %d files", units, len(want))
 	}
+	if err := k.gc(); err != nil {
+		t.Fatal(err)
+	}
+	k.swept = k.files()
 	for n := 0; k.left() != ""; n++ {
 		if n > 40**replayKills {
 			t.Fatalf("after %d attempts: kills %v", n, k.kills)
 		}
-		k.root = filepath.Join(dir, fmt.Sprint("killed-", n))
+		k.begin(filepath.Join(dir, fmt.Sprint("killed-", n)))
 		for k.attempt() { // it is killed
 		}
 		if err := k.same(want); err != nil {
@@ -122,17 +178,27 @@ func killedLog() (log []*kgo.Record) {
 func (k *killed) same(want map[string]string) error {
 	k.Helper()
 	for _, name := range differing(k.files(), want) {
+		if k.base != "" && (strings.HasPrefix(name, "/_replay/") || strings.Contains(name, "/_staging/")) {
+			continue // it was killed behind its last commit: the next one finds nothing to do
+		}
 		if dir, file := filepath.Split(name); !strings.HasSuffix(dir, "/_delta_log/") || !strings.HasPrefix(file, ".tmp-") {
 			return fmt.Errorf("%s differs", name)
 		}
 		k.nameless++
 	}
+	err := k.gc()
+	want = k.swept
+	if d := differing(k.files(), want); err == nil && len(d) > 0 {
+		err = fmt.Errorf("after gc %v differ", d)
+	}
+	return err
+}
+
+// gc removes what no version names that is read any more.
+func (k *killed) gc() error {
 	root, err := offline.OpenRoot(k.root, offline.RootOptions{})
 	if err == nil {
 		_, err = root.GC(k.Context(), offline.GCOptions{Retain: offline.LeastRetain, Now: time.Now().Add(2 * offline.LeastRetain)})
-	}
-	if d := differing(k.files(), want); err == nil && len(d) > 0 {
-		err = fmt.Errorf("after gc %v differ", d)
 	}
 	return err
 }
@@ -178,6 +244,9 @@ func (k *killed) finish(cmd *exec.Cmd) replayedUnits {
 	var out replayOutput
 	if err := json.Unmarshal(said.Bytes(), &out); err != nil {
 		k.Fatal(err)
+	}
+	if out.Views[0].Units == nil { // it was published before
+		return replayedUnits{}
 	}
 	return *out.Views[0].Units
 }
@@ -241,7 +310,9 @@ func (k *killed) ended(err error, said, errs string) bool {
 	if err := json.Unmarshal([]byte(said), &out); err != nil {
 		k.Fatal(err)
 	}
-	k.found += out.Views[0].Units.Found
+	if u := out.Views[0].Units; u != nil {
+		k.found += u.Found
+	}
 	return false
 }
 
@@ -263,15 +334,15 @@ func (k *killed) phase() (string, int) {
 		return "publish", k.commits()
 	case count["fold"] == k.folds:
 		return "write", count["write"]
-	case count["read"] == k.reads:
+	case count["read"]+count["carry"] == k.reads:
 		return "fold", count["fold"]
 	}
-	return "read", count["read"]
+	return "read", count["read"] + count["carry"]
 }
 
 // commits is how many tables have their commit.
 func (k *killed) commits() int {
-	names, _ := filepath.Glob(filepath.Join(k.root, "v", "*", "_delta_log", "00000000000000000000.json"))
+	names, _ := filepath.Glob(filepath.Join(k.root, "v", "*", "_delta_log", fmt.Sprintf("%020d.json", k.version)))
 	return len(names)
 }
 
