@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -59,6 +61,53 @@ func TestReplayDayByDay(t *testing.T) {
 		if fmt.Sprint(a.Info.Ledgers) == "" || !maps.Equal(ledgersOf(a), ledgersOf(b)) {
 			t.Fatalf("B5: day %d: the ledgers differ", day)
 		}
+	}
+	redis := testbed.Redis(t).Addr()
+	g.run(exitOK, "stream", "--until", "end", "--redis", redis)
+	if said := g.run(exitOK, "reconcile", "--out", filepath.Join(g.dir, "daily"), "--redis", redis); !strings.Contains(said, "equal") {
+		t.Errorf("R1: %s", said)
+	}
+}
+
+// B5, B6: what goes on from tables passes the gate as well, and is accepted upon them;
+// what they cannot be gone on from is read from the log's start.
+func TestContinuedGate(t *testing.T) {
+	g := newGateRig(t)
+	g.days(20, nil)
+	g.replay(exitOK, "t")
+	g.days(1, nil)
+	if said := g.replay(exitOK, "t", "--continue"); said.Verdict != verdictPassed || said.Dates > 3 {
+		t.Errorf("an honest day: %+v", said)
+	}
+	g.days(1, twice)
+	g.days(2, nil)
+	held := g.replay(exitHeld, "t", "--continue")
+	before, _ := g.published("t")
+	out := []string{"--out", filepath.Join(g.dir, "t")}
+	if accepted := g.gateOf(g.run(exitOK, append([]string{"replay", "accept", "--json", "--reason", "a fair"}, out...)...)); accepted.Verdict != verdictAccepted || len(accepted.Breaches) != len(held.Breaches) {
+		t.Errorf("%+v, held were %+v", accepted, held)
+	}
+	if now, _ := g.published("t"); now.Versions[offline.Features] != before.Versions[offline.Features]+1 || now.Info.Mode != offline.ReplaceDates {
+		t.Errorf("versions %v, %s", now.Versions, now.Info.Mode)
+	}
+	g.days(2, nil)
+	if said := g.replay(exitOK, "t", "--continue"); said.Verdict != verdictPassed {
+		t.Errorf("days after what was accepted: %+v", said)
+	}
+	g.run(exitOK, "replay", "--out", filepath.Join(g.dir, "whole"), "--gate", "off")
+	if d := differing(g.live("t"), g.live("whole")); len(d) > 0 {
+		t.Errorf("B5: %v differ", d)
+	}
+	text, err := os.ReadFile(g.definition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(g.definition, bytes.Replace(text, []byte("s: {sum: amt"), []byte("total: {sum: amt"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.days(1, nil)
+	if said := g.run(exitOK, append([]string{"replay", "--continue"}, out...)...); !strings.Contains(said, "the log is read from its start: the tables have other columns") {
+		t.Errorf("a feature has another name: %s", said)
 	}
 }
 

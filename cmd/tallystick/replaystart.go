@@ -121,6 +121,9 @@ func (r *replayFlags) tablesToGoOn(ctx context.Context, v *definition.View, tc s
 	} else if err != nil {
 		return nil, "", err
 	}
+	if same, err := p.SameColumns(); err != nil || !same {
+		return nil, "the tables have other columns", err
+	}
 	carry := wire.Carry{Published: p}
 	from, err := carry.From()
 	if err != nil {

@@ -7,6 +7,7 @@
 //
 //	go run -tags real ./integration/bench stream
 //	go run -tags real ./integration/bench replay
+//	go run -tags real ./integration/bench daily
 //	go run -tags real ./integration/bench train
 package main
 
@@ -39,7 +40,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("name what to measure: stream, replay or train")
+		return errors.New("name what to measure: stream, replay, daily or train")
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	b := bench{}
@@ -49,7 +50,7 @@ func run(ctx context.Context, args []string) error {
 	f.IntVar(&b.runs, "runs", 3, "measure `N` times and print the median")
 	given := "1GB"
 	switch args[0] {
-	case "replay":
+	case "replay", "daily":
 		given = replayMemory
 	case "train":
 		given = trainMemory
@@ -73,10 +74,12 @@ func run(ctx context.Context, args []string) error {
 		return b.stream(ctx)
 	case "replay":
 		return b.replay(ctx)
+	case "daily":
+		return b.daily(ctx)
 	case "train":
 		return b.train(ctx)
 	}
-	return fmt.Errorf("%q cannot be measured: name stream, replay or train", args[0])
+	return fmt.Errorf("%q cannot be measured: name stream, replay, daily or train", args[0])
 }
 
 // bench is what is measured, and with what.

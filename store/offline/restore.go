@@ -69,6 +69,19 @@ func (p *Published) CheckRestore() error {
 	return err
 }
 
+// SameColumns tells whether the tables have the columns that this definition gives
+// them: its names and their order are no part of a fingerprint.
+func (p *Published) SameColumns() (bool, error) {
+	for name, s := range p.snaps {
+		l := p.t.layout[name]
+		m, err := newMetadata(p.t.tables[name].name, l.partition, l.cols, 0)
+		if err != nil || s.Metadata == nil || m.SchemaString != s.Metadata.SchemaString {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // openRows returns how many rows of table open the publication wrote, and how many
 // its version holds.
 func (p *Published) openRows() (written, held int64, err error) {
