@@ -15,7 +15,11 @@ import (
 	"github.com/tallystick/tallystick/schemas"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// kfake's own goroutine may wait for ever where a cluster is closed while a control
+// function of it sleeps.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*Cluster).continueSleptControl"))
+}
 
 // rig is a fake cluster with a client.
 type rig struct {
