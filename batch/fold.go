@@ -219,7 +219,9 @@ func reappear(s *transforms.Spec) (longest schemas.Micros) {
 // snapshots writes the boundaries up to limit that the entity has not been
 // asked at, none beyond the least clock.
 func (f *replayFold) snapshots(limit schemas.Micros) error {
-	limit = min(limit, f.end.now)
+	if limit = min(limit, f.end.now); f.run.FinalOnly {
+		limit = min(limit, f.end.closed)
+	}
 	for f.next != schemas.Never && f.next <= limit {
 		b := f.next
 		absent, err := f.snapshot(b)

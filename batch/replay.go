@@ -35,6 +35,8 @@ type Replay struct {
 	Disk      *spill.Disk // what sorting may spill; nil = no limit
 	SpillDir  string      // for what does not fit; it must exist
 	ValidFrom schemas.Micros
+	// FinalOnly leaves out rows of features that can still change.
+	FinalOnly bool
 	// ReadRecords is about how many records a read unit has; 0 = 250,000.
 	ReadRecords int64
 	// Brake is called every some rows, by each who runs a unit: it may wait while memory

@@ -111,6 +111,41 @@ func TestContinuedGate(t *testing.T) {
 	}
 }
 
+// §7: --publish final leaves out of features what can still change, and nothing else;
+// to go on from such tables gives what was left out.
+func TestPublishFinal(t *testing.T) {
+	g := newGateRig(t)
+	g.days(6, nil)
+	for p := range int32(3) { // past midnight, which is not closed yet
+		at := g.begin.AddDate(0, 0, 6).Add(30 * time.Minute)
+		if err := g.producer.ProduceSync(t.Context(), &kgo.Record{Topic: "ev", Partition: p, Timestamp: at,
+			Value: testbed.Event{Ent: fmt.Sprint("p", p), ID: "last", Ver: 1, ET: at.UnixMicro()}.Bytes()}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.replay(exitOK, "provisional")
+	g.replay(exitOK, "final", "--publish", "final")
+	all, final := g.live("provisional"), g.live("final")
+	left := 0
+	for name, sum := range all {
+		if final[name] == sum {
+			continue
+		}
+		if _, there := final[name]; there || !strings.HasPrefix(name, "features/event_date="+g.begin.AddDate(0, 0, 6).Format("2006-01")) {
+			t.Errorf("%s differs, or is missing", name)
+		}
+		left++
+	}
+	if len(final) != len(all)-left || left == 0 {
+		t.Errorf("%d files, %d of all, %d are left out", len(final), len(all), left)
+	}
+	g.replay(exitOK, "final", "--continue")
+	if d := differing(g.live("final"), all); len(d) > 0 {
+		t.Errorf("B5: %v differ", d)
+	}
+	g.run(exitUsage, "replay", "--out", filepath.Join(g.dir, "final"), "--publish", "all")
+}
+
 func ledgersOf(p *offline.Published) map[string]string {
 	out := map[string]string{}
 	for _, l := range p.Info.Ledgers {

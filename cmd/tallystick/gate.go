@@ -299,7 +299,7 @@ func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.P
 // hold leaves the job as it is, to be accepted later, in place of those of the view
 // that were held before.
 func (j *viewJob) hold(ctx context.Context, said *gateOutput) error {
-	h := held{Gate: said, Cut: j.cut, Onto: j.onto != nil, View: plannedView{View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords,
+	h := held{Gate: said, Cut: j.cut, Onto: j.onto != nil, View: plannedView{View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords, FinalOnly: j.replay.FinalOnly,
 		Units: len(j.units), Base: j.run.Base()}}
 	if j.from != schemas.Never {
 		h.View.ValidFrom = &j.from

@@ -189,6 +189,9 @@ func (r *replayFlags) checkInputs(vs []*definition.View) (*schemas.Cut, error) {
 		return nil, err
 	}
 	for _, v := range vs {
+		if r.units.publish == publishFinal && v.Spec.Table {
+			return nil, usagef("--publish: view %s is of a table, of which no row is ever final: name the others with --view", v.Name)
+		}
 		if r.quarantine != "" {
 			if err := checkRegular("--quarantine", filepath.Join(r.quarantine, v.Name+".parquet")); err != nil {
 				return nil, err

@@ -197,7 +197,7 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 	if rules != h.plan.Rules {
 		return nil, usagef("%s waits with other names, writer schemas or another --registry: use the same, or replay again", h.ID)
 	}
-	o := jobOptions{id: h.ID, from: h.plan.from(), base: h.plan.Base, records: h.plan.UnitRecords}
+	o := jobOptions{id: h.ID, from: h.plan.from(), base: h.plan.Base, records: h.plan.UnitRecords, finalOnly: h.plan.FinalOnly}
 	if h.onto {
 		onto, _, err := r.tablesToGoOn(ctx, h.view, h.cut)
 		if err != nil {

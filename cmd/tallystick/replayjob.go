@@ -28,6 +28,7 @@ import (
 type unitFlags struct {
 	work      string
 	records   int64
+	publish   string // "" = publishProvisional
 	timeout   time.Duration
 	retries   int
 	kafkaRate bytesFlag
@@ -55,7 +56,14 @@ func defaultUnits() unitFlags {
 	return unitFlags{records: defaultUnitRecords, timeout: time.Hour, retries: 3}
 }
 
+// What of table features is published.
+const (
+	publishFinal       = "final"
+	publishProvisional = "provisional"
+)
+
 func (u *unitFlags) addRecords(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&u.publish, "publish", publishProvisional, "which rows of features, a `KIND`: provisional: up to the log's clock, those that can still change marked final = false; final: those alone that cannot")
 	cmd.Flags().Int64Var(&u.records, "unit-records", defaultUnitRecords, "read about `N` records of a partition in one unit: after a kill, no more are read twice")
 }
 
@@ -67,6 +75,9 @@ func (u *unitFlags) check() error {
 		return usagef("--unit-timeout: %v is no time to do anything in: name 1m or more", u.timeout)
 	case u.retries < 0:
 		return usagef("--unit-retries: %d is no number of times: name 0 or more", u.retries)
+	}
+	if u.publish != "" && u.publish != publishFinal && u.publish != publishProvisional {
+		return usagef("--publish: %q is neither final nor provisional", u.publish)
 	}
 	return checkTree("--work", u.work)
 }
@@ -100,6 +111,7 @@ type jobOptions struct {
 	base      map[offline.TableName]int64 // nil = the newest versions
 	onto      *offline.Published          // what the job goes on from; nil = the log's start
 	records   int64
+	finalOnly bool
 	share, of int
 }
 
@@ -143,7 +155,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	}
 	brake := (&memoryFlag{r.memory}).brake()
 	memory := r.rows() / 2 // the rest: what is read, folded, written and not collected yet
-	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, Work: wire.Work{Work: j.work, Keep: keep},
+	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, FinalOnly: o.finalOnly, Work: wire.Work{Work: j.work, Keep: keep},
 		Parallel: r.parallel, Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records, Brake: brake}
 	if o.onto != nil {
 		carry := wire.Carry{Published: o.onto, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / max(1, r.parallel)}}
@@ -176,7 +188,7 @@ func (r *replayFlags) idOf(v *definition.View, tc schemas.TopicCut, o jobOptions
 	if err != nil {
 		return "", err
 	}
-	return jobID(b, rules, v, tc, o.from, o.records, o.base), nil
+	return jobID(b, rules, v, tc, o.from, o.records, o.finalOnly, o.base), nil
 }
 
 // workOf is the work area of a view's job.
@@ -416,6 +428,7 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 // publishStaged publishes, unless the gate holds it back.
 func (j *viewJob) publishStaged(ctx context.Context, staged *offline.Staged, report *batch.Report) (*gateOutput, error) {
 	p := wire.Publication(j.view.Source.Topic, j.from, report)
+	p.FinalOnly = j.replay.FinalOnly
 	if j.onto != nil {
 		day, err := j.replay.FirstDay()
 		if err != nil {

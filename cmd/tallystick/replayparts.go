@@ -156,17 +156,17 @@ func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *r
 	if err != nil {
 		return nil, err
 	}
-	pv := &plannedView{View: v.Name, Fingerprint: v.Fingerprint, Rules: rules, UnitRecords: r.units.records}
+	pv := &plannedView{View: v.Name, Fingerprint: v.Fingerprint, Rules: rules, UnitRecords: r.units.records, FinalOnly: r.units.publish == publishFinal}
 	if from != schemas.Never {
 		pv.ValidFrom = &from
 	}
-	j, err := r.job(ctx, client, v, tc, jobOptions{from: from, records: r.units.records})
+	j, err := r.job(ctx, client, v, tc, jobOptions{from: from, records: r.units.records, finalOnly: pv.FinalOnly})
 	if err != nil {
 		return nil, err
 	}
 	defer j.close()
 	pv.Units, pv.Base = len(j.units), j.run.Base()
-	pv.ID = jobID(plan.Build, rules, v, tc, from, pv.UnitRecords, pv.Base)
+	pv.ID = jobID(plan.Build, rules, v, tc, from, pv.UnitRecords, pv.FinalOnly, pv.Base)
 	return pv, nil
 }
 
@@ -267,7 +267,7 @@ func (r *partFlags) runShare(ctx context.Context, w, _ io.Writer) error {
 // part calls fn with the job of a plan's view, which may have been published already.
 func (r *partFlags) part(ctx context.Context, client *log.Client, p *replayPlan, i int, v *definition.View, share, of int, fn func(j *viewJob, published bool) error) error {
 	pv := &p.Views[i]
-	o := jobOptions{id: pv.ID, from: pv.from(), base: pv.Base, records: pv.UnitRecords, share: share, of: of}
+	o := jobOptions{id: pv.ID, from: pv.from(), base: pv.Base, records: pv.UnitRecords, finalOnly: pv.FinalOnly, share: share, of: of}
 	err := r.withJob(ctx, client, v, p.Cut.Topics[v.Source.Topic], o, func(j *viewJob) error {
 		done, err := j.published(ctx, pv.Base[offline.Features])
 		if err != nil {

@@ -37,7 +37,8 @@ type plannedView struct {
 	// ValidFrom is in µs since the epoch; null when the log begins at offset 0.
 	ValidFrom   *schemas.Micros             `json:"valid_from_us" jsonschema:"nullable"`
 	UnitRecords int64                       `json:"unit_records"`
-	Units       int                         `json:"units"` // those that read and fold
+	Units       int                         `json:"units"`                // those that read and fold
+	FinalOnly   bool                        `json:"final_only,omitempty"` // --publish final
 	Base        map[offline.TableName]int64 `json:"base_versions"`
 }
 
@@ -90,9 +91,9 @@ func (c *common) rulesOf(v *definition.View) (string, error) {
 
 // jobID names what makes the rows of a job what they are, and what they are published
 // upon, nil = the newest versions: a rerun of the same finds what was finished (B4).
-func jobID(build, rules string, v *definition.View, tc schemas.TopicCut, from schemas.Micros, records int64, base map[offline.TableName]int64) string {
+func jobID(build, rules string, v *definition.View, tc schemas.TopicCut, from schemas.Micros, records int64, finalOnly bool, base map[offline.TableName]int64) string {
 	h := sha256.New()
-	fmt.Fprintln(h, build, rules, v.Name, tc.TopicID, from, records, base)
+	fmt.Fprintln(h, build, rules, v.Name, tc.TopicID, from, records, finalOnly, base)
 	for _, p := range tc.PartitionIDs() {
 		pc := tc.Partitions[p]
 		fmt.Fprintln(h, p, pc.Start, pc.End, pc.Idle != nil)
@@ -151,7 +152,7 @@ func (c *common) loadPlan(path string, def *definition.Definition) (*replayPlan,
 			return nil, nil, usagef("--plan: %s was made with other names, writer schemas or another --registry for view %s: use the same, or plan anew", path, v.Name)
 		}
 		tc, ok := p.Cut.Topics[v.Source.Topic]
-		if !ok || pv.ID != jobID(p.Build, rules, v, tc, pv.from(), pv.UnitRecords, pv.Base) {
+		if !ok || pv.ID != jobID(p.Build, rules, v, tc, pv.from(), pv.UnitRecords, pv.FinalOnly, pv.Base) {
 			return nil, nil, usagef("--plan: %s was changed after it was written; write it anew with `tallystick replay plan`", path)
 		}
 		vs = append(vs, v)

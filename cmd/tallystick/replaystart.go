@@ -25,7 +25,7 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 		fmt.Fprintf(r.meter.w, "view %s: the log is read from its start: %s\n", v.Name, reason)
 	}
 	var view *replayedView
-	if o.onto != nil && sameEnds(whole, o.onto.Info.Cut) {
+	if o.onto != nil && o.onto.Info.FinalOnly == o.finalOnly && sameEnds(whole, o.onto.Info.Cut) {
 		maps.Copy(whole.Partitions, o.onto.Info.Cut.Partitions)
 		view, err = unchanged(v, o.onto)
 	} else {
@@ -71,7 +71,7 @@ func unchanged(v *definition.View, p *offline.Published) (*replayedView, error) 
 // possible, at the cut of the tables; else reason says why not. What is returned is
 // the cut of the job, which begins where that of the tables does.
 func (r *replayFlags) startOf(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut) (o jobOptions, whole schemas.TopicCut, reason string, err error) {
-	o = jobOptions{from: schemas.Never, records: r.units.records}
+	o = jobOptions{from: schemas.Never, records: r.units.records, finalOnly: r.units.publish == publishFinal}
 	if r.goOn {
 		if o.onto, reason, err = r.tablesToGoOn(ctx, v, tc); err != nil {
 			return o, tc, "", err

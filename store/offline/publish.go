@@ -43,6 +43,7 @@ type Publication struct {
 	Boundary *schemas.Micros `json:"boundary,omitempty"`
 	// ValidFrom: windows that begin at or before it are incomplete (K8).
 	ValidFrom *schemas.Micros `json:"valid_from,omitempty"`
+	FinalOnly bool            `json:"final_only,omitempty"` // features has no row that can change
 	Ledgers   []rows.Ledger   `json:"ledgers"`
 	Days      []DayEntry      `json:"days,omitempty"`
 	// Gate is what B6 found, who accepted it, and what the next run is held against;
