@@ -21,6 +21,8 @@ type From struct {
 	Ledgers map[ShardPartition]*transforms.Ledger
 	Newest  map[ShardPartition]schemas.Micros
 	Days    map[PartitionDay]*transforms.Ledger
+	// FinalOnly: the tables have no rows that can change; see Replay.
+	FinalOnly bool
 }
 
 // Carry reads the tables of the earlier cut. Dates are UTC days since the epoch; rows
@@ -88,6 +90,7 @@ func (r *Replay) closedAt(cut schemas.TopicCut, clocks map[int32]schemas.Micros)
 // earlier is what is known of the earlier cut.
 type earlier struct {
 	clocks   map[int32]schemas.Micros
+	now      schemas.Micros // the least closing clock: the tables have no boundary beyond it
 	closed   schemas.Micros // boundaries up to it are final in the tables
 	boundary schemas.Micros // tiles that end up to it are in the tables
 	newest   schemas.Micros // no event time that counts lies beyond
@@ -102,7 +105,7 @@ func (r *Replay) earlier() *earlier {
 	for p, pc := range r.From.Cut.Partitions {
 		e.clocks[p] = *pc.Clock
 	}
-	_, e.closed = r.closedAt(r.From.Cut, e.clocks)
+	e.now, e.closed = r.closedAt(r.From.Cut, e.clocks)
 	e.boundary = (&end{closed: e.closed}).boundary(r.engine)
 	e.day = e.closed.Days()
 	for _, c := range e.clocks {
@@ -111,6 +114,9 @@ func (r *Replay) earlier() *earlier {
 	}
 	return e
 }
+
+// compares tells whether what is computed anew is held against what the tables say.
+func (r *Replay) compares() bool { return r.From != nil && !r.From.FinalOnly }
 
 // FirstDay returns the first date, in days since the epoch, of which a replay that
 // goes on writes rows: those before it stay as they are.
@@ -187,10 +193,11 @@ func (r *Replay) carryFeatures(ctx context.Context) error {
 	defer out.Abort()
 	var kept, row []byte
 	err = r.From.Carry.Features(ctx, r.before.day, func(f rows.Feature) error {
+		kind := keptFeature
 		if f.Boundary > r.before.closed {
-			return nil // it is computed anew
+			kind = keptProvisional // it is computed anew
 		}
-		kept = appendFeature(append(kept[:0], keptFeature), &f)
+		kept = appendFeature(append(kept[:0], kind), &f)
 		row = transforms.AppendKept(row[:0], f.Entity, -1, int64(f.Boundary), kept)
 		return out.Put(carriedRows, f.Shard, row)
 	})
@@ -228,9 +235,13 @@ func (f *replayFold) enter(entity []byte, p int32, kept []byte) error {
 			f.tiles = append(f.tiles, keptTileOf{p, t})
 			return nil
 		}
-	case keptFeature:
+	case keptFeature, keptProvisional:
 		row := rows.Feature{Shard: f.shard, Entity: f.entity}
 		if c.feature(&row, len(f.run.View.Spec.Features)); c.end() {
+			if kind == keptProvisional {
+				f.were.rows = append(f.were.rows, row)
+				return nil
+			}
 			f.counts.Features++
 			return f.out.Feature(row)
 		}

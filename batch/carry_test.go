@@ -25,6 +25,7 @@ type memoryTables struct {
 	open       []rows.Open
 	quarantine []rows.Quarantined
 	from       *From // what the next replay goes on from, but for Carry
+	changed    int   // rows that were found changed
 }
 
 func (m *memoryTables) Feature(r rows.Feature) error {
@@ -139,7 +140,7 @@ func (m memoryCarry) Quarantine(_ context.Context, p int32, day int64, fn func(r
 
 func (m memoryCarry) Features(_ context.Context, day int64, fn func(rows.Feature) error) error {
 	for _, f := range m.features {
-		if f.Final && f.Boundary.Days() >= day {
+		if f.Boundary.Days() >= day {
 			if err := fn(f); err != nil {
 				return err
 			}
@@ -168,11 +169,47 @@ func (w *world) replayed(log Log, from *memoryTables, cut schemas.TopicCut) *mem
 		if err != nil {
 			w.tb.Fatal(err)
 		}
+		m.changed = m.checkChanges(w.tb, r, from, rep.Changes)
 		m.keep(from, day)
 	}
 	rep.Clocked(cut)
 	m.from = &From{Cut: cut, Ledgers: rep.Ledgers, Newest: rep.Newest, Days: rep.Days}
 	return m
+}
+
+// checkChanges holds what a replay says that it has changed against both tables.
+func (m *memoryTables) checkChanges(tb testing.TB, r *Replay, from *memoryTables, got *Changes) (rows int) {
+	tb.Helper()
+	all := map[string][2]string{}
+	for side, t := range []*memoryTables{from, m} {
+		for _, f := range t.features {
+			if f.Boundary > r.before.closed && f.Boundary <= r.before.now {
+				k := fmt.Sprintf("%020d %x", f.Boundary, f.Entity)
+				v := all[k]
+				v[side] = fmt.Sprint(f.Results)
+				all[k] = v
+			}
+		}
+	}
+	changed := int64(0)
+	for _, v := range all {
+		if v[0] != v[1] {
+			changed++
+		}
+	}
+	var sum DateChanges
+	for _, d := range got.Dates {
+		sum.Rows, sum.Changed, sum.Values = sum.Rows+d.Rows, sum.Changed+d.Changed, sum.Values+d.Values
+	}
+	if sum.Rows != int64(len(all)) || sum.Changed != changed || sum.Values < changed || len(got.Examples) != int(min(sum.Values, maxChanges)) {
+		tb.Fatalf("%d rows, %d changed; it says %+v and gives %d examples", len(all), changed, sum, len(got.Examples))
+	}
+	for _, e := range got.Examples {
+		if len(e.Events) == 0 || e.Before == e.After {
+			tb.Fatalf("nothing has changed this value: %+v", e)
+		}
+	}
+	return int(changed)
 }
 
 // cuts returns some cuts, each beyond the one before it, the last one whole.
@@ -204,9 +241,9 @@ func (w *world) cuts() (out []schemas.TopicCut) {
 
 // B5: a replay that goes on from the tables of an earlier cut, again and again, leaves
 // the rows of one from the beginning: features, tiles, remainders of states to the
-// byte, quarantine, ledgers.
+// byte, quarantine, ledgers. It says which rows it has changed, and what changed them.
 func TestDayByDay(t *testing.T) {
-	went, kept := 0, 0
+	went, kept, changes := 0, 0, 0
 	for seed := range uint64(1500) {
 		w := newWorld(t, seed)
 		var tables *memoryTables
@@ -216,6 +253,7 @@ func TestDayByDay(t *testing.T) {
 				went++
 				kept += len(tables.tiles)
 				tables = w.replayed(w, tables, cut)
+				changes += tables.changed
 			} else {
 				tables = want
 			}
@@ -224,8 +262,8 @@ func TestDayByDay(t *testing.T) {
 			}
 		}
 	}
-	if went < 1000 || kept < 1000 {
-		t.Errorf("%d replays went on, from %d tiles", went, kept)
+	if went < 1000 || kept < 1000 || changes < 10 {
+		t.Errorf("%d replays went on, from %d tiles; %d rows changed", went, kept, changes)
 	}
 }
 

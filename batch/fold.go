@@ -20,6 +20,7 @@ type foldRecord struct {
 	States    int64       `json:"states"`
 	Spilled   int64       `json:"spilled,omitempty"` // bytes
 	BrokenIDs BrokenIDs   `json:"broken_ids"`
+	Changes   *Changes    `json:"changes,omitempty"`
 	Books     booksRecord `json:"books"`
 }
 
@@ -106,6 +107,7 @@ type replayFold struct {
 	next       schemas.Micros      // the next boundary to be read; Never = none yet
 	results    []transforms.Result // scratch
 	tiles      []keptTileOf        // of the tables, those that are written anew
+	were       provisional         // of the tables
 	closed     []transforms.Tile   // scratch
 	uncounted  int64               // rows that run.Folded lacks
 	// between has what a table's entity had between two boundaries, by the latter.
@@ -133,6 +135,7 @@ func (f *replayFold) entityOf(entity []byte) error {
 	}
 	f.entity, f.begun = append(f.entity[:0], entity...), true
 	f.partitions, f.states, f.tiles = f.partitions[:0], f.states[:0], f.tiles[:0]
+	f.were = provisional{f.were.rows[:0], f.were.events[:0]}
 	f.newest, f.next = schemas.Never, schemas.Never
 	clear(f.between)
 	return nil
@@ -153,6 +156,9 @@ func (f *replayFold) row(row []byte) error {
 	}
 	v := f.run.engine.Step(f.state(in.Partition), in)
 	f.books.book(f.shard, in, &v)
+	if f.run.compares() {
+		f.note(in, &v)
+	}
 	f.books.folded(ShardPartition{f.shard, in.Partition}, in.EventTime)
 	switch {
 	case v.Outcome != transforms.Applied:
@@ -240,6 +246,9 @@ func (f *replayFold) snapshot(b schemas.Micros) (absent bool, err error) {
 	f.results = f.run.engine.BoundaryValue(f.results[:0], b, f.states...)
 	res := f.results
 	if len(res) == 0 || res[0].Status == transforms.Absent {
+		if f.run.compares() {
+			f.compare(b, nil)
+		}
 		return true, nil
 	}
 	return false, f.feature(b, b <= f.end.closed, res)

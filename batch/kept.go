@@ -14,6 +14,7 @@ const (
 	keptState byte = iota
 	keptTile
 	keptFeature
+	keptProvisional // likewise, a row that can still change
 )
 
 func appendBytes[B []byte | string](dst []byte, b B) []byte {

@@ -78,6 +78,8 @@ type Report struct {
 	Tiles    int64
 	States   int64 // (entity, partition) with a remainder
 	Spilled  int64 // bytes, while sorting
+	// Changes is nil without From, or where its tables had no rows that can change.
+	Changes *Changes
 	// BrokenIDs is nil for a source without ids.
 	BrokenIDs *BrokenIDs
 }
@@ -312,6 +314,9 @@ func (r *Replay) Report(ctx context.Context) (*Report, error) {
 	all := newBooks(r.View.Source.History)
 	all.merge(e.books)
 	rep := &Report{Clocks: e.clocks, Ticks: e.ticks, Boundary: e.boundary(r.engine), Closed: e.closed}
+	if r.compares() {
+		rep.Changes = &Changes{Dates: []DateChanges{}, Examples: []Change{}}
+	}
 	if r.engine.Spec().Identity != transforms.Anonymous {
 		rep.BrokenIDs = &BrokenIDs{Examples: []BrokenID{}}
 	}
@@ -328,6 +333,9 @@ func (r *Replay) Report(ctx context.Context) (*Report, error) {
 		rep.Spilled += rec.Spilled
 		if rep.BrokenIDs != nil {
 			rep.BrokenIDs.merge(&rec.BrokenIDs)
+		}
+		if rep.Changes != nil && rec.Changes != nil {
+			rep.Changes.merge(rec.Changes)
 		}
 	}
 	if err := all.checkLoads(r.Cut); err != nil {

@@ -58,5 +58,8 @@ func (f *replayFold) tableSnapshots() error {
 func (f *replayFold) feature(b schemas.Micros, final bool, res []transforms.Result) error {
 	f.run.engine.MarkIncomplete(res, b, f.run.ValidFrom)
 	f.counts.Features++
+	if f.run.compares() {
+		f.compare(b, res)
+	}
 	return f.out.Feature(rows.Feature{Shard: f.shard, Entity: f.entity, Boundary: b, Final: final, Results: res})
 }

@@ -140,6 +140,22 @@ func TestPublishFinal(t *testing.T) {
 		t.Errorf("%d files, %d of all, %d are left out", len(final), len(all), left)
 	}
 	g.replay(exitOK, "final", "--continue")
+	late := g.begin.AddDate(0, 0, 6).Add(-time.Minute) // it comes past midnight
+	e := testbed.Event{Ent: "late", ID: "late", Ver: 1, ET: late.UnixMicro(), Amt: 1}
+	if err := g.producer.ProduceSync(t.Context(), &kgo.Record{Topic: "ev", Partition: 1, Timestamp: late.Add(32 * time.Minute), Value: e.Bytes()}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	said := g.run(exitOK, "replay", "--continue", "--json", "--out", filepath.Join(g.dir, "final"))
+	var r replayOutput
+	if err := json.NewDecoder(strings.NewReader(said)).Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	c := r.Views[0].Changes
+	if c == nil || len(c.Dates) != 1 || c.Dates[0].Changed != 1 || len(c.Examples) == 0 || c.Examples[0].Key["ent"] != "late" || c.Examples[0].Before != "ABSENT" || len(c.Examples[0].Events) != 1 || c.Examples[0].Events[0].Partition != 1 {
+		t.Errorf("§7: a late event changes a row; it says %+v", c)
+	}
+	g.replay(exitOK, "again")
+	all = g.live("again")
 	if d := differing(g.live("final"), all); len(d) > 0 {
 		t.Errorf("B5: %v differ", d)
 	}

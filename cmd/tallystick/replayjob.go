@@ -413,6 +413,9 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 	view := replayed(j.view, cut, j.from, report)
 	view.Units, view.Continued = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}, j.onto != nil
 	view.Offsets, view.RecordsRead = j.toRead(), j.read
+	if view.Changes, err = changesOf(j.view, report.Changes); err != nil {
+		return nil, cut, err
+	}
 	if j.run != nil {
 		staged, err := j.run.Staged(ctx, cut)
 		if err != nil {

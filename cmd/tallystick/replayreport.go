@@ -43,6 +43,7 @@ type replayedView struct {
 	RecordsRead int64          `json:"records_read"`
 	Units       *replayedUnits `json:"units,omitempty"`
 	Continued   bool           `json:"continued,omitempty"` // from tables: rows are those of this run, ledgers of the whole log
+	Changes     *changesOutput `json:"changes,omitempty"`   // of rows that could change; of a replay that went on
 	Gate        *gateOutput    `json:"gate,omitempty"`      // with tables
 }
 
@@ -179,6 +180,9 @@ func (o *replayOutput) print(w io.Writer) {
 		fmt.Fprintf(w, "  %d records read, of %d offsets\n", v.RecordsRead, v.Offsets)
 		if v.Continued {
 			fmt.Fprintln(w, "  gone on from the tables; rows are those of the dates that were written anew")
+		}
+		if v.Changes != nil {
+			v.Changes.print(w)
 		}
 		if u := v.Units; u != nil && u.Found > 0 {
 			fmt.Fprintf(w, "  %d units were run, %d were finished before\n", u.Ran, u.Found)

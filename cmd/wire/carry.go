@@ -22,7 +22,7 @@ type Carry struct {
 // From returns where a replay goes on from; CheckRestore has been asked.
 func (c *Carry) From() (*batch.From, error) {
 	info := &c.Info
-	f := &batch.From{Carry: c, Cut: info.Cut, Ledgers: map[batch.ShardPartition]*transforms.Ledger{}, Newest: map[batch.ShardPartition]schemas.Micros{},
+	f := &batch.From{Carry: c, Cut: info.Cut, FinalOnly: info.FinalOnly, Ledgers: map[batch.ShardPartition]*transforms.Ledger{}, Newest: map[batch.ShardPartition]schemas.Micros{},
 		Days: map[batch.PartitionDay]*transforms.Ledger{}}
 	for i := range info.Ledgers {
 		l := &info.Ledgers[i]

@@ -1,0 +1,166 @@
+package batch
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/transforms"
+	"github.com/tallystick/tallystick/transforms/rows"
+)
+
+// Changes says what a replay that went on found other than the tables had it: the rows
+// of boundaries that were not closed then, up to the least clock of that time.
+type Changes struct {
+	Dates    []DateChanges `json:"dates"`    // of boundaries, ascending; those without rows are left out
+	Examples []Change      `json:"examples"` // the first ones, by boundary, entity and feature
+}
+
+// DateChanges counts rows and values of one UTC day.
+type DateChanges struct {
+	Day     int64 `json:"day"`     // since the epoch
+	Rows    int64 `json:"rows"`    // of either side
+	Changed int64 `json:"changed"` // of the rows; those that one side lacks are among them
+	Values  int64 `json:"values"`  // that changed
+}
+
+// Change is one value that changed. Events are those that came after the earlier cut
+// with an event time before the boundary, or took the place of one there: the first
+// ones, by partition and offset; there are More.
+type Change struct {
+	Boundary schemas.Micros `json:"boundary"`
+	Entity   []byte         `json:"entity"`
+	Feature  string         `json:"feature"`
+	Before   string         `json:"before"`
+	After    string         `json:"after"`
+	Events   []LateEvent    `json:"events"`
+	More     int            `json:"more,omitempty"`
+}
+
+// LateEvent is an event that came after a cut.
+type LateEvent struct {
+	Partition int32          `json:"partition"`
+	Offset    int64          `json:"offset"`
+	EventTime schemas.Micros `json:"event_time"`
+}
+
+// maxChanges bounds the examples, maxLateEvents the events of each.
+const (
+	maxChanges    = 20
+	maxLateEvents = 10
+)
+
+// merge adds what another unit found.
+func (c *Changes) merge(o *Changes) {
+	for _, d := range o.Dates {
+		to := c.date(d.Day)
+		to.Rows, to.Changed, to.Values = to.Rows+d.Rows, to.Changed+d.Changed, to.Values+d.Values
+	}
+	for _, e := range o.Examples {
+		c.example(e)
+	}
+}
+
+func (c *Changes) date(day int64) *DateChanges {
+	i, there := slices.BinarySearchFunc(c.Dates, day, func(d DateChanges, day int64) int { return cmp.Compare(d.Day, day) })
+	if !there {
+		c.Dates = slices.Insert(c.Dates, i, DateChanges{Day: day})
+	}
+	return &c.Dates[i]
+}
+
+// example keeps the first changes.
+func (c *Changes) example(e Change) {
+	i, _ := slices.BinarySearchFunc(c.Examples, e, func(a, b Change) int {
+		return cmp.Or(cmp.Compare(a.Boundary, b.Boundary), bytes.Compare(a.Entity, b.Entity), cmp.Compare(a.Feature, b.Feature))
+	})
+	if i < maxChanges {
+		c.Examples = slices.Insert(c.Examples, i, e)
+		c.Examples = c.Examples[:min(len(c.Examples), maxChanges)]
+	}
+}
+
+// provisional is what the tables say of an entity that can still change, and what has
+// come since.
+type provisional struct {
+	rows   []rows.Feature // by boundary
+	events []moved
+}
+
+// moved is an event, and the least event time whose boundaries it can change.
+type moved struct {
+	LateEvent
+	from schemas.Micros
+}
+
+// note keeps an event that came after the earlier cut.
+func (f *replayFold) note(in *transforms.Input, v *transforms.Verdict) {
+	from := in.EventTime
+	if v.Replaced {
+		from = min(from, v.ReplacedEventTime)
+	}
+	if (v.Outcome == transforms.Applied || v.Replaced) && from < f.run.before.now {
+		f.were.events = append(f.were.events, moved{LateEvent{in.Partition, in.Offset, in.EventTime}, from})
+	}
+}
+
+// compare holds the row of a boundary, nil = there is none, against what the tables
+// had.
+func (f *replayFold) compare(b schemas.Micros, res []transforms.Result) {
+	if b <= f.run.before.closed || b > f.run.before.now {
+		return
+	}
+	i, there := slices.BinarySearchFunc(f.were.rows, b, func(r rows.Feature, b schemas.Micros) int { return cmp.Compare(r.Boundary, b) })
+	if !there && res == nil {
+		return
+	}
+	var was []transforms.Result
+	if there {
+		was = f.were.rows[i].Results
+	}
+	d := f.counts.changes().date(b.Days())
+	d.Rows++
+	values := int64(0)
+	for k := range f.run.View.Spec.Features {
+		x, y := resultText(was, k), resultText(res, k)
+		if x == y {
+			continue
+		}
+		values++
+		c := Change{Boundary: b, Entity: bytes.Clone(f.entity), Feature: f.run.View.Spec.Features[k].Name, Before: x, After: y, Events: []LateEvent{}}
+		for _, e := range f.were.events {
+			if e.from < b && len(c.Events) < maxLateEvents {
+				c.Events = append(c.Events, e.LateEvent)
+			} else if e.from < b {
+				c.More++
+			}
+		}
+		f.counts.Changes.example(c)
+	}
+	if d.Values += values; values > 0 || there != (res != nil) {
+		d.Changed++
+	}
+}
+
+// resultText tells a value with its status; of an entity that is absent, that.
+func resultText(res []transforms.Result, i int) string {
+	if res == nil {
+		return transforms.Absent.String()
+	}
+	if r := res[i]; r.Status == transforms.Present {
+		return r.Value.String()
+	}
+	if r := res[i]; !r.Value.IsNull() {
+		return r.Value.String() + " " + r.Status.String()
+	}
+	return res[i].Status.String()
+}
+
+// changes is the record's, made where it is not there.
+func (c *foldRecord) changes() *Changes {
+	if c.Changes == nil {
+		c.Changes = &Changes{}
+	}
+	return c.Changes
+}
