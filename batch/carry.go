@@ -16,11 +16,12 @@ import (
 // From is where a replay goes on from: what the tables say as published at an earlier
 // cut (B5). Records before that cut are not read again. Check has been asked.
 type From struct {
-	Carry   Carry
-	Cut     schemas.TopicCut // with clocks
-	Ledgers map[ShardPartition]*transforms.Ledger
-	Newest  map[ShardPartition]schemas.Micros
-	Days    map[PartitionDay]*transforms.Ledger
+	Carry    Carry
+	Cut      schemas.TopicCut // with clocks
+	Ledgers  map[ShardPartition]*transforms.Ledger
+	Newest   map[ShardPartition]schemas.Micros
+	Days     map[PartitionDay]*transforms.Ledger
+	Boundary schemas.Micros // at which states were trimmed
 	// FinalOnly: the tables have no rows that can change; see Replay.
 	FinalOnly bool
 }
@@ -54,12 +55,14 @@ func (f *From) Check(v *definition.View, cut schemas.TopicCut) string {
 	if len(f.Cut.Partitions) != len(cut.Partitions) {
 		return fmt.Sprintf("the topic had %d partitions, now %d: what the new ones hold may be older", len(f.Cut.Partitions), len(cut.Partitions))
 	}
-	now, most := schemas.Forever, schemas.Never
+	now, most, closed := schemas.Forever, schemas.Never, schemas.Forever
 	for _, p := range cut.PartitionIDs() {
 		was, ok := f.Cut.Partitions[p]
 		switch is := cut.Partitions[p]; {
 		case !ok || was.Clock == nil:
 			return fmt.Sprintf("partition %d held no record", p)
+		case was.Idle != nil:
+			return fmt.Sprintf("close_idle had closed partition %d beyond its records: what has come since may lie before that", p)
 		case is.End < was.End:
 			return fmt.Sprintf("the cut ends before theirs: partition %d at %d, they at %d", p, is.End, was.End)
 		case is.Start > was.End:
@@ -67,7 +70,11 @@ func (f *From) Check(v *definition.View, cut schemas.TopicCut) string {
 		case was.End < v.Source.History[p]:
 			return fmt.Sprintf("the load of old events in partition %d was not read to its end", p)
 		}
-		now, most = min(now, v.Source.Closing(p, was, *was.Clock)), max(most, *was.Clock)
+		now, most = min(now, *was.Clock), max(most, *was.Clock)
+		closed = min(closed, was.Clock.SubSat(v.Spec.LatenessAt(p, was.End)))
+	}
+	if engine, err := transforms.NewView(v.Spec); err != nil || (&end{closed: closed}).boundary(engine) != f.Boundary {
+		return "they were closed by other rules"
 	}
 	if most > now.AddSat(transforms.Slack) {
 		return fmt.Sprintf("the clocks of the partitions lie more than %v apart: states are without tiles that are still asked for", time.Duration(transforms.Slack)*time.Microsecond)

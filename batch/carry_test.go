@@ -173,7 +173,7 @@ func (w *world) replayed(log Log, from *memoryTables, cut schemas.TopicCut) *mem
 		m.keep(from, day)
 	}
 	rep.Clocked(cut)
-	m.from = &From{Cut: cut, Ledgers: rep.Ledgers, Newest: rep.Newest, Days: rep.Days}
+	m.from = &From{Cut: cut, Ledgers: rep.Ledgers, Newest: rep.Newest, Days: rep.Days, Boundary: rep.Boundary}
 	return m
 }
 
@@ -228,6 +228,9 @@ func (w *world) cuts() (out []schemas.TopicCut) {
 				pc.End = end
 			} else { // a partition that is ahead of the others
 				pc.End = min(pc.End, end+w.r.Int64N(20))
+			}
+			if w.r.IntN(8) == 0 { // nothing was appended since, says the wall clock
+				pc.Idle = new(schemas.Micros(w.now + w.r.Int64N(day)))
 			}
 			if n := len(out); n > 0 {
 				pc.End = max(pc.End, out[n-1].Partitions[p].End)

@@ -250,6 +250,26 @@ func (r *Replay) Clocks(ctx context.Context) (map[int32]schemas.Micros, error) {
 // and that are known now: were it run now, it would leave other rows. All read units
 // are finished. The answer is nil where the rows of all belong together.
 func (r *Replay) KnownNow(ctx context.Context) ([]int, error) {
+	unknown, err := r.Unknown(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var known []int
+	for _, id := range unknown {
+		ok, err := r.Source.Known(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			known = append(known, id)
+		}
+	}
+	return known, nil
+}
+
+// Unknown returns the ids of writer schemas, ascending, that read units did not know;
+// all are finished. Of many it is the least ones of each unit.
+func (r *Replay) Unknown(ctx context.Context) ([]int, error) {
 	if err := r.prepare(); err != nil {
 		return nil, err
 	}
@@ -265,17 +285,7 @@ func (r *Replay) KnownNow(ctx context.Context) ([]int, error) {
 			}
 		}
 	}
-	var known []int
-	for _, id := range slices.Sorted(maps.Keys(unknown)) {
-		ok, err := r.Source.Known(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			known = append(known, id)
-		}
-	}
-	return known, nil
+	return slices.Sorted(maps.Keys(unknown)), nil
 }
 
 // record returns what a unit recorded; the error is an *UnfinishedError where it

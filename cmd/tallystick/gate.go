@@ -162,12 +162,8 @@ func gateFigures(v *definition.View) (func() offline.Figures, error) {
 }
 
 // profiles returns the figures of every day of a run whose files are staged.
-func (j *viewJob) profiles(ctx context.Context, staged *offline.Staged, report *batch.Report) ([]gate.Profile, error) {
+func (j *viewJob) profiles(ctx context.Context, staged *offline.Staged, ledgers map[int64]*transforms.Ledger, closed schemas.Micros) ([]gate.Profile, error) {
 	engine, err := transforms.NewView(j.view.Spec)
-	if err != nil {
-		return nil, err
-	}
-	ledgers, err := j.ledgersByDay(report)
 	if err != nil {
 		return nil, err
 	}
@@ -194,35 +190,48 @@ func (j *viewJob) profiles(ctx context.Context, staged *offline.Staged, report *
 		if l := ledgers[day]; l != nil {
 			b.Ledger(day, l)
 		}
-		out = append(out, b.Profiles(report.Closed)...)
+		out = append(out, b.Profiles(closed)...)
 	}
 	return out, nil
 }
 
 // ledgersByDay sums the ledgers of the days of which the run writes rows. What it has
-// read of days before these, which cannot count, stands on the first one.
-func (j *viewJob) ledgersByDay(report *batch.Report) (map[int64]*transforms.Ledger, error) {
+// read of days before these, which cannot count, stands on the first one, with what
+// runs before it had read so and put there.
+func (j *viewJob) ledgersByDay(report *batch.Report, before *gate.Record) (map[int64]*transforms.Ledger, *gate.Strays, error) {
 	ledgers := map[int64]*transforms.Ledger{}
-	add := func(day int64, l transforms.Ledger) {
+	add := func(day int64, l *transforms.Ledger) {
 		if ledgers[day] == nil {
 			ledgers[day] = &transforms.Ledger{}
 		}
-		ledgers[day].Merge(&l)
+		ledgers[day].Merge(l)
 	}
 	first, err := j.replay.FirstDay()
+	if err != nil {
+		return nil, nil, err
+	}
+	strays := &gate.Strays{Day: gate.Day(first)}
+	if j.onto != nil && before != nil && before.Strays != nil && before.Strays.Day == strays.Day {
+		strays.Ledger = before.Strays.Ledger
+	}
 	for k, l := range report.Days {
 		switch {
 		case k.Day == batch.NoDay:
 		case j.onto == nil || k.Day >= first:
-			add(k.Day, *l)
+			add(k.Day, l)
 		default:
-			add(first, *l)
+			strays.Ledger.Merge(l)
 			if was := j.onto.Days[k]; was != nil {
-				add(first, was.Negative())
+				n := was.Negative()
+				strays.Ledger.Merge(&n)
 			}
 		}
 	}
-	return ledgers, err
+	if j.onto == nil {
+		return ledgers, nil, nil
+	}
+	add(first, &strays.Ledger)
+	return ledgers, strays, nil
 }
 
 // before returns the record of the publication that the job builds upon, nil where
@@ -241,19 +250,27 @@ func (j *viewJob) judge(ctx context.Context, staged *offline.Staged, report *bat
 	if err != nil {
 		return nil, err
 	}
-	if j.r.gate.mode == gateOff {
-		return gate.Unasked(before, j.view.Fingerprint), nil
-	}
 	o, err := j.r.gate.options()
 	if err != nil {
 		return nil, err
 	}
-	now, err := j.profiles(ctx, staged, report)
+	o.Snapshots = j.view.Snapshots
+	ledgers, strays, err := j.ledgersByDay(report, before)
 	if err != nil {
 		return nil, err
 	}
-	o.Snapshots = j.view.Snapshots
-	return gate.Judge(before, j.view.Fingerprint, now, o)
+	now, err := j.profiles(ctx, staged, ledgers, report.Closed)
+	if err != nil {
+		return nil, err
+	}
+	rec := gate.Unasked(before, j.view.Fingerprint, now, o)
+	if j.r.gate.mode != gateOff {
+		if rec, err = gate.Judge(before, j.view.Fingerprint, now, o); err != nil {
+			return nil, err
+		}
+	}
+	rec.Strays = strays
+	return rec, nil
 }
 
 // heldUnit is the unit of a work area that says that its publication is held.
@@ -261,10 +278,22 @@ const heldUnit = "held"
 
 // held is what `replay accept` needs to publish a run that is held.
 type held struct {
-	View plannedView      `json:"view"`                // its base versions are those of the run
-	Onto bool             `json:"continued,omitempty"` // from these versions
-	Cut  schemas.TopicCut `json:"cut"`
-	Gate *gateOutput      `json:"gate"`
+	Build  string           `json:"build"`
+	Record json.RawMessage  `json:"record"`              // of the gate
+	View   plannedView      `json:"view"`                // its base versions are those of the run
+	Onto   bool             `json:"continued,omitempty"` // from these versions
+	Cut    schemas.TopicCut `json:"cut"`
+	Gate   *gateOutput      `json:"gate"`
+}
+
+// beyond tells whether a cut reaches farther than another one, somewhere.
+func beyond(a, b schemas.TopicCut) bool {
+	for p, pc := range a.Partitions {
+		if pc.End > b.Partitions[p].End {
+			return true
+		}
+	}
+	return false
 }
 
 // pass asks the gate, unless the publication stands, and enters what it said into the
@@ -273,24 +302,26 @@ func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.P
 	if standing, err := staged.Published(*p); err != nil || standing {
 		return gateSaid(verdictStanding, nil), err == nil, err
 	}
-	rec, err := j.judge(ctx, staged, report)
+	rec, err := j.accepted, error(nil)
+	if rec == nil {
+		rec, err = j.judge(ctx, staged, report)
+	}
 	if err != nil {
 		return nil, false, err
 	}
 	said := gateSaid(verdictPassed, rec)
 	switch {
+	case rec.Accepted != nil:
+		said.Verdict = verdictAccepted
 	case rec.Report == nil:
 		said.Verdict = verdictUnasked
 	case rec.First && !rec.Held():
 		said.Verdict = verdictFirst
-	case rec.Held() && j.accept != nil:
-		rec.Accept(*j.accept)
-		said.Verdict = verdictAccepted
 	case rec.Held() && j.r.gate.mode == gateReport:
 		said.Verdict = verdictReported
 	case rec.Held():
 		said.Verdict, said.HeldAs = verdictHeld, j.id
-		return said, false, j.hold(ctx, said)
+		return said, false, j.hold(ctx, said, rec)
 	}
 	p.Gate, err = rec.Encode()
 	return said, true, err
@@ -298,7 +329,7 @@ func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.P
 
 // hold leaves the job as it is, to be accepted later, in place of those of the view
 // that were held before.
-func (j *viewJob) hold(ctx context.Context, said *gateOutput) error {
+func (j *viewJob) hold(ctx context.Context, said *gateOutput, rec *gate.Record) error {
 	h := held{Gate: said, Cut: j.cut, Onto: j.onto != nil, View: plannedView{View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords, FinalOnly: j.replay.FinalOnly,
 		Units: len(j.units), Base: j.run.Base()}}
 	if j.from != schemas.Never {
@@ -308,8 +339,17 @@ func (j *viewJob) hold(ctx context.Context, said *gateOutput) error {
 	if h.View.Rules, err = j.r.rulesOf(j.view); err != nil {
 		return err
 	}
+	if h.Build, err = build(); err != nil {
+		return err
+	}
+	if h.Record, err = rec.Encode(); err != nil {
+		return err
+	}
 	if err := j.work.Note(ctx, heldUnit, &h); err != nil {
 		return err
 	}
-	return j.run.Supersede(ctx, heldUnit)
+	return j.run.Supersede(ctx, heldUnit, func(data json.RawMessage) bool {
+		var o held
+		return json.Unmarshal(data, &o) == nil && o.Cut.TopicID == j.cut.TopicID && !beyond(o.Cut, j.cut)
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
+	"sync/atomic"
 )
 
 // memoryFlag bounds the memory of a process that works for ever.
@@ -84,17 +86,33 @@ func (m *memoryFlag) budget(views int) budget {
 
 // brake returns what those who allocate call now and then: it waits for a collection
 // where objects alone take more than the Go runtime may, as happens while one has to
-// wait for a processor. nil = nothing is bounded.
+// wait for a processor. What a collection has left is allowed, and a sixteenth more:
+// where that much is in use, collecting again would not help. nil = nothing is bounded.
 func (m *memoryFlag) brake() func() {
 	if m.memory < leastMemory {
 		return nil
 	}
-	limit := uint64(m.heap())
+	least := uint64(m.heap())
+	var mu sync.Mutex
+	var limit atomic.Uint64
+	limit.Store(least)
 	return func() {
-		var objects [1]metrics.Sample
-		objects[0].Name = "/memory/classes/heap/objects:bytes"
-		if metrics.Read(objects[:]); objects[0].Value.Uint64() > limit {
+		if objects() <= limit.Load() {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if objects() > limit.Load() { // nobody has collected meanwhile
 			runtime.GC()
+			limit.Store(max(least, objects()+least/16))
 		}
 	}
+}
+
+// objects returns the bytes of objects, those that are not collected yet too.
+func objects() uint64 {
+	var s [1]metrics.Sample
+	s[0].Name = "/memory/classes/heap/objects:bytes"
+	metrics.Read(s[:])
+	return s[0].Value.Uint64()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	osuser "os/user"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/gate"
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
 
@@ -54,7 +54,7 @@ type heldView struct {
 	Gate *gateOutput `json:"gate"`
 	plan *plannedView
 	cut  schemas.TopicCut
-	onto bool
+	held *held
 	view *definition.View
 }
 
@@ -109,7 +109,7 @@ func (r *acceptFlags) heldOf(ctx context.Context, v *definition.View) (out []hel
 		if h.View.View != v.Name || h.View.ID != id {
 			return nil, fmt.Errorf("work area %s: its record is of another job: it is damaged", id)
 		}
-		out = append(out, heldView{View: v.Name, ID: id, Gate: h.Gate, plan: &h.View, cut: h.Cut, onto: h.Onto, view: v})
+		out = append(out, heldView{View: v.Name, ID: id, Gate: h.Gate, plan: &h.View, cut: h.Cut, held: &h, view: v})
 	}
 	return out, nil
 }
@@ -197,13 +197,32 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 	if rules != h.plan.Rules {
 		return nil, usagef("%s waits with other names, writer schemas or another --registry: use the same, or replay again", h.ID)
 	}
+	now, err := build()
+	if err != nil {
+		return nil, err
+	}
+	if h.held.Build != now {
+		return nil, usagef("%s waits with another build (%s), this is %s: use that build, or replay again", h.ID, h.held.Build, now)
+	}
+	rec, err := gate.Decode(h.held.Record)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := r.tables(r.out, r.spill, h.view)
+	if err != nil {
+		return nil, err
+	}
+	standing, err := publishedUpon(ctx, tables, h.view, h.cut, h.plan.Base[offline.Features])
+	if err != nil {
+		return nil, err
+	}
 	o := jobOptions{id: h.ID, from: h.plan.from(), base: h.plan.Base, records: h.plan.UnitRecords, finalOnly: h.plan.FinalOnly}
-	if h.onto {
+	if h.held.Onto && !standing {
 		onto, _, err := r.tablesToGoOn(ctx, h.view, h.cut)
 		if err != nil {
 			return nil, err
 		}
-		if onto == nil || !maps.Equal(onto.Versions, h.plan.Base) {
+		if onto == nil || onto.Versions[offline.Features] != h.plan.Base[offline.Features] {
 			return nil, fmt.Errorf("%s goes on from tables that another publication has replaced since: replay again", h.ID)
 		}
 		o.onto = onto
@@ -213,7 +232,12 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 		return nil, err
 	}
 	defer j.close()
-	j.accept = &r.acceptance
+	if standing { // whoever accepted it was killed before this
+		j.clean(ctx)
+		return nil, fmt.Errorf("%s has been published already", h.ID)
+	}
+	rec.Accept(r.acceptance)
+	j.accepted = rec
 	view, _, err := j.publish(ctx)
 	if unit := unfinished(err); unit != "" {
 		return nil, fmt.Errorf("what waited as %s is not all there any more (unit %s): replay again", h.ID, unit)

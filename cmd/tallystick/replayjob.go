@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -97,10 +98,11 @@ type viewJob struct {
 	remove func()          // the scratch directory
 	// Of a run that others share: which of the processes this is.
 	share, of int
-	onto      *batch.From      // the tables that the job goes on from, nil = the log's start
-	accept    *gate.Acceptance // of breaches; nil = nobody does
-	read      int64            // records, by this process
-	found     atomic.Int64     // units that were finished before
+	onto      *batch.From     // the tables that the job goes on from, nil = the log's start
+	earlier   json.RawMessage // what they carry besides, see carryNote
+	accepted  *gate.Record    // of a run that was held; nil = the gate is asked
+	read      int64           // records, by this process
+	found     atomic.Int64    // units that were finished before
 	ran       atomic.Int64
 }
 
@@ -158,11 +160,11 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, FinalOnly: o.finalOnly, Work: wire.Work{Work: j.work, Keep: keep},
 		Parallel: r.parallel, Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records, Brake: brake}
 	if o.onto != nil {
-		carry := wire.Carry{Published: o.onto, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / max(1, r.parallel)}}
+		carry := wire.Carry{Published: o.onto, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / max(1, r.parallel) / 2, Disk: disk}}
 		if j.onto, err = carry.From(); err != nil {
 			return nil, err
 		}
-		j.replay.From = j.onto
+		j.replay.From, j.earlier = j.onto, o.onto.Info.Carry
 	}
 	if j.units, err = j.replay.Units(); err != nil {
 		return nil, err
@@ -175,7 +177,20 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		}
 		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / max(1, r.parallel), Disk: disk, Figures: figures, Brake: brake})
 	}
+	if err == nil && o.onto != nil {
+		err = j.goesOnFrom(o.onto)
+	}
 	return j, err
+}
+
+// goesOnFrom refuses tables that have moved on since they were looked at. Commits on
+// top that are of no publication are built upon.
+func (j *viewJob) goesOnFrom(p *offline.Published) error {
+	now, err := j.run.Before()
+	if err == nil && (now == nil || now.ID != p.Info.ID) {
+		err = fmt.Errorf("%w; nothing of this run is visible: run it again", offline.ErrConflict)
+	}
+	return err
 }
 
 // idOf names a view's job.
@@ -188,7 +203,12 @@ func (r *replayFlags) idOf(v *definition.View, tc schemas.TopicCut, o jobOptions
 	if err != nil {
 		return "", err
 	}
-	return jobID(b, rules, v, tc, o.from, o.records, o.finalOnly, o.base), nil
+	id := jobID(b, rules, v, tc, o.from, o.records, o.finalOnly, o.base)
+	if o.onto != nil {
+		sum := sha256.Sum256([]byte(id + o.onto.Info.ID))
+		id = hex.EncodeToString(sum[:10])
+	}
+	return id, nil
 }
 
 // workOf is the work area of a view's job.
@@ -213,15 +233,19 @@ func (r *replayFlags) workRoots() (root, at *offline.Root, err error) {
 
 // published tells whether the job has been published, upon that version of features.
 func (j *viewJob) published(ctx context.Context, base int64) (bool, error) {
-	p, err := j.tables.Published(ctx)
+	return publishedUpon(ctx, j.tables, j.view, j.cut, base)
+}
+
+func publishedUpon(ctx context.Context, tables *offline.Tables, v *definition.View, cut schemas.TopicCut, base int64) (bool, error) {
+	p, err := tables.Published(ctx)
 	if errors.Is(err, offline.ErrNothingPublished) {
 		return false, nil
 	}
-	if err != nil || p.Versions[offline.Features] <= base || p.Info.Fingerprint != j.view.Fingerprint {
+	if err != nil || p.Versions[offline.Features] <= base || p.Info.Fingerprint != v.Fingerprint {
 		return false, err
 	}
 	have := p.Info.Cut
-	return have.TopicID == j.cut.TopicID && maps.EqualFunc(have.Partitions, j.cut.Partitions, func(a, b schemas.PartitionCut) bool {
+	return have.TopicID == cut.TopicID && maps.EqualFunc(have.Partitions, cut.Partitions, func(a, b schemas.PartitionCut) bool {
 		return a.Start == b.Start && a.End == b.End
 	}), nil
 }
@@ -438,6 +462,10 @@ func (j *viewJob) publishStaged(ctx context.Context, staged *offline.Staged, rep
 			return nil, err
 		}
 		p.Mode, p.Dates = offline.ReplaceDates, &offline.DateRange{From: gate.Day(day).String(), To: "9999-12-31"}
+	}
+	var err error
+	if p.Carry, err = j.carried(ctx); err != nil {
+		return nil, err
 	}
 	said, pass, err := j.pass(ctx, staged, &p, report)
 	if err != nil || !pass {

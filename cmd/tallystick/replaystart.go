@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/cmd/wire"
@@ -81,7 +83,6 @@ func (r *replayFlags) startOf(ctx context.Context, client *log.Client, v *defini
 		o.from, err = r.validFrom(ctx, client, v, tc)
 		return o, tc, reason, err
 	}
-	o.base = o.onto.Versions
 	if from := o.onto.Info.ValidFrom; from != nil {
 		o.from = *from
 	}
@@ -124,6 +125,14 @@ func (r *replayFlags) tablesToGoOn(ctx context.Context, v *definition.View, tc s
 	if same, err := p.SameColumns(); err != nil || !same {
 		return nil, "the tables have other columns", err
 	}
+	for id, was := range p.Info.Cut.Partitions {
+		if is, ok := tc.Partitions[id]; ok && p.Info.Cut.TopicID == tc.TopicID && is.End < was.End {
+			return nil, "", fmt.Errorf("--continue: the tables stand at a later cut than this one (partition %d: %d, the cut ends at %d): leave --continue out to write the earlier state", id, was.End, is.End)
+		}
+	}
+	if reason, err := r.sameRules(ctx, v, p.Info.Carry); err != nil || reason != "" {
+		return nil, reason, err
+	}
 	carry := wire.Carry{Published: p}
 	from, err := carry.From()
 	if err != nil {
@@ -133,4 +142,68 @@ func (r *replayFlags) tablesToGoOn(ctx context.Context, v *definition.View, tc s
 		return nil, reason, nil
 	}
 	return p, "", nil
+}
+
+// carryNote is what a publication says for a replay that goes on from it: records that
+// were read by other rules, or were invalid because nobody knew their schema, would read
+// otherwise now.
+type carryNote struct {
+	Rules   string `json:"rules"` // see rulesOf
+	Unknown []int  `json:"unknown_schemas,omitempty"`
+}
+
+// maxUnknown bounds carryNote.Unknown; with more of them nobody goes on.
+const maxUnknown = 1000
+
+// carried is the note of the job's publication.
+func (j *viewJob) carried(ctx context.Context) (json.RawMessage, error) {
+	var note carryNote
+	if j.earlier != nil {
+		if err := json.Unmarshal(j.earlier, &note); err != nil {
+			return nil, fmt.Errorf("what the tables carry does not decode: %w", err)
+		}
+	}
+	now, err := j.replay.Unknown(ctx)
+	if err == nil {
+		note.Rules, err = j.r.rulesOf(j.view)
+	}
+	if err != nil {
+		return nil, err
+	}
+	note.Unknown = append(note.Unknown, now...)
+	slices.Sort(note.Unknown)
+	note.Unknown = slices.Compact(note.Unknown)
+	note.Unknown = note.Unknown[:min(len(note.Unknown), maxUnknown+1)]
+	return json.Marshal(note)
+}
+
+// sameRules tells why records of the tables would read otherwise now, "" where they
+// would not.
+func (r *replayFlags) sameRules(ctx context.Context, v *definition.View, carry json.RawMessage) (string, error) {
+	var note carryNote
+	if json.Unmarshal(carry, &note) != nil || note.Rules == "" {
+		return "they do not say by which rules they were read", nil
+	}
+	rules, err := r.rulesOf(v)
+	if err != nil {
+		return "", err
+	}
+	if rules != note.Rules {
+		return "they were read with other names, writer schemas or another --registry", nil
+	}
+	if len(note.Unknown) > maxUnknown {
+		return fmt.Sprintf("more than %d writer schemas of their records were unknown", maxUnknown), nil
+	}
+	source, err := r.source(v)
+	if err != nil {
+		return "", err
+	}
+	for _, id := range note.Unknown {
+		if known, err := source.Known(ctx, id); err != nil {
+			return "", err
+		} else if known {
+			return fmt.Sprintf("writer schema %d, which was unknown, is known now", id), nil
+		}
+	}
+	return "", nil
 }

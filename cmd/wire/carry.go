@@ -24,6 +24,9 @@ func (c *Carry) From() (*batch.From, error) {
 	info := &c.Info
 	f := &batch.From{Carry: c, Cut: info.Cut, FinalOnly: info.FinalOnly, Ledgers: map[batch.ShardPartition]*transforms.Ledger{}, Newest: map[batch.ShardPartition]schemas.Micros{},
 		Days: map[batch.PartitionDay]*transforms.Ledger{}}
+	if info.Boundary != nil {
+		f.Boundary = *info.Boundary
+	}
 	for i := range info.Ledgers {
 		l := &info.Ledgers[i]
 		k := batch.ShardPartition{Shard: l.Shard, Partition: l.Partition}

@@ -125,19 +125,23 @@ type point struct {
 // before it, days of the run without a breach among them. Both ascend; a day of the
 // run takes the place of the accepted one.
 func Check(accepted, now []Profile, o Options) (*Report, error) {
-	return check(accepted, now, nil, o)
+	return check(&Record{Profiles: accepted}, now, o)
 }
 
-func check(accepted, now []Profile, settled []Settled, o Options) (*Report, error) {
+func check(before *Record, now []Profile, o Options) (*Report, error) {
+	accepted := before.Profiles
 	if o == (Options{}) {
 		o = DefaultOptions()
 	}
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	c := &checker{Options: o, past: map[string][]point{}, settled: map[Figure]float64{}, report: &Report{Used: map[Statistic]float64{}}}
-	for _, s := range settled {
+	c := &checker{Options: o, past: map[string][]point{}, settled: map[Figure]float64{}, aside: map[Figure]bool{}, report: &Report{Used: map[Statistic]float64{}}}
+	for _, s := range before.Settled {
 		c.settled[s.Figure] = s.Is
+	}
+	for _, f := range before.Aside {
+		c.aside[f] = true
 	}
 	i := 0
 	for _, p := range c.withMissing(accepted, now) {
@@ -157,6 +161,7 @@ type checker struct {
 	Options
 	past    map[string][]point // by measure, ascending: the newest Days + Lasting
 	settled map[Figure]float64
+	aside   map[Figure]bool
 	report  *Report
 }
 
@@ -223,7 +228,9 @@ func (c *checker) measures(p *Profile) []measure {
 
 func (c *checker) accept(p *Profile) {
 	for _, m := range c.measures(p) {
-		c.keep(point{m, p.Day})
+		if !c.aside[Figure{m.table, p.Day, m.column, m.statistic}] {
+			c.keep(point{m, p.Day})
+		}
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tallystick/tallystick/transforms"
 )
 
 // Record is what a commit keeps of the gate: what it said of the publication, and
@@ -26,6 +28,21 @@ type Record struct {
 	// figure is not asked again.
 	Settled  []Settled `json:"settled,omitempty"`
 	Profiles []Profile `json:"profiles,omitempty"` // see Keep
+	// Aside are figures of Profiles that breached and that nobody has accepted: they are
+	// no part of a baseline.
+	Aside []Figure `json:"aside,omitempty"`
+	// Strays is for the caller: what stands in the ledger of a day besides its own.
+	Strays *Strays `json:"strays,omitempty"`
+
+	now []Day // of the run
+}
+
+// Strays is the ledger of what a run that goes on from another has read of days that
+// were closed: it counts on the first day that was not, and still does when that day is
+// judged by a later run.
+type Strays struct {
+	Day    Day               `json:"date"`
+	Ledger transforms.Ledger `json:"ledger"`
 }
 
 // Acceptance says who has let a publication with breaches pass.
@@ -57,7 +74,7 @@ func Judge(before *Record, fingerprint string, now []Profile, o Options) (*Recor
 	if before == nil || before.Fingerprint != fingerprint {
 		before = &Record{}
 	}
-	report, err := check(before.Profiles, now, before.Settled, o)
+	report, err := check(before, now, o)
 	if err != nil {
 		return nil, err
 	}
@@ -65,16 +82,48 @@ func Judge(before *Record, fingerprint string, now []Profile, o Options) (*Recor
 	if r.First {
 		r.settle(func(b *Breach) bool { return !b.Exact })
 	}
+	for i := range now {
+		r.now = append(r.now, now[i].Day)
+	}
+	r.putAside(before.Aside)
 	return r, nil
 }
 
-// Unasked returns the record of a publication of which the gate was not asked.
-func Unasked(before *Record, fingerprint string) *Record {
-	r := &Record{Fingerprint: fingerprint}
-	if before != nil && before.Fingerprint == fingerprint {
-		r.Settled, r.Profiles = before.Settled, before.Profiles
+// putAside keeps the figures that breached, of the days that are kept: those of the run,
+// and those of days that it says nothing of.
+func (r *Record) putAside(before []Figure) {
+	settled := map[Figure]float64{}
+	for _, s := range r.Settled {
+		settled[s.Figure] = s.Is
 	}
-	return r
+	again, kept := map[Day]bool{}, map[Day]bool{}
+	for _, d := range r.now {
+		again[d] = true
+	}
+	for i := range r.Profiles {
+		kept[r.Profiles[i].Day] = true
+	}
+	r.Aside = nil
+	for _, f := range before {
+		if kept[f.Date] && !again[f.Date] {
+			r.Aside = append(r.Aside, f)
+		}
+	}
+	for i := range r.Report.Breaches {
+		b := &r.Report.Breaches[i]
+		if is, ok := settled[b.Figure()]; kept[b.Date] && (!ok || is != b.Is) {
+			r.Aside = append(r.Aside, b.Figure())
+		}
+	}
+}
+
+// Unasked returns the record of a publication of which the gate was not asked: its days
+// are taken as they are.
+func Unasked(before *Record, fingerprint string, now []Profile, o Options) *Record {
+	if before == nil || before.Fingerprint != fingerprint {
+		before = &Record{}
+	}
+	return &Record{Fingerprint: fingerprint, Settled: before.Settled, Profiles: Keep(before.Profiles, now, o), Aside: before.Aside}
 }
 
 // Held tells whether there are breaches that nobody has accepted.
@@ -86,6 +135,11 @@ func (r *Record) Held() bool {
 func (r *Record) Accept(a Acceptance) {
 	r.Accepted = &a
 	r.settle(func(*Breach) bool { return true })
+	found := map[Figure]bool{}
+	for i := range r.Report.Breaches {
+		found[r.Report.Breaches[i].Figure()] = true
+	}
+	r.Aside = slices.DeleteFunc(r.Aside, func(f Figure) bool { return found[f] })
 }
 
 // settle remembers breaches, so that the same figures pass from now on.

@@ -114,14 +114,32 @@ func TestOtherDefinition(t *testing.T) {
 	if !judge(t, r, now).Held() {
 		t.Fatal("the fault passes")
 	}
-	if !judge(t, written(t, gate.Unasked(r, "f")), now).Held() {
+	if !judge(t, written(t, gate.Unasked(r, "f", nil, gate.DefaultOptions())), now).Held() {
 		t.Error("a run of which the gate was not asked loses the baseline")
 	}
 	r.Fingerprint = "g"
 	if next := judge(t, r, now); next.Held() || len(next.Report.NoBaseline) != 1 {
 		t.Errorf("a date is held against those of another definition: %+v", next.Report)
 	}
-	if u := gate.Unasked(r, "f"); u.Profiles != nil || u.Held() {
+	if u := gate.Unasked(r, "f", nil, gate.DefaultOptions()); len(u.Profiles) > 0 || u.Held() {
 		t.Errorf("%+v", u)
+	}
+}
+
+// B6: what breached and was published all the same is no part of the baseline of later
+// runs, though they do not publish its date again.
+func TestBreachIsAside(t *testing.T) {
+	days := usual(1000, 46)
+	double(&days[44])
+	double(&days[45])
+	r := judge(t, nil, days[:40])
+	for i := 40; i < 46; i++ {
+		r = judge(t, written(t, r), days[i:i+1])
+		if r.Held() != (i >= 44) {
+			t.Errorf("day %d: held %v", i, r.Held())
+		}
+	}
+	if len(r.Aside) < 2 {
+		t.Errorf("aside are %v", r.Aside)
 	}
 }

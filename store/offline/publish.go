@@ -125,7 +125,8 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 		}
 		versions[name] = v
 	}
-	s.r.tidy(ctx, versions[Features] > s.r.base[Features].Version) // what stays is for the next run: the publication stands
+	s.r.moved = versions[Features] > s.r.base[Features].Version
+	s.r.tidy(ctx, s.r.moved) // what stays is for the next run: the publication stands
 	return versions, nil
 }
 

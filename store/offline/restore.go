@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/spill"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/marker"
 	"github.com/tallystick/tallystick/transforms/rows"
@@ -22,8 +23,9 @@ type RestoreOptions struct {
 	// MaxFiles is how many files of tiles are read side by side, one a date: 128.
 	// Where a partition has more, they are read one after the other and sorted.
 	MaxFiles int
-	SpillDir string // for these, an existing directory that others may use too
-	Memory   int    // bytes for them to be sorted; 0 = 64 MB
+	SpillDir string      // for these, an existing directory that others may use too
+	Memory   int         // bytes for them to be sorted; 0 = 64 MB
+	Disk     *spill.Disk // what may be spilled; nil = no limit
 }
 
 const maxRestoreFiles = 128
@@ -302,7 +304,7 @@ func (r *Restorer) firstDay() int64 {
 // other and sorting what they hold.
 func (r *Restorer) sorted(ctx context.Context, sel Select) iter.Seq2[rows.Tile, error] {
 	return func(yield func(rows.Tile, error) bool) {
-		s := newSpool(filepath.Join(r.opt.SpillDir, "tiles-"+strconv.Itoa(int(r.partition))), r.opt.Memory, nil)
+		s := newSpool(filepath.Join(r.opt.SpillDir, "tiles-"+strconv.Itoa(int(r.partition))), r.opt.Memory, r.opt.Disk)
 		err := r.fill(ctx, s, sel)
 		if err == nil {
 			err = s.each(ctx, func(key rowKey, row []byte) error {

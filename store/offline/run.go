@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,8 @@ type Run struct {
 	staging string                 // the run's own directory, in each table
 	before  map[TableName][]string // what was in staging when the run began
 	others  []string               // work areas that were there when the run began
+
+	moved bool // Publish has moved the tables on
 
 	mu    sync.Mutex
 	wrote map[int]bool // write units that this Run finished
@@ -348,10 +351,14 @@ func (r *Run) Staged(ctx context.Context, cut schemas.TopicCut) (*Staged, error)
 	return s, nil
 }
 
-// Clean removes the work area of a run that has published, what it has staged, and
-// the work areas of runs that had begun before it: they can publish nothing any more.
+// Clean removes the work area of a run that has published, and what it has staged.
+// Where it has moved the tables on, runs that had begun before it can publish nothing
+// any more: their work areas go too.
 func (r *Run) Clean(ctx context.Context) error {
 	errs := []error{r.work.Remove(ctx), r.tidy(ctx, false)}
+	if !r.moved {
+		return errors.Join(errs...)
+	}
 	for _, dir := range r.others {
 		errs = append(errs, r.work.store.RemoveAll(ctx, dir))
 	}
@@ -359,14 +366,16 @@ func (r *Run) Clean(ctx context.Context) error {
 }
 
 // Supersede removes what others have left that had begun before this run and have
-// finished a unit, such as one that says that they wait for something.
-func (r *Run) Supersede(ctx context.Context, unit string) error {
+// finished a unit, such as one that says that they wait for something, where fn says so
+// of what the unit recorded.
+func (r *Run) Supersede(ctx context.Context, unit string, fn func(data json.RawMessage) bool) error {
 	for _, dir := range r.others {
-		done, err := NewWork(r.work.store, dir, nil).Record(ctx, unit, nil)
+		var data json.RawMessage
+		done, err := NewWork(r.work.store, dir, nil).Record(ctx, unit, &data)
 		if err != nil {
 			return err
 		}
-		if !done {
+		if !done || !fn(data) {
 			continue
 		}
 		for name, t := range r.t.tables {
