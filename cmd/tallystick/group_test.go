@@ -187,6 +187,7 @@ func (s *shared) shares(ps []*process, want ...int) {
 // one that is given up on comes back, one that ends hands over at once. Every
 // record is counted once (O1).
 func TestStreamsShare(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	for _, protocol := range []string{log.ClassicProtocol, log.ConsumerProtocol} {
 		t.Run(protocol, func(t *testing.T) {
 			s := newShared(t, protocol)

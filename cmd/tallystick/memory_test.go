@@ -63,6 +63,7 @@ views:
 // stays below it, with a Redis that is slow and for a while does not answer at
 // all: nothing piles up in memory, reading stops (the log's bytes stay in Kafka).
 func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	const limit, records, parts = 100_000_000, 60_000, 4
 	definition, brokers := wideProject(t, records, parts)
 	redis := testbed.Redis(t)
