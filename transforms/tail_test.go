@@ -199,6 +199,31 @@ func same(r *rapid.T, what string, a, b []transforms.Result) {
 	}
 }
 
+// V7, V11: a Trim forgets the ids whose memory ends before its boundary, and no others,
+// though the state's own clock would still remember them.
+func TestTrimForgets(t *testing.T) {
+	for _, identity := range []transforms.Identity{transforms.ByID, transforms.ByVersion} {
+		v := tailView(t, identity, "small", 1000, 0)
+		s, in := v.NewState(1), v.NewInput()
+		start := schemas.Micros(20_000) * schemas.Day
+		for off := range int64(3) {
+			at := start + schemas.Micros(off)*schemas.Minute
+			e := &schemas.Event{Partition: 1, Offset: off, Clock: at, EventTime: at, Fields: []schemas.Value{
+				schemas.StringValue(fmt.Sprint(off)), schemas.IntValue(1), schemas.DoubleValue(1), schemas.StringValue("x")}}
+			v.Prepare(in, e)
+			v.Step(s, in)
+		}
+		v.Trim(s, start)
+		if len(v.Encode(s).Open) == 0 {
+			t.Errorf("identity %d: trimmed at the first event it remembers none", identity)
+		}
+		v.Trim(s, start+schemas.Hour)
+		if open := v.Encode(s).Open; len(open) > 0 {
+			t.Errorf("identity %d: trimmed an hour behind the last event it remembers %x", identity, open)
+		}
+	}
+}
+
 // K7, V11: close_idle may have closed more than the state's own clock says. What
 // comes late after that leaves bytes that parse, also where it is beyond retention.
 func TestTrimBeyondTheClock(t *testing.T) {
