@@ -21,7 +21,7 @@ type From struct {
 	Ledgers  map[ShardPartition]*transforms.Ledger
 	Newest   map[ShardPartition]schemas.Micros
 	Days     map[PartitionDay]*transforms.Ledger
-	Boundary schemas.Micros // at which states were trimmed
+	Boundary schemas.Micros // at which states were trimmed: tiles that end up to it are in the tables
 	// FinalOnly: the tables have no rows that can change; see Replay.
 	FinalOnly bool
 }
@@ -96,12 +96,11 @@ func (r *Replay) closedAt(cut schemas.TopicCut, clocks map[int32]schemas.Micros)
 
 // earlier is what is known of the earlier cut.
 type earlier struct {
-	clocks   map[int32]schemas.Micros
-	now      schemas.Micros // the least closing clock: the tables have no boundary beyond it
-	closed   schemas.Micros // boundaries up to it are final in the tables
-	boundary schemas.Micros // tiles that end up to it are in the tables
-	newest   schemas.Micros // no event time that counts lies beyond
-	day      int64          // dates before it stay as they are
+	clocks map[int32]schemas.Micros
+	now    schemas.Micros // the least closing clock: the tables have no boundary beyond it
+	closed schemas.Micros // boundaries up to it are final in the tables
+	newest schemas.Micros // no event time that counts lies beyond
+	day    int64          // dates before it stay as they are
 }
 
 func (r *Replay) earlier() *earlier {
@@ -113,7 +112,6 @@ func (r *Replay) earlier() *earlier {
 		e.clocks[p] = *pc.Clock
 	}
 	e.now, e.closed = r.closedAt(r.From.Cut, e.clocks)
-	e.boundary = (&end{closed: e.closed}).boundary(r.engine)
 	e.day = e.closed.Days()
 	for _, c := range e.clocks {
 		e.day = min(e.day, c.Days())
@@ -191,7 +189,8 @@ func (r *Replay) carry(ctx context.Context, p int32) error {
 	return out.Finish(ctx, nil)
 }
 
-// carryFeatures carries the rows that are final, of dates that are written anew.
+// carryFeatures carries the rows of dates that are written anew: those that are final
+// to be written again, the others to be compared.
 func (r *Replay) carryFeatures(ctx context.Context) error {
 	out, err := r.Work.Begin(ctx, carriedFeatures, r.share()/2)
 	if err != nil {
@@ -283,7 +282,7 @@ func (f *replayFold) withKept(p int32, closed []transforms.Tile) []transforms.Ti
 	if f.run.before == nil {
 		return closed
 	}
-	closed = slices.DeleteFunc(closed, func(t transforms.Tile) bool { return t.Start+t.Hop <= f.run.before.boundary.Floor(t.Hop) })
+	closed = slices.DeleteFunc(closed, func(t transforms.Tile) bool { return t.Start+t.Hop <= f.run.From.Boundary.Floor(t.Hop) })
 	for _, t := range f.tiles {
 		if t.partition == p {
 			closed = append(closed, t.Tile)

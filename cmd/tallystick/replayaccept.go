@@ -52,8 +52,6 @@ type heldView struct {
 	View string      `json:"view"`
 	ID   string      `json:"id"`
 	Gate *gateOutput `json:"gate"`
-	plan *plannedView
-	cut  schemas.TopicCut
 	held *held
 	view *definition.View
 }
@@ -109,7 +107,7 @@ func (r *acceptFlags) heldOf(ctx context.Context, v *definition.View) (out []hel
 		if h.View.View != v.Name || h.View.ID != id {
 			return nil, fmt.Errorf("work area %s: its record is of another job: it is damaged", id)
 		}
-		out = append(out, heldView{View: v.Name, ID: id, Gate: h.Gate, plan: &h.View, cut: h.Cut, held: &h, view: v})
+		out = append(out, heldView{View: v.Name, ID: id, Gate: h.Gate, held: &h, view: v})
 	}
 	return out, nil
 }
@@ -123,7 +121,7 @@ func (r *acceptFlags) runHeld(ctx context.Context, w io.Writer) error {
 		return printJSON(w, heldOutput{hs})
 	}
 	for _, h := range hs {
-		fmt.Fprintf(w, "view %s (fingerprint %s)\n", h.View, h.plan.Fingerprint)
+		fmt.Fprintf(w, "view %s (fingerprint %s)\n", h.View, h.held.View.Fingerprint)
 		h.Gate.print(w)
 	}
 	if len(hs) == 0 {
@@ -155,7 +153,7 @@ func (r *acceptFlags) runAccept(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("view %s: %w", hs[i].View, err)
 		}
-		out.Cut.Topics[hs[i].view.Source.Topic] = hs[i].cut
+		out.Cut.Topics[hs[i].view.Source.Topic] = hs[i].held.Cut
 		out.Views = append(out.Views, *view)
 	}
 	calls := r.calls().Since(before)
@@ -186,23 +184,30 @@ func (r *acceptFlags) chosen(hs []heldView) (out []heldView, err error) {
 	return out, nil
 }
 
-func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView, error) {
-	if h.plan.Fingerprint != h.view.Fingerprint {
-		return nil, usagef("%s waits with another definition (fingerprint %s, here %s): use that definition, or replay again", h.ID, h.plan.Fingerprint, h.view.Fingerprint)
+// checkHeld refuses what waits with other rules than those of this command.
+func (r *acceptFlags) checkHeld(h *heldView) error {
+	plan := &h.held.View
+	if plan.Fingerprint != h.view.Fingerprint {
+		return usagef("%s waits with another definition (fingerprint %s, here %s): use that definition, or replay again", h.ID, plan.Fingerprint, h.view.Fingerprint)
 	}
 	rules, err := r.rulesOf(h.view)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if rules != h.plan.Rules {
-		return nil, usagef("%s waits with other names, writer schemas or another --registry: use the same, or replay again", h.ID)
+	if rules != plan.Rules {
+		return usagef("%s waits with other names, writer schemas or another --registry: use the same, or replay again", h.ID)
 	}
 	now, err := build()
-	if err != nil {
-		return nil, err
+	if err == nil && h.held.Build != now {
+		err = usagef("%s waits with another build (%s), this is %s: use that build, or replay again", h.ID, h.held.Build, now)
 	}
-	if h.held.Build != now {
-		return nil, usagef("%s waits with another build (%s), this is %s: use that build, or replay again", h.ID, h.held.Build, now)
+	return err
+}
+
+// acceptOne publishes what waits, upon the versions that it was held on.
+func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView, error) {
+	if err := r.checkHeld(h); err != nil {
+		return nil, err
 	}
 	rec, err := gate.Decode(h.held.Record)
 	if err != nil {
@@ -212,22 +217,21 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 	if err != nil {
 		return nil, err
 	}
-	standing, err := publishedUpon(ctx, tables, h.view, h.cut, h.plan.Base[offline.Features])
+	plan, cut := &h.held.View, h.held.Cut
+	standing, err := publishedUpon(ctx, tables, h.view, cut, plan.Base[offline.Features])
 	if err != nil {
 		return nil, err
 	}
-	o := jobOptions{id: h.ID, from: h.plan.from(), base: h.plan.Base, records: h.plan.UnitRecords, finalOnly: h.plan.FinalOnly}
+	o := jobOptions{id: h.ID, from: plan.from(), base: plan.Base, records: plan.UnitRecords, finalOnly: plan.FinalOnly}
 	if h.held.Onto && !standing {
-		onto, _, err := r.tablesToGoOn(ctx, h.view, h.cut)
-		if err != nil {
+		if o.onto, _, err = r.tablesToGoOn(ctx, h.view, cut); err != nil {
 			return nil, err
 		}
-		if onto == nil || onto.Versions[offline.Features] != h.plan.Base[offline.Features] {
+		if o.onto == nil || o.onto.Versions[offline.Features] != plan.Base[offline.Features] {
 			return nil, fmt.Errorf("%s goes on from tables that another publication has replaced since: replay again", h.ID)
 		}
-		o.onto = onto
 	}
-	j, err := r.job(ctx, nil, h.view, h.cut, o)
+	j, err := r.job(ctx, nil, h.view, cut, o)
 	if err != nil {
 		return nil, err
 	}

@@ -33,8 +33,6 @@ type Record struct {
 	Aside []Figure `json:"aside,omitempty"`
 	// Strays is for the caller: what stands in the ledger of a day besides its own.
 	Strays *Strays `json:"strays,omitempty"`
-
-	now []Day // of the run
 }
 
 // Strays is the ledger of what a run that goes on from another has read of days that
@@ -60,6 +58,7 @@ type Figure struct {
 	Statistic Statistic `json:"statistic"`
 }
 
+// Figure names what the breach is of.
 func (b *Breach) Figure() Figure { return Figure{b.Table, b.Date, b.Column, b.Statistic} }
 
 // Settled is a figure that was accepted.
@@ -82,28 +81,24 @@ func Judge(before *Record, fingerprint string, now []Profile, o Options) (*Recor
 	if r.First {
 		r.settle(func(b *Breach) bool { return !b.Exact })
 	}
-	for i := range now {
-		r.now = append(r.now, now[i].Day)
-	}
-	r.putAside(before.Aside)
+	r.putAside(before.Aside, now)
 	return r, nil
 }
 
 // putAside keeps the figures that breached, of the days that are kept: those of the run,
 // and those of days that it says nothing of.
-func (r *Record) putAside(before []Figure) {
+func (r *Record) putAside(before []Figure, now []Profile) {
 	settled := map[Figure]float64{}
 	for _, s := range r.Settled {
 		settled[s.Figure] = s.Is
 	}
 	again, kept := map[Day]bool{}, map[Day]bool{}
-	for _, d := range r.now {
-		again[d] = true
+	for i := range now {
+		again[now[i].Day] = true
 	}
 	for i := range r.Profiles {
 		kept[r.Profiles[i].Day] = true
 	}
-	r.Aside = nil
 	for _, f := range before {
 		if kept[f.Date] && !again[f.Date] {
 			r.Aside = append(r.Aside, f)
