@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tallystick/tallystick/integration/testbed"
@@ -160,6 +161,30 @@ func TestPublishFinal(t *testing.T) {
 		t.Errorf("B5: %v differ", d)
 	}
 	g.run(exitUsage, "replay", "--out", filepath.Join(g.dir, "final"), "--publish", "all")
+}
+
+// B5, K3: tables are gone on from though the log has lost what they hold; without them
+// the loss is told.
+func TestContinueOnTruncatedLog(t *testing.T) {
+	g := newGateRig(t)
+	g.days(4, nil)
+	g.replay(exitOK, "t")
+	whole := g.begin.AddDate(0, 0, g.next)
+	g.days(1, nil)
+	g.replay(exitOK, "whole")
+	admin := kadm.NewClient(g.producer)
+	ends, err := admin.ListOffsetsAfterMilli(t.Context(), whole.Add(-time.Hour).UnixMilli(), "ev")
+	if err == nil {
+		_, err = admin.DeleteRecords(t.Context(), ends.Offsets())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.run(exitFailed, "replay", "--out", filepath.Join(g.dir, "lost"))
+	g.replay(exitOK, "t", "--continue")
+	if d := differing(g.live("t"), g.live("whole")); len(d) > 0 {
+		t.Errorf("B5: %v differ", d)
+	}
 }
 
 func ledgersOf(p *offline.Published) map[string]string {
