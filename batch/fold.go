@@ -65,7 +65,7 @@ func (r *Replay) sorted(ctx context.Context, unit string, kind byte, shard int, 
 	added := 0
 	add := func(row []byte) error {
 		r.brake(&added, len(row))
-		return s.Add(0, row)
+		return s.Add(row)
 	}
 	for _, p := range r.Cut.PartitionIDs() {
 		for _, g := range r.reads[p] {
@@ -81,7 +81,7 @@ func (r *Replay) sorted(ctx context.Context, unit string, kind byte, shard int, 
 			}
 		}
 	}
-	return s.Shard(ctx, 0, fn)
+	return s.Each(ctx, fn)
 }
 
 // replayFold folds the entities of one shard, one after the other.

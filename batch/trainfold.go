@@ -316,7 +316,7 @@ func (f *trainFold) sorted(ctx context.Context, shard int) error {
 		}
 		f.in.Entity = append(f.in.Entity[:0], f.r.names[id]...)
 		out = f.in.AppendInput(out[:0])
-		return s.Add(0, out)
+		return s.Add(out)
 	})
 	if err != nil {
 		return err
@@ -343,7 +343,7 @@ func (f *trainFold) stream(ctx context.Context, shard int, s *spill.Sorter, memo
 		if !f.r.decided {
 			take = f.arrive
 		}
-		if err := s.Shard(ctx, 0, func(row []byte) error { return f.enter(row, take) }); err != nil {
+		if err := s.Each(ctx, func(row []byte) error { return f.enter(row, take) }); err != nil {
 			return err
 		}
 		return f.end()
@@ -353,9 +353,9 @@ func (f *trainFold) stream(ctx context.Context, shard int, s *spill.Sorter, memo
 	var out []byte
 	hand := func(bool) error {
 		out = f.in.AppendInput(out[:0])
-		return events.Add(0, out)
+		return events.Add(out)
 	}
-	if err := s.Shard(ctx, 0, func(row []byte) error {
+	if err := s.Each(ctx, func(row []byte) error {
 		return f.enter(row, func() error {
 			f.left = nil
 			return f.judge(hand)
@@ -372,7 +372,7 @@ func (f *trainFold) stream(ctx context.Context, shard int, s *spill.Sorter, memo
 		}
 		return f.enter(held, f.see)
 	}
-	if err := events.Shard(ctx, 0, func(row []byte) error {
+	if err := events.Each(ctx, func(row []byte) error {
 		if len(held) > 0 && compareRows(held, row) == 0 {
 			held = held[:0]
 			return nil

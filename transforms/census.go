@@ -2,6 +2,7 @@ package transforms
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/tallystick/tallystick/schemas"
 )
@@ -48,10 +49,11 @@ func (v *View) Taken(n []int64, t *Tile) bool {
 		l := &v.levels[li]
 		if l.hop == t.Hop {
 			e := v.scratch.Get().(*evaluation)
-			defer v.scratch.Put(e)
 			work := e.in.work.levels[li].tile
 			work.reset(0)
-			return l.taken(n[at:at+len(l.cells)], t, work)
+			ok := l.taken(n[at:at+len(l.cells)], t, work)
+			v.scratch.Put(e)
+			return ok
 		}
 		at += len(l.cells)
 	}
@@ -59,7 +61,8 @@ func (v *View) Taken(n []int64, t *Tile) bool {
 }
 
 func (l *level) taken(n []int64, t *Tile, tile *tile) bool {
-	if !l.parseBody([]byte(t.Cells), tile) || tile.events != t.Events {
+	cells := unsafe.Slice(unsafe.StringData(t.Cells), len(t.Cells)) // only read
+	if !l.parseBody(cells, tile) || tile.events != t.Events {
 		return false
 	}
 	for i := range n {

@@ -111,5 +111,5 @@ func (c *Column) node(k schemas.Kind) (parquet.Node, encoding.Encoding) {
 	if c.Sorted {
 		return parquet.Leaf(parquet.ByteArrayType), &parquet.DeltaByteArray
 	}
-	return parquet.Leaf(parquet.ByteArrayType), &parquet.Plain
+	return parquet.Leaf(parquet.ByteArrayType), &parquet.DeltaLengthByteArray
 }

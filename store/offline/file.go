@@ -18,7 +18,7 @@ import (
 
 // The layout of our Parquet files. Every constant changes bytes (B1).
 const (
-	layoutVersion = "1"
+	layoutVersion = "2"
 	// writeRows is how many rows parquet-go is given at once: pages are cut only
 	// between such chunks, counted from the start of each call.
 	writeRows = 64
@@ -46,7 +46,8 @@ type FileInfo struct {
 // ColumnStats is what a file knows of one column.
 type ColumnStats struct {
 	Nulls int64
-	// Min and Max are null where every value is, or where a double is NaN.
+	// Min and Max are null where every value is, where a double is NaN, and for Bytes
+	// and lists, of which Delta has no bounds.
 	Min, Max schemas.Value
 }
 
@@ -99,7 +100,7 @@ type Writer struct {
 	scratch []byte
 	info    FileInfo
 	noStats []bool // columns that hold a NaN
-	numbers []span // of columns of Int and Timestamp
+	spans   []span // of columns of Int, Timestamp and String
 	inGroup int    // rows in the open row group
 	volume  int    // their bytes
 	err     error  // sticks
@@ -114,10 +115,42 @@ type waiting struct {
 	value  parquet.Value
 }
 
-// span is the numbers of a column, if there are some.
+// span is the bounds of a column's numbers or text, if there are some.
 type span struct {
 	some            bool
 	least, greatest int64
+	first, last     []byte
+}
+
+func (s *span) number(x int64) {
+	if !s.some {
+		s.some, s.least, s.greatest = true, x, x
+		return
+	}
+	s.least, s.greatest = min(s.least, x), max(s.greatest, x)
+}
+
+func (s *span) text(x string) {
+	if !s.some || x < string(s.first) {
+		s.first = append(s.first[:0], x...)
+	}
+	if !s.some || x > string(s.last) {
+		s.last = append(s.last[:0], x...)
+	}
+	s.some = true
+}
+
+// bounds fills them in.
+func (s *span) bounds(k schemas.Kind, of *ColumnStats) {
+	switch {
+	case !s.some:
+	case k == schemas.Int:
+		of.Min, of.Max = schemas.IntValue(s.least), schemas.IntValue(s.greatest)
+	case k == schemas.Timestamp:
+		of.Min, of.Max = schemas.TimestampValue(schemas.Micros(s.least)), schemas.TimestampValue(schemas.Micros(s.greatest))
+	case k == schemas.String:
+		of.Min, of.Max = schemas.StringValue(string(s.first)), schemas.StringValue(string(s.last))
+	}
 }
 
 // countingWriter counts and digests what it passes on.
@@ -153,10 +186,12 @@ func NewWriter(w io.Writer, cols []Column, opt WriterOptions) (*Writer, error) {
 			options = append(options, parquet.SkipPageBounds(c.Name))
 		case c.Element == schemas.Double:
 			options = append(options, parquet.SkipPageBounds(append([]string{c.Name}, listPath...)...))
+		case c.Kind == schemas.Bytes && !c.Sorted: // nobody looks for states and cells
+			options = append(options, parquet.SkipPageBounds(c.Name))
 		}
 	}
 	fw := &Writer{cols: cols, out: out, pw: parquet.NewWriter(out, options...), content: sha256.New(), noStats: make([]bool, len(cols)), waiting: make([]waiting, len(cols)),
-		numbers: make([]span, len(cols))}
+		spans: make([]span, len(cols))}
 	fw.info.Columns = make([]ColumnStats, len(cols))
 	fw.content.Write(appendColumns(nil, cols))
 	return fw, nil
@@ -181,7 +216,11 @@ const digestBytes = 4 << 10
 
 // Write appends a row. It keeps nothing of it. After an error the file is of no
 // use; every later call returns that error.
-func (w *Writer) Write(row []schemas.Value) error {
+func (w *Writer) Write(row []schemas.Value) error { return w.WriteAfter(row, 0) }
+
+// WriteAfter is Write for a row whose first values, so many, are those of the row
+// before it: neighbours have the same entity. None of them is a list.
+func (w *Writer) WriteAfter(row []schemas.Value, same int) error {
 	if w.err != nil {
 		return w.err
 	}
@@ -190,7 +229,13 @@ func (w *Writer) Write(row []schemas.Value) error {
 		err = fmt.Errorf("it has %d values, the file has %d columns", len(row), len(w.cols))
 	}
 	before := len(w.scratch)
-	for i := 0; i < len(row) && err == nil; i++ {
+	if w.held == 0 {
+		same = 0 // nothing of the row before waits
+	}
+	if same > 0 && err == nil {
+		w.repeat(same, row)
+	}
+	for i := same; i < len(row) && err == nil; i++ {
 		err = w.add(i, &row[i])
 	}
 	if err != nil {
@@ -211,6 +256,18 @@ func (w *Writer) Write(row []schemas.Value) error {
 func (w *Writer) digest() {
 	w.content.Write(w.scratch)
 	w.scratch = w.scratch[:0]
+}
+
+// repeat adds the first values of the row once more.
+func (w *Writer) repeat(same int, row []schemas.Value) {
+	for i := range same {
+		w.scratch = row[i].Append(w.scratch)
+		c := &w.waiting[i]
+		if row[i].IsNull() {
+			w.info.Columns[i].Nulls++
+		}
+		c.values = append(c.values, c.values[len(c.values)-1])
+	}
 }
 
 // add keeps a value of the column until there are writeRows of them.
@@ -235,19 +292,26 @@ func (w *Writer) add(i int, v *schemas.Value) error {
 		return w.addNumber(i, int64(v.Micros()))
 	case schemas.List:
 		return w.addList(i, *v)
-	case schemas.String, schemas.Bytes:
-		if c.text != nil && string(c.text) == v.Text() { // it has been looked at
-			break
+	case schemas.String:
+		return w.addText(i, v)
+	case schemas.Double, schemas.Bool:
+		w.stat(i, v)
+	}
+	c.values = append(c.values, w.value(i, *v))
+	return nil
+}
+
+// addText is add for a String: many columns say the same row after row, and what has
+// been looked at need not be again.
+func (w *Writer) addText(i int, v *schemas.Value) error {
+	c := &w.waiting[i]
+	if c.text == nil || string(c.text) != v.Text() {
+		if !utf8.ValidString(v.Text()) {
+			return fmt.Errorf("column %q: the text is not UTF-8", w.cols[i].Name)
 		}
-		if col.Kind == schemas.String && !utf8.ValidString(v.Text()) {
-			return fmt.Errorf("column %q: the text is not UTF-8", col.Name)
-		}
-		w.stat(i, *v)
+		w.spans[i].text(v.Text())
 		c.value = w.value(i, *v)
 		c.text = c.value.ByteArray()
-	default:
-		w.stat(i, *v)
-		c.value = w.value(i, *v)
 	}
 	c.values = append(c.values, c.value)
 	return nil
@@ -267,11 +331,7 @@ func (w *Writer) addNumber(i int, x int64) error {
 		p = p.Level(0, 1, i)
 	}
 	c.values = append(c.values, p)
-	if n := &w.numbers[i]; !n.some {
-		*n = span{true, x, x}
-	} else {
-		n.least, n.greatest = min(n.least, x), max(n.greatest, x)
-	}
+	w.spans[i].number(x)
 	return nil
 }
 
@@ -321,20 +381,18 @@ func (w *Writer) scalar(i int, v schemas.Value) parquet.Value {
 	return parquet.Value{}
 }
 
-// stat counts a value that is no number of addNumber, nor null, into the column's
-// statistics. Delta has no bounds for lists.
-func (w *Writer) stat(i int, v schemas.Value) {
+// stat counts a double or bool into the column's statistics.
+func (w *Writer) stat(i int, v *schemas.Value) {
 	s := &w.info.Columns[i]
 	switch {
 	case v.Kind() == schemas.Double && math.IsNaN(v.Double()):
 		w.noStats[i] = true
 	case s.Min.IsNull():
-		s.Min = cloneValue(v)
-		s.Max = s.Min
+		s.Min, s.Max = *v, *v
 	case v.Compare(s.Min) < 0:
-		s.Min = cloneValue(v)
+		s.Min = *v
 	case v.Compare(s.Max) > 0:
-		s.Max = cloneValue(v)
+		s.Max = *v
 	}
 }
 
@@ -372,14 +430,8 @@ func (w *Writer) Close() (*FileInfo, error) {
 	if err := w.pw.Close(); err != nil {
 		return nil, fmt.Errorf("parquet file: %w", err)
 	}
-	for i, n := range w.numbers {
-		s := &w.info.Columns[i]
-		switch {
-		case n.some && w.cols[i].Kind == schemas.Int:
-			s.Min, s.Max = schemas.IntValue(n.least), schemas.IntValue(n.greatest)
-		case n.some:
-			s.Min, s.Max = schemas.TimestampValue(schemas.Micros(n.least)), schemas.TimestampValue(schemas.Micros(n.greatest))
-		}
+	for i := range w.spans {
+		w.spans[i].bounds(w.cols[i].Kind, &w.info.Columns[i])
 	}
 	for i, no := range w.noStats {
 		if no {
@@ -390,15 +442,4 @@ func (w *Writer) Close() (*FileInfo, error) {
 	w.info.SHA256 = hex.EncodeToString(w.out.sum.Sum(nil))
 	w.info.Content = hex.EncodeToString(w.content.Sum(nil))
 	return &w.info, nil
-}
-
-// cloneValue makes a value independent of the buffer that its text aliases.
-func cloneValue(v schemas.Value) schemas.Value {
-	switch v.Kind() {
-	case schemas.String:
-		return schemas.StringValue(string([]byte(v.Text())))
-	case schemas.Bytes:
-		return schemas.BytesValue(string([]byte(v.Text())))
-	}
-	return v
 }

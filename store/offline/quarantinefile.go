@@ -12,8 +12,8 @@ import (
 )
 
 // QuarantineWriter writes quarantined records into one plain Parquet file, with
-// event_date and source_partition as its first columns. Rows come in any order,
-// from any number of goroutines, and are sorted by partition and offset.
+// event_date and source_partition as its first columns. Rows come in any order and are
+// sorted by partition and offset. It is for one goroutine.
 type QuarantineWriter struct {
 	files files.Files
 	path  string

@@ -309,11 +309,11 @@ func (r *Run) stream(ctx context.Context, s spill.Stream, fn func(k rowKey, row 
 	sorted := newJoinedSorter(filepath.Join(r.opt.SpillDir, fmt.Sprintf("quarantine-%x", s)), r.opt.Memory, r.opt.Disk)
 	defer sorted.Close()
 	for _, u := range r.opt.Units {
-		if err := r.work.each(ctx, u, s, func(joined []byte) error { return sorted.Add(0, joined) }); err != nil {
+		if err := r.work.each(ctx, u, s, func(joined []byte) error { return sorted.Add(joined) }); err != nil {
 			return err
 		}
 	}
-	return sorted.Shard(ctx, 0, each)
+	return sorted.Each(ctx, each)
 }
 
 // newJoinedSorter sorts rows by their keys.

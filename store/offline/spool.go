@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"sync"
 
 	"github.com/tallystick/tallystick/store/spill"
 )
 
-// spool sorts rows by key, in a spill.Sorter of one shard.
+// spool sorts rows by key.
 type spool struct {
 	*spill.Sorter
-	buffers sync.Pool
+	next rowBuffer
 }
 
 // rowBuffer is a row on its way into a spool: values in canonical encoding,
@@ -30,27 +29,21 @@ func newSpool(path string, memory int, disk *spill.Disk) *spool {
 
 // buffer begins a row.
 func (s *spool) buffer(t TableName, day int64, part int32) *rowBuffer {
-	b, _ := s.buffers.Get().(*rowBuffer)
-	if b == nil {
-		b = &rowBuffer{}
-	}
+	b := &s.next
 	b.key, b.row = appendKey(b.key[:0], t, day, part), b.row[:0]
 	return b
 }
 
-// add takes the row; the buffer is given back.
+// add takes the row that buffer has begun.
 func (s *spool) add(b *rowBuffer) error {
-	b.joined = binary.BigEndian.AppendUint32(b.joined[:0], uint32(len(b.key)))
-	b.joined = append(append(b.joined, b.key...), b.row...)
-	err := s.Add(0, b.joined)
-	s.buffers.Put(b)
-	return err
+	b.joined = appendJoined(b.joined[:0], b.key, b.row)
+	return s.Add(b.joined)
 }
 
 // each calls fn with every row in the order of keys. Both are valid during the
 // call only.
 func (s *spool) each(ctx context.Context, fn func(key rowKey, row []byte) error) error {
-	return s.Shard(ctx, 0, func(joined []byte) error {
+	return s.Each(ctx, func(joined []byte) error {
 		key := keyOf(joined)
 		return fn(key, joined[4+len(key):])
 	})

@@ -70,7 +70,7 @@ func (s *stager) row(k rowKey, row []byte) error {
 	if err != nil {
 		return fmt.Errorf("table %s: %w", s.file.Table, err)
 	}
-	if err := s.writer.Write(values); err != nil {
+	if err := s.writer.WriteAfter(values, s.rows.same); err != nil {
 		return fmt.Errorf("table %s: %w", s.file.Table, err)
 	}
 	return s.figures.row(values)

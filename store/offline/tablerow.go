@@ -35,12 +35,13 @@ type tableRows struct {
 	of     []byte          // the entity that keyed is of; nil = none yet
 	keyed  []schemas.Value // entity and key fields
 	values []schemas.Value
+	same   int // how many values begin the last row as they begin the one before it
 }
 
 // parse returns the n values of a row. They are valid until the next call, and as long
 // as both arguments stay as they are.
 func (t *tableRows) parse(k rowKey, row []byte, n int) ([]schemas.Value, error) {
-	t.values = t.values[:0]
+	t.values, t.same = t.values[:0], 0
 	name := tableOrder[k[0]]
 	if name != Quarantine {
 		if err := t.key(k.entity()); err != nil {
@@ -68,6 +69,7 @@ func (t *tableRows) parse(k rowKey, row []byte, n int) ([]schemas.Value, error) 
 // key makes keyed that of an entity: the rows of one come together.
 func (t *tableRows) key(entity []byte) error {
 	if t.of != nil && string(t.of) == string(entity) {
+		t.same = len(t.keyed)
 		return nil
 	}
 	keys, err := t.engine.DecodeEntity(entity)

@@ -23,9 +23,10 @@ type buffer struct {
 
 // rowAt is where in a buffer a row is.
 type rowAt struct {
-	prefix       Prefix
-	shard, chunk int32
-	from, to     uint32
+	prefix   Prefix
+	chunk    int32
+	group    int32 // while the rows are brought together
+	from, to uint32
 }
 
 // rowOverhead is what a row costs in memory besides its bytes.
@@ -61,7 +62,7 @@ func (b *buffer) room(n int) int {
 // chunkSize is the size of a chunk; a larger row gets one of its own.
 func (b *buffer) chunkSize() int { return min(1<<20, b.limit/16) }
 
-func (b *buffer) add(shard int, row []byte, prefix Prefix) {
+func (b *buffer) add(row []byte, prefix Prefix) {
 	if len(b.index) == 0 && b.with(len(row)) > b.limit { // a row larger than those before
 		b.chunks, b.held, b.active = nil, 0, 0
 	}
@@ -73,7 +74,7 @@ func (b *buffer) add(shard int, row []byte, prefix Prefix) {
 	from := len(b.chunks[i])
 	b.chunks[i] = append(b.chunks[i], row...)
 	b.active = i
-	b.index = append(b.index, rowAt{prefix, int32(shard), int32(i), uint32(from), uint32(from + len(row))})
+	b.index = append(b.index, rowAt{prefix: prefix, chunk: int32(i), from: uint32(from), to: uint32(from + len(row))})
 	b.size += rowSize(len(row))
 }
 
@@ -84,9 +85,6 @@ func rowSize(n int) int64 { return int64(max(1, (bits.Len(uint(n))+6)/7) + n) }
 // mostly come in theirs: most rows are compared with their neighbours alone.
 func (b *buffer) sort(compare func(a, b []byte) int) {
 	order := func(x, y rowAt) int {
-		if x.shard != y.shard {
-			return int(x.shard) - int(y.shard)
-		}
 		if c := x.prefix.compare(&y.prefix); c != 0 {
 			return c
 		}
@@ -104,33 +102,19 @@ func (b *buffer) sort(compare func(a, b []byte) int) {
 	}
 }
 
-// shard returns the rows of one shard of a sorted buffer.
-func (b *buffer) shard(shard int) []rowAt {
-	at := func(shard int) int {
-		i, _ := slices.BinarySearchFunc(b.index, shard, func(a rowAt, shard int) int { return int(a.shard) - shard })
-		return i
-	}
-	return b.index[at(shard):at(shard+1)]
-}
-
-// write writes the sorted rows from a place in the file on, and returns where in
-// the file each shard begins; the last one is the end.
-func (b *buffer) write(file io.WriterAt, at int64) (starts []int64, err error) {
+// write writes the sorted rows from a place in the file on.
+func (b *buffer) write(file io.WriterAt, at int64) error {
 	w := bufio.NewWriterSize(io.NewOffsetWriter(file, at), 1<<18)
 	var head [binary.MaxVarintLen64]byte
 	for _, x := range b.index {
-		for len(starts) <= int(x.shard) { // a shard without rows begins where the next does
-			starts = append(starts, at)
-		}
 		row := b.row(x)
 		w.Write(head[:binary.PutUvarint(head[:], uint64(len(row)))]) // errors stick to w and are seen at Flush
 		w.Write(row)
-		at += rowSize(len(row))
 	}
 	if err := w.Flush(); err != nil {
-		return nil, fmt.Errorf("spill: %w", err)
+		return fmt.Errorf("spill: %w", err)
 	}
-	return append(starts, at), nil
+	return nil
 }
 
 // clear forgets the rows and keeps the chunks.
@@ -156,12 +140,10 @@ func (p *Pool) get(limit int) *buffer {
 	return &buffer{limit: limit}
 }
 
-// put takes buffers that nobody uses any more, nil among them.
-func (p *Pool) put(bs []*buffer) {
-	for _, b := range bs {
-		if p != nil && b != nil {
-			b.clear()
-			p.free.Put(b)
-		}
+// put takes a buffer that nobody uses any more.
+func (p *Pool) put(b *buffer) {
+	if p != nil {
+		b.clear()
+		p.free.Put(b)
 	}
 }

@@ -8,10 +8,9 @@ type groups struct {
 	table []int32 // hash → place in list + 1, linear probing; at most half full
 }
 
-// group is rows of one shard whose prefixes begin with the same two numbers.
+// group is rows whose prefixes begin with the same two numbers.
 type group struct {
 	first, second uint64
-	shard         int32
 	rows          int32
 	at            int // where in the order they begin
 }
@@ -28,22 +27,22 @@ func (g *groups) of(a *rowAt) int32 {
 	if 2*len(g.list) >= len(g.table) {
 		g.grow()
 	}
-	for i := g.slot(a.prefix[0], a.prefix[1], a.shard); ; i++ {
+	for i := g.slot(a.prefix[0], a.prefix[1]); ; i++ {
 		i &= len(g.table) - 1
 		n := g.table[i]
 		if n == 0 {
-			g.list = append(g.list, group{first: a.prefix[0], second: a.prefix[1], shard: a.shard})
+			g.list = append(g.list, group{first: a.prefix[0], second: a.prefix[1]})
 			g.table[i] = int32(len(g.list))
 			return g.table[i] - 1
 		}
-		if x := &g.list[n-1]; x.first == a.prefix[0] && x.second == a.prefix[1] && x.shard == a.shard {
+		if x := &g.list[n-1]; x.first == a.prefix[0] && x.second == a.prefix[1] {
 			return n - 1
 		}
 	}
 }
 
-func (g *groups) slot(first, second uint64, shard int32) int {
-	h := (first ^ uint64(shard)) * 0x9e3779b97f4a7c15
+func (g *groups) slot(first, second uint64) int {
+	h := first * 0x9e3779b97f4a7c15
 	h = (h ^ h>>32 ^ second) * 0xd6e8feb86659fd93
 	return int(h>>32) & (len(g.table) - 1)
 }
@@ -52,7 +51,7 @@ func (g *groups) grow() {
 	g.table = make([]int32, max(1<<6, 2*len(g.table)))
 	for n := range g.list {
 		x := &g.list[n]
-		i := g.slot(x.first, x.second, x.shard)
+		i := g.slot(x.first, x.second)
 		for g.table[i] != 0 {
 			i = (i + 1) & (len(g.table) - 1)
 		}
@@ -75,19 +74,16 @@ func (b *buffer) group() bool {
 		a := &b.index[i]
 		n := g.of(a)
 		if len(g.list) > len(b.index)/leastRows {
-			for j := range b.index[:i] {
-				b.index[j].shard = g.list[b.index[j].shard].shard
-			}
 			return false
 		}
 		g.list[n].rows++
-		a.shard = n // for as long as they are not in order
+		a.group = n
 	}
 	b.arrange()
 	return true
 }
 
-// arrange moves each row to its place; shard is the number of its group.
+// arrange moves each row to its place.
 func (b *buffer) arrange() {
 	list := b.groups.list
 	order := make([]int32, len(list))
@@ -101,27 +97,18 @@ func (b *buffer) arrange() {
 		at += int(list[n].rows)
 	}
 	for i := range b.index {
-		x := &list[b.index[i].shard]
-		b.index[i].shard = int32(x.at)
+		x := &list[b.index[i].group]
+		b.index[i].group = int32(x.at) // its place from here on
 		x.at++
 	}
 	for i := range b.index {
-		for to := int(b.index[i].shard); to != i; to = int(b.index[i].shard) {
+		for to := int(b.index[i].group); to != i; to = int(b.index[i].group) {
 			b.index[i], b.index[to] = b.index[to], b.index[i]
-		}
-	}
-	for i := range list {
-		x := &list[i]
-		for j := x.at - int(x.rows); j < x.at; j++ {
-			b.index[j].shard = x.shard
 		}
 	}
 }
 
 func (x *group) compare(y *group) int {
-	if x.shard != y.shard {
-		return int(x.shard) - int(y.shard)
-	}
 	p, o := Prefix{x.first, x.second}, Prefix{y.first, y.second}
 	return p.compare(&o)
 }

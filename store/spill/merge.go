@@ -8,18 +8,6 @@ import (
 	"slices"
 )
 
-// run is a sorted part of the file: where each shard begins, and the end.
-type run struct{ starts []int64 }
-
-// shard returns the rows of one shard, nil for none.
-func (r *run) shard(file io.ReaderAt, shard, size int) *bufio.Reader {
-	if shard+1 >= len(r.starts) || r.starts[shard] == r.starts[shard+1] {
-		return nil
-	}
-	from, to := r.starts[shard], r.starts[shard+1]
-	return bufio.NewReaderSize(io.NewSectionReader(file, from, to-from), size)
-}
-
 // cursor stands at a row of a run or of a buffer.
 type cursor struct {
 	row    []byte

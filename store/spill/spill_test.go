@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"testing"
 )
 
@@ -44,64 +43,40 @@ func newPooled(t testing.TB, memory int, disk int64, prefix func(row []byte) Pre
 	return s
 }
 
-// Whatever the memory and however many add and read, every row comes back once,
-// in order, shard by shard, and nothing is left behind (B1, B3), of earlier sorters
-// neither.
+// Whatever the memory, every row comes back once, in order, any number of times, and
+// nothing is left behind (B1, B3), of earlier sorters neither.
 func TestSorted(t *testing.T) {
-	const shards = 5
 	runs := 0
 	var pool Pool
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 9))
-		s := newPooled(t, 1<<(17+r.IntN(5)), 0, prefixes[seed%uint64(len(prefixes))], &pool)
-		want := make([][][]byte, shards)
-		var wg sync.WaitGroup
-		for g := range 3 {
-			r := rand.New(rand.NewPCG(seed, uint64(g)))
-			rows := map[int][][]byte{}
-			for i := range r.IntN(300) {
-				shard := r.IntN(shards) / (1 + r.IntN(2)) // some may stay empty
-				rows[shard] = append(rows[shard], testRow(r, 3*i+g))
+		s := newPooled(t, 1<<(16+r.IntN(5)), 0, prefixes[seed%uint64(len(prefixes))], &pool)
+		var want [][]byte
+		for i := range r.IntN(900) {
+			row := testRow(r, i)
+			want = append(want, slices.Clone(row))
+			if err := s.Add(row); err != nil {
+				t.Fatal(err)
 			}
-			for shard, rs := range rows {
-				want[shard] = append(want[shard], rs...)
+			clear(row) // nothing of it may be kept
+		}
+		slices.SortFunc(want, bytes.Compare)
+		for range 2 {
+			var got [][]byte
+			err := s.Each(t.Context(), func(row []byte) error {
+				got = append(got, slices.Clone(row))
+				return nil
+			})
+			if err != nil || !slices.EqualFunc(got, want, slices.Equal[[]byte]) {
+				t.Fatalf("seed %d: B3: %d runs: %d rows come back of %d, or in another order: %v", seed, len(s.runs), len(got), len(want), err)
 			}
-			wg.Go(func() {
-				for shard, rs := range rows {
-					for _, row := range rs {
-						row = slices.Clone(row)
-						if err := s.Add(shard, row); err != nil {
-							t.Error(err)
-						}
-						clear(row) // nothing of it may be kept
-					}
-				}
-			})
 		}
-		wg.Wait()
-		for shard := range shards {
-			wg.Go(func() {
-				slices.SortFunc(want[shard], bytes.Compare)
-				var got [][]byte
-				err := s.Shard(t.Context(), shard, func(row []byte) error {
-					got = append(got, slices.Clone(row))
-					return nil
-				})
-				if err != nil || !slices.EqualFunc(got, want[shard], slices.Equal[[]byte]) {
-					t.Errorf("seed %d: B3: shard %d, %d runs: %d rows come back of %d, or in another order: %v", seed, shard, len(s.runs), len(got), len(want[shard]), err)
-				}
-			})
-		}
-		wg.Wait()
 		runs += len(s.runs)
 		if err := errors.Join(s.Close(), s.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(s.o.Path); !errors.Is(err, os.ErrNotExist) {
 			t.Fatalf("seed %d: the file is left behind: %v", seed, err)
-		}
-		if t.Failed() {
-			return
 		}
 	}
 	if runs < 100 {
@@ -110,12 +85,10 @@ func TestSorted(t *testing.T) {
 }
 
 // taken returns the bytes that the rows in memory take.
-func (s *Sorter) taken() (n int) {
-	for _, b := range slices.Concat(s.full, s.free, []*buffer{s.cur}) {
-		n += rowOverhead * cap(b.index)
-		for _, c := range b.chunks {
-			n += cap(c)
-		}
+func (s *Sorter) taken() int {
+	n := rowOverhead * cap(s.buffer.index)
+	for _, c := range s.buffer.chunks {
+		n += cap(c)
 	}
 	return n
 }
@@ -131,13 +104,13 @@ func TestBounds(t *testing.T) {
 	var err error
 	for i := 0; err == nil && i < 1_000_000; i++ {
 		x := append(row(i), make([]byte, r.IntN(300))...)
-		if err = s.Add(i%3, x); err == nil {
+		if err = s.Add(x); err == nil {
 			added += len(x) + rowOverhead
 		}
 		if taken := s.taken(); taken > memory {
 			t.Fatalf("B3: row %d: %d bytes are held, %d are allowed", i, taken, memory)
 		}
-		if added < memory/3 && s.Spilled() > 0 {
+		if added < memory/2 && s.Spilled() > 0 {
 			t.Fatalf("B3: %d bytes of rows are spilled though %d are allowed in memory", added, memory)
 		}
 	}
@@ -151,63 +124,56 @@ func TestBounds(t *testing.T) {
 	if n := fi.Size(); n > disk || n < disk/2 || n != s.Spilled() {
 		t.Errorf("B3: %d bytes are in the file, %d counted, %d allowed", n, s.Spilled(), disk)
 	}
-	if again := s.Add(0, row(0)); !errors.Is(again, ErrDisk) {
+	if again := s.Add(row(0)); !errors.Is(again, ErrDisk) {
 		t.Errorf("after ErrDisk: %v", again)
 	}
-	if e := s.Shard(t.Context(), 0, func([]byte) error { return nil }); !errors.Is(e, ErrDisk) {
+	if e := s.Each(t.Context(), func([]byte) error { return nil }); !errors.Is(e, ErrDisk) {
 		t.Errorf("rows that are not all there are read: %v", e)
 	}
 }
 
-// An error of the file, of fn and of the context is returned, to every
-// goroutine, and ends the work (B3).
+// An error of the file, of fn and of the context is returned and ends the work (B3).
 func TestFails(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	s := New(Options{Path: filepath.Join(t.TempDir(), "no", "rows"), Compare: bytes.Compare})
-	var wg sync.WaitGroup
-	for g := range 3 {
-		wg.Go(func() {
-			r := rand.New(rand.NewPCG(2, uint64(g)))
-			for i := range 100_000 {
-				if s.Add(0, testRow(r, i)) != nil {
-					return
-				}
-			}
-			t.Error("runs are written into no directory")
-		})
+	added := 0
+	for added < 100_000 && s.Add(testRow(r, added)) == nil {
+		added++
 	}
-	wg.Wait()
+	if added == 100_000 {
+		t.Error("runs are written into no directory")
+	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := errors.Join(s.Add(0, nil), s.Shard(t.Context(), 0, nil)); !errors.Is(err, errClosed) {
+	if err := errors.Join(s.Add(nil), s.Each(t.Context(), nil)); !errors.Is(err, errClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 
 	s = newTest(t, 1<<12, 0)
 	for i := range 10_000 {
-		if err := s.Add(0, testRow(r, i)); err != nil {
+		if err := s.Add(testRow(r, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	stop, n := errors.New("stop"), 0
-	if err := s.Shard(t.Context(), 0, func([]byte) error { n++; return stop }); err != stop || n != 1 {
+	if err := s.Each(t.Context(), func([]byte) error { n++; return stop }); err != stop || n != 1 {
 		t.Errorf("after fn failed: %v, %d rows", err, n)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	n = 0
-	if err := s.Shard(ctx, 0, func([]byte) error { n++; cancel(stop); return nil }); err != stop || n > 2000 {
+	if err := s.Each(ctx, func([]byte) error { n++; cancel(stop); return nil }); err != stop || n > 2000 {
 		t.Errorf("after the context ended: %v, %d rows", err, n)
 	}
 	if err := os.Truncate(s.o.Path, s.size-100); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Shard(t.Context(), 0, func([]byte) error { return nil }); err == nil {
+	if err := s.Each(t.Context(), func([]byte) error { return nil }); err == nil {
 		t.Error("a file that was cut short reads as if it were whole")
 	}
 }
 
-// What two goroutines add and read again, a million rows of 100 bytes.
+// What is added and read again, a million rows of 100 bytes.
 func BenchmarkSorter(b *testing.B) {
 	for _, memory := range []int{32 << 20, 256 << 20} {
 		b.Run(fmt.Sprintf("memory=%dMB", memory>>20), func(b *testing.B) {
@@ -220,31 +186,15 @@ func BenchmarkSorter(b *testing.B) {
 }
 
 func benchmark(b *testing.B, s *Sorter) {
-	var wg sync.WaitGroup
-	for g := range 2 {
-		wg.Go(func() {
-			r := rand.New(rand.NewPCG(1, uint64(g)))
-			row := make([]byte, 100)
-			for i := range 500_000 {
-				binary.BigEndian.PutUint64(row, r.Uint64())
-				if err := s.Add(i%16, row); err != nil {
-					b.Error(err)
-				}
-			}
-		})
+	r := rand.New(rand.NewPCG(1, 1))
+	row := make([]byte, 100)
+	for range 1_000_000 {
+		binary.BigEndian.PutUint64(row, r.Uint64())
+		if err := s.Add(row); err != nil {
+			b.Fatal(err)
+		}
 	}
-	wg.Wait()
-	for g := range 2 {
-		wg.Go(func() {
-			for shard := g; shard < 16; shard += 2 {
-				if err := s.Shard(b.Context(), shard, func([]byte) error { return nil }); err != nil {
-					b.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if err := s.Close(); err != nil {
+	if err := errors.Join(s.Each(b.Context(), func([]byte) error { return nil }), s.Close()); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -257,11 +207,11 @@ func TestDiskIsShared(t *testing.T) {
 		s := New(Options{Path: filepath.Join(t.TempDir(), "rows"), Memory: memory, Disk: budget, Compare: bytes.Compare})
 		t.Cleanup(func() { s.Close() })
 		for range 500 {
-			if err := s.Add(0, make([]byte, 1<<10)); err != nil {
+			if err := s.Add(make([]byte, 1<<10)); err != nil {
 				return s, err
 			}
 		}
-		return s, s.Shard(t.Context(), 0, func([]byte) error { return nil })
+		return s, s.Each(t.Context(), func([]byte) error { return nil })
 	}
 	first, err := fill()
 	if err != nil || first.Spilled() == 0 {
@@ -287,11 +237,11 @@ func TestPool(t *testing.T) {
 		s := newPooled(t, memory, 0, nil, pool)
 		for i := range rows {
 			binary.BigEndian.PutUint32(row, uint32(i))
-			if err := s.Add(0, row); err != nil {
+			if err := s.Add(row); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := errors.Join(s.Shard(t.Context(), 0, func([]byte) error { return nil }), s.Close()); err != nil {
+		if err := errors.Join(s.Each(t.Context(), func([]byte) error { return nil }), s.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
