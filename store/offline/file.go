@@ -98,6 +98,8 @@ type Writer struct {
 	out     *countingWriter
 	content hash.Hash
 	scratch []byte
+	begins  []byte // the first values of the last row, so many, in canonical encoding
+	begun   int
 	info    FileInfo
 	noStats []bool // columns that hold a NaN
 	spans   []span // of columns of Int, Timestamp and String
@@ -232,6 +234,9 @@ func (w *Writer) WriteAfter(row []schemas.Value, same int) error {
 	if w.held == 0 {
 		same = 0 // nothing of the row before waits
 	}
+	if w.begun > same {
+		w.begun, w.begins = 0, w.begins[:0]
+	}
 	if same > 0 && err == nil {
 		w.repeat(same, row)
 	}
@@ -260,8 +265,11 @@ func (w *Writer) digest() {
 
 // repeat adds the first values of the row once more.
 func (w *Writer) repeat(same int, row []schemas.Value) {
+	for ; w.begun < same; w.begun++ {
+		w.begins = row[w.begun].Append(w.begins)
+	}
+	w.scratch = append(w.scratch, w.begins...)
 	for i := range same {
-		w.scratch = row[i].Append(w.scratch)
 		c := &w.waiting[i]
 		if row[i].IsNull() {
 			w.info.Columns[i].Nulls++

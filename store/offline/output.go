@@ -27,6 +27,7 @@ type Output struct {
 	row    []byte
 	joined []byte
 	of     []byte // the last entity that was looked at; nil = none yet
+	tiles  tileRun
 }
 
 // Keep says which rows of tables an Output does not drop.
@@ -47,7 +48,11 @@ func (w *Work) Begin(ctx context.Context, unit string, memory int, keep Keep) (*
 
 // Finish makes the rows and the record of the unit visible to others.
 func (o *Output) Finish(ctx context.Context, record any) error {
-	size, err := o.blocks.Close()
+	err := o.endTiles()
+	var size int64
+	if err == nil {
+		size, err = o.blocks.Close()
+	}
 	if err == nil {
 		err = overtaken(o.upload.Commit(ctx, o.work.path(o.name)))
 	}
@@ -152,14 +157,27 @@ func (o *Output) Tile(r rows.Tile) error {
 	if o.t == nil {
 		return nil
 	}
-	o.begin(Tiles, dayOf(r.Tile.Start), r.Partition)
-	o.key = append(appendShard(o.key, r.Shard), r.Entity...)
-	o.key = appendInt(appendInt(o.key, int64(r.Tile.Hop)), int64(r.Tile.Start))
-	if err := o.entity(r.Entity); err != nil {
-		return err
+	if !o.tiles.goesOn(&r) {
+		if err := o.endTiles(); err != nil {
+			return err
+		}
+		if err := o.entity(r.Entity); err != nil {
+			return err
+		}
+		o.tiles.begin(&r)
 	}
-	o.row = append(binary.AppendUvarint(o.row, uint64(r.Tile.Events)), r.Tile.Cells...)
-	return o.add()
+	o.tiles.add(&r.Tile)
+	return nil
+}
+
+// endTiles takes the tiles that have gathered.
+func (o *Output) endTiles() error {
+	if len(o.tiles.row) == 0 {
+		return nil
+	}
+	err := o.blocks.Add(o.tiles.stream, o.tiles.row)
+	o.tiles.row = o.tiles.row[:0]
+	return err
 }
 
 // The parts of a state in table open, in their order.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+
+	"github.com/tallystick/tallystick/schemas"
 )
 
 // stager writes one file after the other.
@@ -50,8 +52,20 @@ func (s *stager) row(k rowKey, row []byte) error {
 		return &OrderError{string(tableOrder[k[0]]), bytes.Clone(k[keyPrefix:])}
 	}
 	s.last = append(s.last[:0], k...)
-	same := bytes.Equal(k[:keyPrefix], s.prefix)
-	if !same || s.writer != nil && s.writer.info.Rows == fileRows {
+	name := tableOrder[k[0]]
+	err := s.rows.parse(k, row, len(s.r.t.layout[name].cols), func(values []schemas.Value) error { return s.write(k, values) })
+	if err != nil {
+		return fmt.Errorf("table %s: %w", name, err)
+	}
+	if name == Tiles { // the key is that of the first of several
+		s.last = appendInt(s.last[:len(s.last)-8], s.rows.start)
+	}
+	return nil
+}
+
+// write writes a row into the file that it belongs to.
+func (s *stager) write(k rowKey, values []schemas.Value) error {
+	if same := bytes.Equal(k[:keyPrefix], s.prefix); !same || s.writer != nil && s.writer.info.Rows == fileRows {
 		if err := s.end(); err != nil {
 			return err
 		}
@@ -66,12 +80,8 @@ func (s *stager) row(k rowKey, row []byte) error {
 			return err
 		}
 	}
-	values, err := s.rows.parse(k, row, len(s.writer.cols))
-	if err != nil {
-		return fmt.Errorf("table %s: %w", s.file.Table, err)
-	}
 	if err := s.writer.WriteAfter(values, s.rows.same); err != nil {
-		return fmt.Errorf("table %s: %w", s.file.Table, err)
+		return err
 	}
 	return s.figures.row(values)
 }
