@@ -33,6 +33,7 @@ type Guard struct {
 	mu      sync.Mutex
 	base    *baseline // nil = nothing is guarded
 	days    map[int64]*seenDay
+	first   int64 // days before it were dropped
 	watches map[int32]*Watch
 	ever    map[int32]bool // partitions that were counted
 	told    map[Figure]bool
@@ -54,7 +55,7 @@ func NewGuard(view *transforms.View, snapshots schemas.Micros, o Options) *Guard
 		o = DefaultOptions()
 	}
 	o.Snapshots = snapshots
-	g := &Guard{view: view, o: o, intake: view.NewIntake(), days: map[int64]*seenDay{}, watches: map[int32]*Watch{}, ever: map[int32]bool{}, told: map[Figure]bool{}, used: map[Statistic]float64{}}
+	g := &Guard{view: view, o: o, intake: view.NewIntake(), days: map[int64]*seenDay{}, first: int64(minDay), watches: map[int32]*Watch{}, ever: map[int32]bool{}, told: map[Figure]bool{}, used: map[Statistic]float64{}}
 	for i := range view.Spec().Features {
 		switch view.Spec().Features[i].Type() {
 		case schemas.Int.String(), schemas.Double.String():
@@ -161,6 +162,9 @@ func (g *Guard) take(w *Watch) {
 	g.ever[w.partition] = g.ever[w.partition] || w.high >= 0
 	for day, d := range w.days {
 		if g.days[day] == nil {
+			if day < g.first {
+				continue
+			}
 			g.days[day] = g.newDay()
 		}
 		g.days[day].merge(d)
@@ -185,9 +189,9 @@ func (g *Guard) forget(w *Watch) {
 	if clock == schemas.Never {
 		return
 	}
-	first := clock.SubSat(g.view.Spec().MaxLateness()).Days() - int64(g.o.Lasting) - 1
-	maps.DeleteFunc(g.days, func(day int64, d *seenDay) bool { return day < first && len(d.breaches) == 0 })
-	maps.DeleteFunc(w.days, func(day int64, _ *seenDay) bool { return day < first })
+	g.first = clock.SubSat(g.view.Spec().MaxLateness()).Days() - int64(g.o.Lasting) - 1
+	maps.DeleteFunc(g.days, func(day int64, d *seenDay) bool { return day < g.first && len(d.breaches) == 0 })
+	maps.DeleteFunc(w.days, func(day int64, _ *seenDay) bool { return day < g.first })
 	w.last = nil
 }
 
