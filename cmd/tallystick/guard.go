@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -72,9 +74,16 @@ func (g *guardFlags) close() {
 	}
 }
 
+// heldStore keeps what holds a view, beside its states: a process that is started again
+// must not let through what the one before held.
+type heldStore interface {
+	Held(ctx context.Context) ([]byte, error)
+	SetHeld(ctx context.Context, b []byte) error
+}
+
 // guard returns the guard of a view, which has looked at the tables once; nil where
 // none is asked for.
-func (g *guardFlags) guard(ctx context.Context, v *definition.View, notices io.Writer) (*viewGuard, error) {
+func (g *guardFlags) guard(ctx context.Context, v *definition.View, store heldStore, notices io.Writer) (*viewGuard, error) {
 	if g.root == nil {
 		return nil, nil
 	}
@@ -91,8 +100,11 @@ func (g *guardFlags) guard(ctx context.Context, v *definition.View, notices io.W
 		return nil, err
 	}
 	vg := &viewGuard{gate: gate.NewGuard(engine, v.Snapshots, o), view: v, from: g.from, least: o.Least, hold: g.mode == guardHold, version: -1,
-		features: tables.Table(offline.Features), notices: notices}
-	return vg, vg.refresh(ctx)
+		features: tables.Table(offline.Features), store: store, notices: notices}
+	if err := vg.refresh(ctx); err != nil {
+		return nil, err
+	}
+	return vg, vg.resume(ctx)
 }
 
 // viewGuard is the guard of one view's worker: it looks at the tables, and tells.
@@ -108,7 +120,10 @@ type viewGuard struct {
 	version int64  // of the table, as last looked at
 	said    string // what was told last: once is enough
 
-	mu       sync.Mutex   // of lines
+	store    heldStore
+	holding  []byte     // as the store has it
+	mu       sync.Mutex // of lines and what stands
+	standing []gate.Breach
 	breaches atomic.Int64 // told so far
 	held     atomic.Bool
 	dates    atomic.Int64 // of the baseline; 0 = nothing is guarded
@@ -123,10 +138,60 @@ func (g *viewGuard) follow(ctx context.Context, interval time.Duration) {
 		interval = guardEvery
 	}
 	every(ctx, interval, func() {
-		if err := g.refresh(ctx); err != nil && ctx.Err() == nil {
+		if err := errors.Join(g.refresh(ctx), g.keep(ctx)); err != nil && ctx.Err() == nil {
 			g.say(fmt.Sprintf("the guard goes on with what it has: %v", err))
 		}
 	})
+}
+
+// resume takes up what held the process before; an alarm lets it go.
+func (g *viewGuard) resume(ctx context.Context) (err error) {
+	if g.holding, err = g.store.Held(ctx); err != nil || g.holding == nil {
+		return err
+	}
+	if !g.hold {
+		return g.keep(ctx)
+	}
+	var breaches []gate.Breach
+	if err := json.Unmarshal(g.holding, &breaches); err != nil {
+		return fmt.Errorf("what holds view %s in Redis does not decode: %w; `tallystick stream --guard-mode alarm` removes it", g.view.Name, err)
+	}
+	g.gate.Resume(breaches)
+	return nil
+}
+
+// keep makes what the store has what stands now.
+func (g *viewGuard) keep(ctx context.Context) error {
+	g.mu.Lock()
+	standing := g.standing
+	g.mu.Unlock()
+	var now []byte
+	if g.hold && len(standing) > 0 {
+		var err error
+		if now, err = json.Marshal(standing); err != nil {
+			return err
+		}
+	}
+	if bytes.Equal(now, g.holding) {
+		return nil
+	}
+	err := g.store.SetHeld(ctx, now)
+	if err == nil {
+		g.holding = now
+	}
+	return err
+}
+
+// end keeps what stands when the worker has ended.
+func (g *viewGuard) end(ctx context.Context) {
+	if g == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTime)
+	defer cancel()
+	if err := g.keep(ctx); err != nil {
+		g.tell(fmt.Sprintf("what holds it could not be kept, so the next start begins to count anew: %v", err))
+	}
 }
 
 // say tells something, unless it was the last thing that was told.
@@ -223,6 +288,9 @@ func (p *partitionGuard) Hold() string {
 		return ""
 	}
 	p.g.held.Store(len(standing) > 0)
+	p.g.mu.Lock()
+	p.g.standing = standing
+	p.g.mu.Unlock()
 	if len(standing) == 0 {
 		return ""
 	}

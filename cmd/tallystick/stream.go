@@ -275,7 +275,7 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if o.Origin, err = s.tables.origin(v, s.cache); err != nil {
 		return err
 	}
-	guard, err := s.guard.guard(ctx, v, s.notices)
+	guard, err := s.guard.guard(ctx, v, redis.Store(v), s.notices)
 	if err != nil {
 		return err
 	}
@@ -306,10 +306,16 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	go s.watch(watched, v.Name, worker, phase)
 	lag := &lagGauge{client: client, group: &s.groupFlags, member: member, view: v, worker: worker, notices: s.notices}
 	go lag.run(watched)
-	go guard.follow(watched, s.guard.every)
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		guard.follow(watched, s.guard.every)
+	}()
 	err = worker.Run(ctx)
 	stop()
+	<-followed
 	lag.last(ctx)
+	guard.end(ctx)
 	if _, held := errors.AsType[*stream.HeldError](err); held {
 		return &exitError{exitHeld, err}
 	}

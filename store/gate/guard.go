@@ -37,6 +37,7 @@ type Guard struct {
 	watches map[int32]*Watch
 	ever    map[int32]bool // partitions that were counted
 	told    map[Figure]bool
+	kept    []Breach // see Resume
 	used    map[Statistic]float64
 }
 
@@ -140,10 +141,14 @@ func (g *Guard) Judge(w *Watch) (standing []Breach, fresh int) {
 	if g.base == nil {
 		return nil, 0
 	}
+	standing, fresh = g.resumed()
 	clock := g.clock()
 	for _, day := range slices.Sorted(maps.Keys(g.days)) {
 		g.judge(day, clock)
 		for _, b := range g.days[day].breaches {
+			if slices.ContainsFunc(standing, func(s Breach) bool { return s.Figure() == b.Figure() }) {
+				continue
+			}
 			if !g.told[b.Figure()] {
 				g.told[b.Figure()] = true
 				standing = slices.Insert(standing, fresh, b)
@@ -154,6 +159,29 @@ func (g *Guard) Judge(w *Watch) (standing []Breach, fresh int) {
 		}
 	}
 	return standing, fresh
+}
+
+// Resume takes up the breaches that a process before this one was held by: what it had
+// counted is not known here. They stand until their figures are accepted.
+func (g *Guard) Resume(breaches []Breach) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.kept = breaches
+}
+
+// resumed returns those of Resume that stand.
+func (g *Guard) resumed() (standing []Breach, fresh int) {
+	g.kept = slices.DeleteFunc(g.kept, func(b Breach) bool {
+		m := measure{table: b.Table, column: b.Column, statistic: b.Statistic}
+		return (&judging{Guard: g, Day: b.Date}).accepted(&m)
+	})
+	for i := range g.kept {
+		if f := g.kept[i].Figure(); !g.told[f] {
+			g.told[f] = true
+			fresh = i + 1
+		}
+	}
+	return slices.Clone(g.kept), fresh
 }
 
 // take adds what a watch has counted to what the guard has.
