@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -204,5 +205,40 @@ func TestGuardAlarms(t *testing.T) {
 	}
 	if all := int64(g.total(0)); g.streamed(m) != all {
 		t.Errorf("an alarm holds: %d of %d", g.streamed(m), all)
+	}
+}
+
+// B6: a run that begins after what was counted before it holds what the run before it
+// held, though what is left would pass: it stands in Redis.
+func TestGuardRestarts(t *testing.T) {
+	t.Parallel()
+	g := newGateRig(t)
+	g.days(20, nil)
+	g.replay(exitOK, "t")
+	limits := filepath.Join(g.dir, "limits.yaml")
+	if err := os.WriteFile(limits, []byte("limits: {outcome: {alone: 0, lasting: 0}}\n"), 0o600); err != nil { // so that the number alone tells
+		t.Fatal(err)
+	}
+	guard := []string{"--gate-limits", limits, "--guard-mode", "hold"}
+	m := testbed.Redis(t)
+	g.days(1, nil)
+	once := int64(g.total(0))
+	heard, end := g.guardedStream(m, guard...)
+	g.until("all is in Redis", heard, func() bool { return g.streamed(m) == once })
+	g.next--
+	g.days(1, nil) // the same records again
+	again := int64(g.sent[len(g.sent)-1])
+	g.until("it is held", heard, func() bool { return strings.Contains(heard.String(), "held, and up to offset") })
+	end()
+	read := g.streamed(m)
+	guard = append(guard, "--guard", filepath.Join(g.dir, "t"))
+	if said := g.stream(exitHeld, m, guard...); g.streamed(m) != read || read >= once+again || !strings.Contains(said, ": records read") {
+		t.Errorf("%d records and %d again, %d are in Redis, then %d: %s", once, again, read, g.streamed(m), said)
+	}
+	if said := g.stream(exitOK, m, append(guard, "--guard-mode", "alarm")...); g.streamed(m) != once+again {
+		t.Errorf("an alarm holds: %s", said)
+	}
+	if said := g.stream(exitOK, m, guard...); heldKeyOf(m) != "none" {
+		t.Errorf("what an alarm has let go holds again: %s", said)
 	}
 }
