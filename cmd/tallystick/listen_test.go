@@ -302,6 +302,11 @@ func TestProbes(t *testing.T) {
 	if text, err := m.ready(); err != nil || !strings.Contains(text, "partition 3: waiting: its markers cannot be read") || m.alive() != nil {
 		t.Errorf("waiting: %q %v %v", text, err, m.alive())
 	}
+	at.Phase, at.Why = "held", "too many"
+	m.watch("v", standing{[]stream.PartitionStatus{at}, now.Add(-stalledAfter)}, nil)
+	if text, err := m.ready(); err != nil || !strings.Contains(text, "partition 3: held: too many") || m.alive() != nil {
+		t.Errorf("B6: held: %q %v %v", text, err, m.alive())
+	}
 	m.watch("v", standing{last: now.Add(-stalledAfter - time.Second)}, nil)
 	if err := m.alive(); err == nil || err.Error() != "view v: no progress for 1m1s" {
 		t.Errorf("stuck: %v", err)
