@@ -130,16 +130,7 @@ func (w *gateWorld) honest(v *definition.View) []flights.Message {
 // the profiles of every day.
 func (w *gateWorld) replay(v *definition.View, messages []flights.Message) []gate.Profile {
 	w.Helper()
-	n := 4
-	if v.Source.Topic == "weather" {
-		n = 1
-	}
-	l := &memoryLog{logs: make([][]schemas.Record, n), start: make([]int64, n), end: make([]int64, n)}
-	for _, m := range messages {
-		p := int(transforms.HashBytes(m.Key) % uint64(n))
-		l.logs[p] = append(l.logs[p], schemas.Record{Partition: int32(p), Offset: l.end[p], Timestamp: schemas.KafkaMillis(m.Time.UnixMilli()), Key: m.Key, Value: m.Value})
-		l.end[p]++
-	}
+	l := w.logOf(v, messages)
 	writers, err := reading.Writers(v.Source, "")
 	if err != nil {
 		w.Fatal(err)
@@ -213,7 +204,7 @@ func TestGateHonestYear(t *testing.T) {
 	table.WriteString("| view | rows on 1 July | dates | of them without a baseline | columns | checks | false alarms, all at once | by the week | by the day |\n|---|---|---|---|---|---|---|---|---|\n")
 	used, all := map[gate.Statistic]float64{}, 0
 	for _, v := range views {
-		ps := w.replay(v, w.honest(v))
+		ps := w.honestYear(v)
 		july := slices.IndexFunc(ps, func(p gate.Profile) bool { return p.Day.String() == "2013-07-01" })
 		var alarms []string
 		var whole *gate.Report

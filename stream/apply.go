@@ -237,6 +237,9 @@ func (p *partition) step(ctx context.Context, it *item) error {
 	}
 	v := p.w.engine.Step(state, it.in)
 	s.ledger.Add(&v)
+	if p.watch != nil {
+		p.watch.Saw(it.in, &v)
+	}
 	if s.since.IsZero() {
 		s.since = p.w.o.Now()
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/gate"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/marker"
 )
@@ -16,29 +17,78 @@ import (
 // that keeps everything and costs nothing: what the worker itself takes.
 func BenchmarkWorker(b *testing.B) {
 	for _, identity := range []string{"", "id", "version"} {
-		b.Run("identity="+identity, func(b *testing.B) {
-			w := &world{shape: shape{identity: identity, maxOpen: 65536, shards: 16}}
-			var err error
-			if w.view, err = w.shape.definition(); err == nil {
-				err = w.compile()
-			}
-			if err != nil {
-				b.Fatal(err)
-			}
-			src := &endless{total: int64(b.N), r: make([]schemas.Record, 5000)}
-			sink := &free{marks: make([]Mark, 16), states: map[string]marker.Stored{}}
-			worker, err := New(w.view, w.records, src, sink, sink, Options{UntilEnd: true, SweepEvery: -1})
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.ReportAllocs()
-			b.ResetTimer()
-			if err := worker.Run(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-			b.ReportMetric(float64(sink.bytes)/float64(b.N), "written-B/op")
-		})
+		for _, guarded := range []bool{false, true} {
+			benchmarkWorker(b, identity, guarded)
+		}
 	}
+}
+
+func benchmarkWorker(b *testing.B, identity string, guarded bool) {
+	b.Run(fmt.Sprintf("identity=%s/guarded=%v", identity, guarded), func(b *testing.B) {
+		w := &world{shape: shape{identity: identity, maxOpen: 65536, shards: 16}}
+		var err error
+		if w.view, err = w.shape.definition(); err == nil {
+			err = w.compile()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		src := &endless{total: int64(b.N), r: make([]schemas.Record, 5000)}
+		sink := &free{marks: make([]Mark, 16), states: map[string]marker.Stored{}}
+		o := Options{UntilEnd: true, SweepEvery: -1}
+		if guarded {
+			o.Guard = usual(w)
+		}
+		worker, err := New(w.view, w.records, src, sink, sink, o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		b.ResetTimer()
+		if err := worker.Run(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(sink.bytes)/float64(b.N), "written-B/op")
+	})
+}
+
+// watched is a guard that never holds.
+type watched struct{ *gate.Guard }
+
+type watchedPart struct {
+	*gate.Watch
+	g *gate.Guard
+}
+
+func (g watched) Watch(p int32) Watch { return watchedPart{g.Guard.Watch(p), g.Guard} }
+
+func (w watchedPart) Hold() string {
+	w.g.Judge(w.Watch)
+	return ""
+}
+
+// usual returns a guard with a baseline of the days before the benchmark's log.
+func usual(w *world) Guard {
+	g := gate.NewGuard(w.engine, schemas.Day, gate.Options{})
+	rec := &gate.Record{}
+	for day := range gate.Day(28) {
+		p := gate.Profile{Day: 20480 + day, Final: true, Closed: true, Rows: 2000, Ledger: transforms.Ledger{Applied: 4_000_000 + int64(day)}}
+		for _, f := range w.engine.Spec().Features {
+			p.Columns = append(p.Columns, gate.Column{Name: f.Name, Kind: f.Type(), Status: map[string]int64{"PRESENT": 2000}, Values: &gate.Values{Min: 0, Max: 1e6, Mean: 1, Distinct: 100}})
+		}
+		for _, c := range w.engine.Cells() {
+			in := gate.Inputs{Hop: c.Hop, Taken: 4_000_000, Of: 4_000_000}
+			for _, f := range c.Features {
+				in.Columns = append(in.Columns, w.engine.Spec().Features[f].Name)
+			}
+			p.Inputs = append(p.Inputs, in)
+		}
+		rec.Profiles = append(rec.Profiles, p)
+	}
+	if g.Accept(rec, map[int32]int64{0: 1}) < 28 {
+		panic("no baseline")
+	}
+	return watched{g}
 }
 
 // endless is a partition of total records.

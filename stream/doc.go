@@ -23,6 +23,9 @@
 //   - Ownership: with a Membership the worker has the partitions that its group
 //     gave it. Revoked ones are written before the group goes on, lost ones are
 //     not. That two never write at once does not rest on it (O1).
+//   - B6 A Guard is asked before every write of what was folded: what it holds stays in
+//     memory, the partition is read no further, and nothing written is undone. What it
+//     counts, it counts once, also where a record is folded again.
 //   - V8 What is quarantined is acknowledged before the marker passes it.
 //   - Unflushed states are never evicted, flushed ones may be at any time.
 //
@@ -51,7 +54,7 @@
 // # If debugging X, read Y
 //
 //   - a partition that stands still: Worker.Status and its Why, then partition.later (a
-//     store or a quarantine that fails) and partition.standBy.
+//     store or a quarantine that fails), partition.standBy and partition.hold (guard.go).
 //   - wrong counts after a crash: partition.moveTo and partition.rewind.
 //   - memory: cache.go and partition.shrink; Options.CacheBytes bound what is held,
 //     clean, dirty or to be quarantined. A partition that waits reads no further.

@@ -169,3 +169,15 @@ type StandByError struct {
 func (e *StandByError) Error() string {
 	return fmt.Sprintf("partition %d: two writes in a row were lost to another worker's, %d times: does another stream of this view run outside of the group?", e.Partition, e.Times)
 }
+
+// HeldError says that the guard holds a bounded run back: what it has read is not
+// all visible, and the next run reads the rest again (B6).
+type HeldError struct {
+	Partition int32
+	Written   int64 // the offset below which all is in the store
+	Why       string
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("partition %d is held at offset %d: %s", e.Partition, e.Written, e.Why)
+}

@@ -74,6 +74,9 @@ func (p *partition) flushAll(ctx context.Context) error {
 // flush writes what changed of a shard, with its new marker. An errAside says
 // that it was not acknowledged and what is to be done has been arranged.
 func (p *partition) flush(ctx context.Context, s *shard) error {
+	if err := p.guarded(s); err != nil {
+		return err
+	}
 	if len(s.quarantine) > 0 {
 		if err := p.w.quarantine.Put(ctx, s.quarantine); err != nil {
 			return p.later(ctx, "the quarantine did not take records", fmt.Errorf("%w: %w", marker.ErrUnavailable, err))

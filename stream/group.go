@@ -91,6 +91,9 @@ func (w *Worker) remove(ids []int32) {
 		if p := w.parts[id]; p != nil {
 			w.held.Add(int64(-p.accounted))
 			delete(w.parts, id)
+			if w.o.Guard != nil {
+				w.o.Guard.Leave(id)
+			}
 		}
 	}
 	w.order = slices.DeleteFunc(w.order, func(id int32) bool { return slices.Contains(ids, id) })

@@ -11,8 +11,8 @@ import (
 // PartitionStatus tells where a partition stands.
 type PartitionStatus struct {
 	Partition int32
-	Phase     string // opening, reading, waiting or done
-	// Why says what an opening or waiting partition waits for, "" = nothing.
+	Phase     string // opening, reading, waiting, held or done
+	// Why says what an opening, waiting or held partition waits for, "" = nothing.
 	Why     string
 	Read    int64 // the offset up to which the log was read
 	Written int64 // the least position of its markers; -1 = not known yet
@@ -89,6 +89,9 @@ func (p *partition) statusNow() PartitionStatus {
 		Read: p.pos, Written: -1, Stored: -1, Clock: p.now, Newest: schemas.Never, Stable: p.stable, Bytes: p.cache.bytes}
 	if p.phase == opening || p.phase == waiting {
 		st.Why = p.why
+	}
+	if p.phase == waiting && p.held {
+		st.Phase = "held"
 	}
 	for _, s := range p.shards {
 		st.Ledger.Merge(&s.mark.Ledger)

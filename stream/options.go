@@ -64,6 +64,10 @@ type Options struct {
 	Rebuild bool
 	// Origin of bootstraps: LogStart.
 	Origin Origin
+	// Guard is asked before what was folded becomes visible (B6); nil = nobody is.
+	// While it holds, it is asked again every HoldEvery: 1 s.
+	Guard     Guard
+	HoldEvery time.Duration
 
 	// Notice is told what an operator should know; one call at a time.
 	Notice func(Notice)
@@ -108,6 +112,7 @@ func (o Options) withDefaults() Options {
 	set(&o.RefreshEvery, time.Minute)
 	set(&o.SweepEvery, time.Second)
 	set(&o.DrainTimeout, 10*time.Second)
+	set(&o.HoldEvery, time.Second)
 	if o.Origin == nil {
 		o.Origin = LogStart{}
 	}
@@ -132,7 +137,7 @@ func (o Options) withDefaults() Options {
 // Validate reports every fault of the options at once.
 func (o Options) Validate() error {
 	var errs []error
-	for _, d := range []time.Duration{o.FlushEvery, o.CatchUpEvery, o.IdleEvery, o.PollWait, o.StandBy, o.MinBackoff, o.MaxBackoff, o.RefreshEvery, o.DrainTimeout} {
+	for _, d := range []time.Duration{o.FlushEvery, o.CatchUpEvery, o.IdleEvery, o.PollWait, o.StandBy, o.MinBackoff, o.MaxBackoff, o.RefreshEvery, o.DrainTimeout, o.HoldEvery} {
 		if d < 0 {
 			errs = append(errs, errors.New("stream: a duration is negative"))
 			break

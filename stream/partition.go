@@ -35,6 +35,8 @@ type partition struct {
 	// backoff is the next wait after a failure; 0 = the least. why is what failed.
 	backoff time.Duration
 	why     string
+	watch   Watch // nil = nothing is guarded
+	held    bool  // by it
 
 	// pos is the offset up to which the log was read, now the log clock there.
 	pos    int64
@@ -95,6 +97,9 @@ func (w *Worker) newPartition(id int32) *partition {
 	if w.until != nil {
 		p.end = w.until.Partitions[id].End
 	}
+	if w.o.Guard != nil {
+		p.watch = w.o.Guard.Watch(id)
+	}
 	if _, known := w.known[id]; !known && w.known != nil {
 		p.added = true
 	}
@@ -104,7 +109,7 @@ func (w *Worker) newPartition(id int32) *partition {
 // forget drops everything in memory: the markers are to be read again.
 func (p *partition) forget(wake time.Time) {
 	p.phase, p.wake, p.seek, p.loadSeen = opening, wake, false, false
-	p.cache, p.sweep = newCache(), sweep{}
+	p.cache, p.sweep, p.held = newCache(), sweep{}, false
 	for _, s := range p.shards {
 		s.reset(s.mark)
 		s.lost = true
@@ -299,6 +304,9 @@ func (p *partition) later(ctx context.Context, what string, err error) error {
 func (p *partition) resume(ctx context.Context) error {
 	if p.phase == opening {
 		return p.open(ctx)
+	}
+	if err := p.release(); err != nil {
+		return err
 	}
 	for _, s := range p.shards {
 		if s.lost {

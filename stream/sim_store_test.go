@@ -162,6 +162,9 @@ func (p port) Commit(_ context.Context, shard int, partition int32, was, now Mar
 	if err := p.fault(p.owner, true); err != nil {
 		return err
 	}
+	if was.Phase == marker.Live {
+		p.unheld(partition)
+	}
 	watched := p.store.cells[shard][partition]
 	if watched.mark != was {
 		return marker.ErrMoved

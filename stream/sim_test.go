@@ -32,13 +32,13 @@ const (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestSimulator drives the real worker and engine through simulated ports:
-// crashes at every step, lost replies, two owners, rebalances, a store that
-// loses acknowledged writes, foreign writes, idle partitions. After every write
+// crashes at every step, lost replies, two owners, rebalances, a guard that holds
+// and lets go (B6), a store that loses acknowledged writes, foreign writes, idle partitions. After every write
 // the store must be, byte for byte, a fresh fold of the log up to each marker
 // (O1, O2, K4, V1, V8).
 func TestSimulator(t *testing.T) {
 	if *simSeed >= 0 {
-		if _, err := simulate(*simSeed); err != nil {
+		if _, _, err := simulate(*simSeed); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -49,10 +49,13 @@ func TestSimulator(t *testing.T) {
 	}
 	const lanes = 4
 	var failed atomic.Bool
-	var ran, olds atomic.Int64
+	var ran, olds, holds atomic.Int64
 	t.Cleanup(func() {
 		if !failed.Load() && olds.Load() < ran.Load()/10 {
 			t.Errorf("in %d seeds old parts were written %d times only", ran.Load(), olds.Load())
+		}
+		if !failed.Load() && holds.Load() < ran.Load()/2 {
+			t.Errorf("in %d seeds workers were held %d times only", ran.Load(), holds.Load())
 		}
 	})
 	begun := time.Now()
@@ -64,9 +67,10 @@ func TestSimulator(t *testing.T) {
 					t.Logf("stopped before seed %d: time is up", seed)
 					return
 				}
-				n, err := simulate(seed)
+				n, held, err := simulate(seed)
 				ran.Add(1)
 				olds.Add(int64(n))
+				holds.Add(int64(held))
 				if err != nil {
 					failed.Store(true)
 					t.Fatalf("%v\nrerun: go test ./stream -run TestSimulator -sim.seed=%d", err, seed)
@@ -85,6 +89,7 @@ type owner struct {
 	dead   bool
 	busy   bool
 	pos    map[int32]int64 // its reader's
+	guard  *simGuard
 }
 
 type sim struct {
@@ -107,6 +112,9 @@ type sim struct {
 	failure     error
 	commits     int
 	olds        int // old parts written or taken out
+	guarded     bool
+	holds       int // times that a guard began to hold
+	shown       int // states shown to guards
 }
 
 var errCrash = errors.New("simulated crash")
@@ -157,11 +165,11 @@ func (s *sim) interlude(o *owner) {
 	}
 }
 
-func simulate(seed int64) (olds int, err error) {
+func simulate(seed int64) (olds, holds int, err error) {
 	r := rand.New(rand.NewPCG(uint64(seed), 7))
 	w, err := newWorld(r)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if !w.shape.table {
 		w.judge = newJudge(w)
@@ -170,6 +178,7 @@ func simulate(seed int64) (olds int, err error) {
 	if r.IntN(3) == 0 {
 		s.tables = make([]int64, len(w.logs))
 	}
+	s.guarded = r.IntN(3) > 0
 	for p := range w.logs {
 		o := s.owners[r.IntN(2)]
 		o.parts = append(o.parts, int32(p))
@@ -181,9 +190,9 @@ func simulate(seed int64) (olds int, err error) {
 		s.finish()
 	}
 	if s.failure != nil {
-		return s.olds, fmt.Errorf("seed %d, %+v: %w", seed, w.shape, s.failure)
+		return s.olds, s.holds, fmt.Errorf("seed %d, %+v: %w", seed, w.shape, s.failure)
 	}
-	return s.olds, nil
+	return s.olds, s.holds, nil
 }
 
 func newSim(w *world, r *rand.Rand) *sim {
@@ -241,7 +250,7 @@ func (s *sim) grow(p, n int) {
 
 func (s *sim) options(o *owner) Options {
 	pick := func(xs ...int) int { return xs[s.r.IntN(len(xs))] }
-	return Options{Origin: s.origin(o), FlushEvery: 500 * time.Millisecond, CatchUpLag: int64(pick(2, 1000)), MaxDirty: pick(1, 2, 3, 512), MaxBytes: pick(300, 1<<20),
+	return Options{Origin: s.origin(o), Guard: s.guard(o), HoldEvery: 700 * time.Millisecond, FlushEvery: 500 * time.Millisecond, CatchUpLag: int64(pick(2, 1000)), MaxDirty: pick(1, 2, 3, 512), MaxBytes: pick(300, 1<<20),
 		IdleEvery: 2 * time.Second, CacheBytes: pick(1, 4000, 1<<20), Chunk: pick(1, 2, 7), Parallel: 1, StandBy: 3 * time.Second,
 		SweepEvery: time.Duration(pick(-1, int(300*time.Millisecond))), Membership: o, Rebuild: true,
 		Now: func() time.Time { return s.now }, Sleep: func(_ context.Context, d time.Duration) { s.now = s.now.Add(d) },

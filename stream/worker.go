@@ -106,7 +106,7 @@ func (w *Worker) Step(ctx context.Context) (finished bool, err error) {
 	err = w.each(w.which(func(p *partition) bool {
 		return (p.phase == opening || p.phase == waiting) && !p.wake.After(now)
 	}), func(p *partition) error { return p.resume(ctx) })
-	if err = errors.Join(err, w.direct(ctx)); err != nil {
+	if err = errors.Join(err, w.direct(ctx), w.heldEnd()); err != nil {
 		return false, err
 	}
 	if w.finished() {
@@ -133,7 +133,7 @@ func (w *Worker) Step(ctx context.Context) (finished bool, err error) {
 		return p.sweepPage(ctx)
 	})
 	if err = errors.Join(pollErr, err); err == nil {
-		err = w.direct(ctx)
+		err = errors.Join(w.direct(ctx), w.heldEnd())
 	}
 	w.report()
 	return err == nil && w.finished(), err

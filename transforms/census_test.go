@@ -35,6 +35,8 @@ views:
 	if err != nil {
 		t.Fatal(err)
 	}
+	intake := v.NewIntake()
+	taken := make([]int64, intake.Len())
 	s, in := v.NewState(0), v.NewInput()
 	at := map[string]int{}
 	for i, p := range def.Source.Paths {
@@ -52,6 +54,7 @@ views:
 		if r := v.Step(s, in); r.Outcome != transforms.Applied {
 			t.Fatalf("event %d is %v", i, r.Outcome)
 		}
+		intake.Add(taken, in)
 	}
 	cells, n, tiles := v.Cells(), make([]int64, len(v.Cells())), 0
 	for _, tile := range v.Tiles(s, schemas.Forever) {
@@ -77,6 +80,11 @@ views:
 			seen++
 			if n[i] != want[name] || c.PerTile != (name == "least_6h" || name == "last_6h") {
 				t.Errorf("%s took %d inputs, want %d; one per tile: %v", name, n[i], want[name], c.PerTile)
+			}
+			// Event by event the same, where a cell counts every input.
+			counts := want[name] > 6
+			if at := intake.Count(i); counts != (at >= 0) || counts && taken[at] != want[name] {
+				t.Errorf("%s: the events had %v inputs, count %d; want %d", name, taken, at, want[name])
 			}
 		}
 	}

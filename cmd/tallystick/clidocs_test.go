@@ -21,7 +21,7 @@ func TestCLIDocs(t *testing.T) {
 	}
 	var b strings.Builder
 	b.WriteString("# The command line\n\nWritten by `go test ./cmd/tallystick -run CLIDocs -rewrite-docs`.\n\n" +
-		"Exit codes: 0 done, 1 failed, 2 the command line or an input file is not sound, 3 `reconcile` finds the stores different, 4 so many values diverge that its alert fires. " +
+		"Exit codes: 0 done, 1 failed, 2 the command line or an input file is not sound, 3 `reconcile` finds the stores different, 4 so many values diverge that its alert fires, 5 the gate holds a publication back, or a guard a `stream --until`. " +
 		"With `--json` a command prints one JSON object to standard output, as [output.schema.json](output.schema.json) says. Progress and warnings go to standard error.\n")
 	for _, c := range allCommands(newRoot()) {
 		if !c.IsAvailableCommand() || c.Name() == "help" || c.Name() == "completion" {

@@ -34,28 +34,36 @@ func (t *tablesFlags) check(vs []*definition.View) error {
 	if t.from == "" {
 		return nil
 	}
-	if !offline.IsURL(t.from) {
-		st, err := os.Stat(t.from)
+	root, err := openTablesOf("--from-tables", t.from, t.spill, vs)
+	t.root = root
+	return err
+}
+
+// openTablesOf opens the place of the tables of views that a flag names; scratch takes
+// copies of objects that are read.
+func openTablesOf(flag, from, scratch string, vs []*definition.View) (*offline.Root, error) {
+	if !offline.IsURL(from) {
+		st, err := os.Stat(from)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return usagef("--from-tables: there is no directory %s: name the one that was given to replay --out", t.from)
+			return nil, usagef("%s: there is no directory %s: name the one that was given to replay --out", flag, from)
 		case errors.Is(err, syscall.ENOTDIR), err == nil && !st.IsDir():
-			return usagef("--from-tables: %s is not a directory: name the one that was given to replay --out", t.from)
+			return nil, usagef("%s: %s is not a directory: name the one that was given to replay --out", flag, from)
 		case err != nil:
-			return usagef("--from-tables: %w", told(t.from, "directory", err))
+			return nil, usagef("%s: %w", flag, told(from, "directory", err))
 		}
 	}
-	root, err := offline.OpenRoot(t.from, offline.RootOptions{Scratch: t.spill})
+	root, err := offline.OpenRoot(from, offline.RootOptions{Scratch: scratch})
 	if err != nil {
-		return usagef("--from-tables: %w", err)
+		return nil, usagef("%s: %w", flag, err)
 	}
-	t.root = root
 	for _, v := range vs {
 		if _, err := root.Tables(v); err != nil {
-			return usagef("--from-tables: %w", err)
+			root.Close()
+			return nil, usagef("%s: %w", flag, err)
 		}
 	}
-	return nil
+	return root, nil
 }
 
 func (t *tablesFlags) close() {

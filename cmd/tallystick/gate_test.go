@@ -28,6 +28,7 @@ type gateRig struct {
 	producer   *kgo.Client
 	begin      time.Time // of day 0
 	next       int       // the day that comes
+	sent       []int     // records, by day
 	dir        string
 }
 
@@ -45,7 +46,7 @@ func (g *gateRig) days(n int, fault func(e *testbed.Event) (times int)) {
 	g.Helper()
 	var batch []*kgo.Record
 	for ; n > 0; n, g.next = n-1, g.next+1 {
-		rnd := rand.New(rand.NewPCG(uint64(g.next), 3))
+		rnd, before := rand.New(rand.NewPCG(uint64(g.next), 3)), len(batch)
 		events := 280 + rnd.IntN(40)
 		for i := range events {
 			at := g.begin.AddDate(0, 0, g.next).Add(time.Duration(i) * 24 * time.Hour / time.Duration(events))
@@ -59,6 +60,7 @@ func (g *gateRig) days(n int, fault func(e *testbed.Event) (times int)) {
 				batch = append(batch, &kgo.Record{Topic: "ev", Partition: int32(len(e.Ent)+int(e.Ent[len(e.Ent)-1])) % 3, Timestamp: at, Value: e.Bytes()})
 			}
 		}
+		g.sent = append(g.sent, len(batch)-before)
 	}
 	if err := g.producer.ProduceSync(g.Context(), batch...).FirstErr(); err != nil {
 		g.Fatal(err)

@@ -293,16 +293,21 @@ func TestProbes(t *testing.T) {
 		t.Errorf("before it starts: %v, %v", err, m.alive())
 	}
 	at := stream.PartitionStatus{Partition: 3, Phase: "opening", Why: "its markers cannot be read"}
-	end := m.watch("v", standing{[]stream.PartitionStatus{at}, now.Add(-stalledAfter)})
+	end := m.watch("v", standing{[]stream.PartitionStatus{at}, now.Add(-stalledAfter)}, nil)
 	if _, err := m.ready(); err == nil || err.Error() != "view v: partition 3: opening: its markers cannot be read" {
 		t.Errorf("opening: %v", err)
 	}
 	at.Phase = "waiting"
-	m.watch("v", standing{[]stream.PartitionStatus{at}, now.Add(-stalledAfter)})
+	m.watch("v", standing{[]stream.PartitionStatus{at}, now.Add(-stalledAfter)}, nil)
 	if text, err := m.ready(); err != nil || !strings.Contains(text, "partition 3: waiting: its markers cannot be read") || m.alive() != nil {
 		t.Errorf("waiting: %q %v %v", text, err, m.alive())
 	}
-	m.watch("v", standing{last: now.Add(-stalledAfter - time.Second)})
+	at.Phase, at.Why = "held", "too many"
+	m.watch("v", standing{[]stream.PartitionStatus{at}, now.Add(-stalledAfter)}, nil)
+	if text, err := m.ready(); err != nil || !strings.Contains(text, "partition 3: held: too many") || m.alive() != nil {
+		t.Errorf("B6: held: %q %v %v", text, err, m.alive())
+	}
+	m.watch("v", standing{last: now.Add(-stalledAfter - time.Second)}, nil)
 	if err := m.alive(); err == nil || err.Error() != "view v: no progress for 1m1s" {
 		t.Errorf("stuck: %v", err)
 	}
@@ -393,7 +398,7 @@ func TestLag(t *testing.T) {
 		{Partition: 0, Phase: "waiting", Stored: 90, Stable: 100, Newest: 1_999_999_000_000_000, Clock: 1, Ledger: transforms.Ledger{Applied: 5}},
 		{Partition: 1, Phase: "reading", Stored: 40, Stable: 30, Newest: 1_999_999_000_000_000, Clock: 1},
 		{Partition: 2, Phase: "opening", Stored: -1},
-	}})
+	}}, nil)
 	d := &daemon{T: t, url: newServer(t, handler(m, m.registry()))}
 	for _, c := range []struct {
 		name, label string

@@ -52,6 +52,7 @@ type worked interface {
 type watched struct {
 	topic  string
 	worker worked          // nil = not started yet, or ended
+	guard  *viewGuard      // nil = there is none
 	ends   map[int32]int64 // as last heard of
 	ended  bool
 }
@@ -73,15 +74,15 @@ func (m *monitor) registry() *prometheus.Registry {
 	return r
 }
 
-// watch takes up a view's worker until the returned function is called.
-func (m *monitor) watch(view string, w worked) func() {
+// watch takes up a view's worker, and its guard, until the returned function is called.
+func (m *monitor) watch(view string, w worked, g *viewGuard) func() {
 	if m == nil {
 		return func() {}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v := m.views[view]
-	v.worker = w
+	v.worker, v.guard = w, g
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -192,7 +193,7 @@ func (m *monitor) alive() error {
 }
 
 // ready says which partitions are not past opening, and why. Those that wait for
-// a server that is away are named too; they go on by themselves.
+// a server that is away, or are held by the guard, are named too; they go on by themselves.
 func (m *monitor) ready() (string, error) {
 	var errs []error
 	var text strings.Builder
@@ -212,8 +213,8 @@ func (m *monitor) ready() (string, error) {
 		for _, p := range list {
 			if p.Phase == "opening" {
 				errs = append(errs, fmt.Errorf("view %s: partition %d: opening: %s", view, p.Partition, why(p.Why)))
-			} else if p.Phase == "waiting" {
-				fmt.Fprintf(&text, "view %s: partition %d: waiting: %s\n", view, p.Partition, why(p.Why))
+			} else if p.Phase == "waiting" || p.Phase == "held" {
+				fmt.Fprintf(&text, "view %s: partition %d: %s: %s\n", view, p.Partition, p.Phase, why(p.Why))
 			}
 		}
 	})
@@ -241,6 +242,7 @@ func (m *monitor) Collect(ch chan<- prometheus.Metric) {
 			return
 		}
 		m.metrics.worker(ch, view, v.worker)
+		m.metrics.guard(ch, view, v.guard)
 		for _, p := range v.worker.Status() {
 			m.metrics.partition(ch, view, &p, max(p.Stable, v.ends[p.Partition]), m.now())
 		}

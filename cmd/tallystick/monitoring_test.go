@@ -28,7 +28,7 @@ func exported(t *testing.T) map[string]string {
 	t.Helper()
 	m := newMonitor(nil)
 	m.views["v"] = &watched{}
-	m.watch("v", standing{list: []stream.PartitionStatus{{Stored: 1, Clock: 1, Newest: 1}}, last: time.Now()})
+	m.watch("v", standing{list: []stream.PartitionStatus{{Stored: 1, Clock: 1, Newest: 1}}, last: time.Now()}, new(viewGuard))
 	m.flushed("v")(stream.Flushed{})
 	m.servers = []online.Server{{Addr: "a:1", Policy: "noeviction"}}
 	r := newRoundsMonitor()

@@ -23,7 +23,7 @@ const (
 	exitUsage    = 2 // the command line, a definition or another input file is not sound
 	exitDiffers  = 3 // reconcile: the stores differ
 	exitDiverged = 4 // reconcile: so many units diverge that the alert fires
-	exitHeld     = 5 // replay: the gate holds a publication back
+	exitHeld     = 5 // replay: the gate holds a publication back; stream --until: its guard holds it
 )
 
 // exitError carries the exit code of an error.

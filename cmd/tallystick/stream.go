@@ -30,6 +30,7 @@ type streamFlags struct {
 	logFlag
 	groupFlags
 	tables     tablesFlags
+	guard      guardFlags
 	views      []string
 	until      string
 	quarantine string
@@ -66,8 +67,9 @@ func (p *progress) set(view string, n int64) (sum int64) {
 	return sum
 }
 
-func streamCommand() *cobra.Command {
-	var s streamFlags
+func streamCommand() *cobra.Command { return new(streamFlags).command() }
+
+func (s *streamFlags) command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stream",
 		Short: "Keep the features in Redis: the always-on worker",
@@ -83,6 +85,7 @@ func streamCommand() *cobra.Command {
 	s.memory = 1_000_000_000
 	s.groupFlags.add(cmd)
 	s.tables.add(cmd)
+	s.guard.add(cmd)
 	f := cmd.Flags()
 	viewFlag(cmd, &s.views, "only the view")
 	f.StringVar(&s.until, "until", "", "stop at the log's end as it is now, with the word end, or at the end of a cut `FILE`; it reads all partitions by itself then")
@@ -102,6 +105,7 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer s.tables.close()
+	defer s.guard.close()
 	defer s.bound()()
 	s.cache, s.buffer = s.budget(len(vs)).states, s.budget(len(vs)).fetch
 	s.monitor = newMonitor(vs)
@@ -148,6 +152,9 @@ func (s *streamFlags) check(vs []*definition.View) (*schemas.Cut, error) {
 		return nil, err
 	}
 	if err := s.tables.check(vs); err != nil {
+		return nil, err
+	}
+	if err := s.guard.check(vs, s.tables.spill); err != nil {
 		return nil, err
 	}
 	for _, t := range topics(vs) {
@@ -268,6 +275,13 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if o.Origin, err = s.tables.origin(v, s.cache); err != nil {
 		return err
 	}
+	guard, err := s.guard.guard(ctx, v, redis.Store(v), s.notices)
+	if err != nil {
+		return err
+	}
+	if guard != nil {
+		o.Guard = guard
+	}
 	member := s.join(client, v, &o)
 	defer leave(ctx, member, v, s.notices)
 	var sink stream.Sink = redis.Store(v)
@@ -286,15 +300,25 @@ func (s *streamFlags) worker(ctx context.Context, client *log.Client, redis *onl
 	if _, err := redis.SetLive(ctx, v.Name, v.Fingerprint, true); err != nil {
 		return err
 	}
-	defer s.monitor.watch(v.Name, worker)()
+	defer s.monitor.watch(v.Name, worker, guard)()
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.watch(watched, v.Name, worker, phase)
 	lag := &lagGauge{client: client, group: &s.groupFlags, member: member, view: v, worker: worker, notices: s.notices}
 	go lag.run(watched)
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		guard.follow(watched, s.guard.every)
+	}()
 	err = worker.Run(ctx)
 	stop()
+	<-followed
 	lag.last(ctx)
+	guard.end(ctx)
+	if _, held := errors.AsType[*stream.HeldError](err); held {
+		return &exitError{exitHeld, err}
+	}
 	return err
 }
 

@@ -15,6 +15,7 @@
 //	                hour = event time / 1 h, floored. Serving never reads it.
 //	{V}:m:<partition>  string: the marker (transforms/marker)
 //	{V}:p           set of the partitions that have had a marker
+//	{V}:held        string, of shard 0: what holds back the stream (store/gate), JSON
 //	{view}:live     string: the fingerprint that readers use
 //
 // Partitions and hours are decimal. Nothing else is kept, nothing expires by

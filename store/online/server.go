@@ -111,6 +111,8 @@ func (s *Store) kind(key string) string {
 			if _, err := parsePartition(key, of); err == nil {
 				return "string"
 			}
+		case name == "held" && !found:
+			return "string"
 		case (name == "e" || name == "o") && found:
 			return "hash"
 		}
