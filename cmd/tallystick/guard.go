@@ -100,7 +100,7 @@ func (g *guardFlags) guard(ctx context.Context, v *definition.View, store heldSt
 		return nil, err
 	}
 	vg := &viewGuard{gate: gate.NewGuard(engine, v.Snapshots, o), view: v, from: g.from, least: o.Least, hold: g.mode == guardHold, version: -1,
-		features: tables.Table(offline.Features), store: store, notices: notices}
+		features: tables.Table(offline.Features), store: store, notices: notices, moved: make(chan struct{}, 1)}
 	if err := vg.refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -121,15 +121,17 @@ type viewGuard struct {
 	said    string // what was told last: once is enough
 
 	store    heldStore
-	holding  []byte     // as the store has it
-	mu       sync.Mutex // of lines and what stands
+	holding  []byte        // as the store has it
+	moved    chan struct{} // what stands is another one than before
+	mu       sync.Mutex    // of lines and what stands
 	standing []gate.Breach
 	breaches atomic.Int64 // told so far
 	held     atomic.Bool
 	dates    atomic.Int64 // of the baseline; 0 = nothing is guarded
 }
 
-// follow looks for new publications until ctx ends.
+// follow looks for new publications, and keeps what stands as soon as it changes, until
+// ctx ends.
 func (g *viewGuard) follow(ctx context.Context, interval time.Duration) {
 	if g == nil {
 		return
@@ -137,11 +139,21 @@ func (g *viewGuard) follow(ctx context.Context, interval time.Duration) {
 	if interval == 0 {
 		interval = guardEvery
 	}
-	every(ctx, interval, func() {
-		if err := errors.Join(g.refresh(ctx), g.keep(ctx)); err != nil && ctx.Err() == nil {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.moved:
+		case <-t.C:
+			err = g.refresh(ctx)
+		}
+		if err = errors.Join(err, g.keep(ctx)); err != nil && ctx.Err() == nil {
 			g.say(fmt.Sprintf("the guard goes on with what it has: %v", err))
 		}
-	})
+	}
 }
 
 // resume takes up what held the process before; an alarm lets it go.
@@ -289,8 +301,15 @@ func (p *partitionGuard) Hold() string {
 	}
 	p.g.held.Store(len(standing) > 0)
 	p.g.mu.Lock()
+	moved := len(standing) != len(p.g.standing)
 	p.g.standing = standing
 	p.g.mu.Unlock()
+	if moved {
+		select {
+		case p.g.moved <- struct{}{}:
+		default: // it will be looked at
+		}
+	}
 	if len(standing) == 0 {
 		return ""
 	}

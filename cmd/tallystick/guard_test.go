@@ -60,10 +60,10 @@ func (g *gateRig) stream(code int, m *miniredis.Miniredis, more ...string) strin
 	return g.run(code, append([]string{"stream", "--until", "end", "--redis", m.Addr()}, more...)...)
 }
 
-// guardedStream starts an always-on stream that looks for publications all the time.
-func (g *gateRig) guardedStream(m *miniredis.Miniredis, more ...string) (said *testbed.Heard, end func()) {
+// guardedStream starts an always-on stream that looks for publications so often.
+func (g *gateRig) guardedStream(m *miniredis.Miniredis, every time.Duration, more ...string) (said *testbed.Heard, end func()) {
 	g.Helper()
-	s := &streamFlags{guard: guardFlags{every: 10 * time.Millisecond}, pollWait: 20 * time.Millisecond}
+	s := &streamFlags{guard: guardFlags{every: every}, pollWait: 20 * time.Millisecond}
 	cmd, said := s.command(), &testbed.Heard{}
 	ctx, cancel := context.WithCancel(g.Context())
 	cmd.SetArgs(slices.Concat([]string{"--redis", m.Addr(), "--guard", filepath.Join(g.dir, "t")}, more, g.common))
@@ -127,7 +127,7 @@ func TestGuardHolds(t *testing.T) {
 	if said := g.stream(exitHeld, held, guard...); g.streamed(held) != read || !maps.Equal(g.states(held), was) {
 		t.Errorf("B6: a run after one that was held lets %d records through: %s", g.streamed(held)-read, said)
 	}
-	heard, end := g.guardedStream(held, "--guard-mode", "hold", "--listen", "127.0.0.1:0")
+	heard, end := g.guardedStream(held, 10*time.Millisecond, "--guard-mode", "hold", "--listen", "127.0.0.1:0")
 	g.until("it is held", heard, func() bool { return strings.Contains(heard.String(), "held, and up to offset") })
 	g.replay(exitHeld, "t")
 	if g.streamed(held) != read || !maps.Equal(g.states(held), was) {
@@ -223,12 +223,13 @@ func TestGuardRestarts(t *testing.T) {
 	m := testbed.Redis(t)
 	g.days(1, nil)
 	once := int64(g.total(0))
-	heard, end := g.guardedStream(m, guard...)
+	heard, end := g.guardedStream(m, time.Hour, guard...)
 	g.until("all is in Redis", heard, func() bool { return g.streamed(m) == once })
 	g.next--
 	g.days(1, nil) // the same records again
 	again := int64(g.sent[len(g.sent)-1])
 	g.until("it is held", heard, func() bool { return strings.Contains(heard.String(), "held, and up to offset") })
+	g.until("it stands in Redis, also for who is killed now", heard, func() bool { return heldKeyOf(m) != "none" })
 	end()
 	read := g.streamed(m)
 	guard = append(guard, "--guard", filepath.Join(g.dir, "t"))
