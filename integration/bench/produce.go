@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -28,19 +29,46 @@ func createTopic(ctx context.Context, kc *kgo.Client, topic, stamps string) erro
 	return err
 }
 
+// removeTopic removes a topic, if it is there, and waits until it is not.
+func removeTopic(ctx context.Context, kc *kgo.Client, topic string) error {
+	admin := kadm.NewClient(kc)
+	for {
+		r, err := admin.DeleteTopics(ctx, topic)
+		if err == nil {
+			err = r.Error()
+		}
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+}
+
 // produce writes the first events of the workload to a new topic.
 func produce(ctx context.Context, broker, topic string, events int) error {
+	return produceLoad(ctx, broker, topic, workload{events: events, users: users})
+}
+
+// produceLoad writes a workload to a topic, in place of what it held. Of the events no
+// more than the client buffers are in memory.
+func produceLoad(ctx context.Context, broker, topic string, load workload) error {
 	kc, err := producer(broker, 20*time.Millisecond)
 	if err != nil {
 		return err
 	}
 	defer kc.Close()
-	if err := createTopic(ctx, kc, topic, "CreateTime"); err != nil {
+	if err := errors.Join(removeTopic(ctx, kc, topic), createTopic(ctx, kc, topic, "CreateTime")); err != nil {
 		return err
 	}
 	var failed atomic.Pointer[error]
-	g, p, buf := newGenerator(), purchase{}, []byte(nil)
-	for i := range events {
+	g, p, buf := load.generator(), purchase{}, []byte(nil)
+	for i := range load.events {
+		if ctx.Err() != nil || failed.Load() != nil {
+			break
+		}
 		if cap(buf)-len(buf) < 256 {
 			buf = make([]byte, 0, 1<<20)
 		}
@@ -57,7 +85,7 @@ func produce(ctx context.Context, broker, topic string, events int) error {
 				}
 			})
 	}
-	err = kc.Flush(ctx)
+	err = errors.Join(context.Cause(ctx), kc.Flush(ctx))
 	if e := failed.Load(); e != nil {
 		err = errors.Join(err, *e)
 	}
