@@ -92,11 +92,11 @@ func (b *bench) ceiling(ctx context.Context, s scenario) error {
 	}
 	millions := float64(s.events) / 1e6
 	fmt.Printf("%s: peak RSS %d MB of %d MB; %.2f CPU-seconds per million events, %v in all; work and spill at most %s (estimated %s), tables %s (estimated %s)\n",
-		s.name, w.peak/1e6, s.memory/1e6, w.processor.Seconds()/millions, w.wall.Round(1e8), gigabytes(w.disk), gigabytes(e.Work+e.Spill), gigabytes(w.tables), gigabytes(e.Tables))
+		s.name, w.peak/1e6, s.memory/1e6, w.processor.Seconds()/millions, w.wall.Round(1e8), gigabytes(w.disk), gigabytes(e.Work+e.Rows+e.Spill), gigabytes(w.tables), gigabytes(e.Tables))
 	var r replayed
 	if err := json.Unmarshal(w.out, &r); err == nil && len(r.Views) == 1 {
 		v := &r.Views[0]
-		fmt.Printf("%s: %d entities, %d feature rows, %d tiles, %d states, %s spilled\n", s.name, v.Entities, v.Features, v.Tiles, v.States, gigabytes(v.Spilled))
+		fmt.Printf("%s: %d entities, %d feature rows (estimated %d), %d tiles (estimated %d), %d states, %s spilled\n", s.name, v.Entities, v.Features, e.Features, v.Tiles, e.Tiles, v.States, gigabytes(v.Spilled))
 	}
 	if w.peak > s.memory {
 		return fmt.Errorf("peak RSS of %d bytes passes --memory of %d", w.peak, s.memory)
@@ -154,8 +154,12 @@ func (b *bench) replayOf(ctx context.Context, view string, p places, memory int6
 // estimated is what `replay --estimate` foretells, in bytes.
 type estimated struct {
 	Work   int64 `json:"work_bytes"`
+	Rows   int64 `json:"row_bytes"`
 	Spill  int64 `json:"spill_bytes"`
 	Tables int64 `json:"table_bytes"`
+
+	Features int64 `json:"feature_rows"`
+	Tiles    int64 `json:"tile_rows"`
 }
 
 func (b *bench) estimate(ctx context.Context, view string, p places, memory int64) (*estimated, error) {

@@ -124,7 +124,7 @@ func (b *bench) disk(ctx context.Context, _ workload) error {
 	}{
 		{e.Work / 2, nil, "give it more, or begin anyway with --force"},
 		{e.Work / 2, []string{"--force"}, "the limit of --disk"},
-		{4 * (e.Work + e.Spill), nil, ""},
+		{2 * (e.Work + e.Rows + e.Spill), nil, ""},
 	} {
 		w, p, err := b.limited(ctx, append([]string{"--disk", fmt.Sprintf("%dB", t.size)}, t.more...)...)
 		if err != nil {
