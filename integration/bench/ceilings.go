@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -26,7 +25,7 @@ type scenario struct {
 var scenarios = []scenario{
 	{"hourly", "v1_hourly", 512e6, workload{allEvents, users, false}, 10e9},
 	{"hot", "v1", 256e6, workload{allEvents, users, true}, 5e9},
-	{"large", "v1", 1e9, workload{100_000_000, 5_000_000, false}, 50e9},
+	{"large", "v1", 1e9, workload{100_000_000, 5_000_000, false}, 30e9},
 }
 
 // limitsScenario is that of the other limits.
@@ -128,18 +127,6 @@ func (b *bench) room(need int64) error {
 		return fmt.Errorf("it takes about %s of disk, of which %s has %s free: set TMPDIR to a place with more", gigabytes(need), b.dir, gigabytes(free))
 	}
 	return nil
-}
-
-// filled makes a topic anew and produces to it, in a process of its own: the peak of
-// those that are started later begins with that of this one.
-func (b *bench) filled(ctx context.Context, topic string, w workload) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	_, err = output(exec.CommandContext(ctx, self, "produce", "-broker", b.broker, "-topic", topic, "-events", fmt.Sprint(w.events),
-		"-users", fmt.Sprint(w.users), fmt.Sprintf("-hot=%v", w.hot)))
-	return err
 }
 
 // replayOf is the command that replays a view.

@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string) error {
 		return floor(ctx, *broker, *from, b.events)
 	case "produce":
 		load.events = b.events
-		return produceLoad(ctx, *broker, *from, load)
+		return produce(ctx, *broker, *from, load)
 	case "copy":
 		return copyTopic(ctx, *broker, *from, *out, b.events)
 	case "stream":

@@ -5,6 +5,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"sync/atomic"
 	"time"
 
@@ -47,14 +50,9 @@ func removeTopic(ctx context.Context, kc *kgo.Client, topic string) error {
 	}
 }
 
-// produce writes the first events of the workload to a new topic.
-func produce(ctx context.Context, broker, topic string, events int) error {
-	return produceLoad(ctx, broker, topic, workload{events: events, users: users})
-}
-
-// produceLoad writes a workload to a topic, in place of what it held. Of the events no
+// produce writes a workload to a topic, in place of what it held. Of the events no
 // more than the client buffers are in memory.
-func produceLoad(ctx context.Context, broker, topic string, load workload) error {
+func produce(ctx context.Context, broker, topic string, load workload) error {
 	kc, err := producer(broker, 20*time.Millisecond)
 	if err != nil {
 		return err
@@ -89,5 +87,17 @@ func produceLoad(ctx context.Context, broker, topic string, load workload) error
 	if e := failed.Load(); e != nil {
 		err = errors.Join(err, *e)
 	}
+	return err
+}
+
+// filled makes a topic anew and produces to it, in a process of its own: the peak of
+// those that are started later begins with that of this one.
+func (b *bench) filled(ctx context.Context, topic string, w workload) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	_, err = output(exec.CommandContext(ctx, self, "produce", "-broker", b.broker, "-topic", topic, "-events", fmt.Sprint(w.events),
+		"-users", fmt.Sprint(w.users), fmt.Sprintf("-hot=%v", w.hot)))
 	return err
 }
