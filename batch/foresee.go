@@ -12,7 +12,7 @@ import (
 )
 
 // The rows of tables that a replay will write are foretold from consecutive records of
-// one partition, a two-hundredth of the cut, within bounds: entities that come seldom
+// two partitions, a two-hundredth of the cut, within bounds: entities that come seldom
 // are to be met twice. The least is what comes in one fetch.
 const (
 	curveOfRecords = 200
@@ -35,6 +35,7 @@ type curve struct {
 	times    map[uint64]int32 // how often each was met, by hash
 	names    int64            // bytes of their names
 	n        int64
+	share    float64 // of the records that count, which are n
 	marks    []int64 // entities among the first 1, 2, 4 … records
 	from, to schemas.Micros
 }
@@ -100,10 +101,11 @@ func (c *curve) beyond(m float64) float64 {
 }
 
 // Foresee tells about what the rows of tables will be. It reads parts of two partitions
-// as read units do; nothing is kept.
+// as read units do; nothing is kept. The largest partition is apart, as one entity may
+// make it that; the one in the middle stands for the others.
 func (r *Replay) Foresee(ctx context.Context) (f Foreseen, err error) {
-	ids, records := r.Cut.PartitionIDs(), int64(0)
 	size := func(p int32) int64 { return r.Cut.Partitions[p].End - r.Cut.Partitions[p].Start }
+	ids, records := slices.DeleteFunc(r.Cut.PartitionIDs(), func(p int32) bool { return size(p) == 0 }), int64(0)
 	slices.SortStableFunc(ids, func(a, b int32) int { return cmp.Compare(size(b), size(a)) })
 	for _, p := range ids {
 		records += size(p)
@@ -111,39 +113,48 @@ func (r *Replay) Foresee(ctx context.Context) (f Foreseen, err error) {
 	if records == 0 || r.View.Spec.Table {
 		return f, nil
 	}
-	n := min(size(ids[0]), curveMost, max(records/curveOfRecords, curveLeast))
-	c, engine, err := r.curve(ctx, ids[0], n)
-	if err != nil || c.n == 0 {
+	take := max(records/curveOfRecords, curveLeast) / int64(min(2, len(ids)))
+	largest, engine, err := r.curve(ctx, ids[0], take)
+	if err != nil || largest.n == 0 {
 		return f, err
 	}
-	share := float64(c.n) / float64(n) // of the records that count
-	l := load{in: share * float64(size(ids[0])), all: share * float64(records)}
-	l.entities = l.all / l.in
-	if len(ids) > 1 {
-		other, _, err := r.curve(ctx, ids[1], min(size(ids[1]), sampleOffsets))
+	f.Heaviest = largest.heaviest()
+	if rest := len(ids) - 1; rest > 0 {
+		other, _, err := r.curve(ctx, ids[1+rest/2], take)
 		if err != nil {
 			return f, err
 		}
-		if l.spread = other.shares(c); l.spread {
-			l.entities = 1
+		if other.shares(largest) {
+			all := float64(records) / float64(size(ids[0]))
+			r.foreseen(&f, engine, largest, load{size(ids[0]), all, all})
+			return f, nil
 		}
+		f.Heaviest *= float64(size(ids[0])) / float64(records)
+		r.foreseen(&f, engine, other, load{size(ids[1+rest/2]), float64(rest), 1})
 	}
-	r.foreseen(&f, engine, c, l)
+	r.foreseen(&f, engine, largest, load{size(ids[0]), 1, 1})
 	return f, nil
 }
 
-// curve reads n records in the middle of a partition.
+// curve reads some records in the middle of a partition.
 func (r *Replay) curve(ctx context.Context, p int32, n int64) (*curve, *transforms.View, error) {
 	pc, c := r.Cut.Partitions[p], &curve{times: map[uint64]int32{}}
+	n = min(n, curveMost, pc.End-pc.Start)
 	pc.Start += (pc.End - pc.Start - n) / 2
 	pc.End = pc.Start + n
 	part := &Replay{View: r.View, Source: r.Source, Log: r.Log, Cut: r.Cut, Work: c, Memory: r.Memory, ReadRecords: n}
 	part.Cut.Partitions = map[int32]schemas.PartitionCut{p: pc}
 	lanes, err := part.Reads()
-	if err == nil && n > 0 {
+	if err == nil {
 		err = lanes[0][0].Run(ctx)
 	}
+	c.share = float64(c.n) / float64(n)
 	return c, part.engine, err
+}
+
+// heaviest is the share of the entity that was met most often.
+func (c *curve) heaviest() float64 {
+	return float64(slices.Max(slices.Collect(maps.Values(c.times)))) / float64(c.n)
 }
 
 // shares tells whether partitions have entities in common: a tenth of what was read of
@@ -158,46 +169,40 @@ func (c *curve) shares(o *curve) bool {
 	return 10*common > c.n
 }
 
-// load is how many events there are in the partition of a curve, and in all, and how
-// many times its entities there are in all: once where partitions share them.
+// load is how many records a partition has, how many such there are, and how many of
+// these have the same entities, 1 = each its own.
 type load struct {
-	in, all, entities float64
-	spread            bool
+	records            int64
+	partitions, shared float64
 }
 
-// foreseen tells about the rows of a load.
+// foreseen adds the rows of a load.
 func (r *Replay) foreseen(f *Foreseen, engine *transforms.View, c *curve, l load) {
-	span := float64(max(c.to-c.from, 1))
-	within := func(t schemas.Micros) float64 { return min(float64(c.n)/span*float64(t), l.in) } // events of so much time
+	if c.n == 0 {
+		return
+	}
+	all, span := c.share*float64(l.records), float64(max(c.to-c.from, 1))
+	within := func(t schemas.Micros) float64 { return min(float64(c.n)/span*float64(t), all) } // events of so much time
 	name, cells := float64(c.names)/float64(c.n), map[schemas.Micros]float64{}
 	for _, cell := range engine.Cells() {
 		cells[cell.Hop]++
 	}
 	for _, hop := range engine.Hops() { // each partition has tiles of its own
 		m := max(within(hop), 1)
-		f.add(&f.Tiles, l.all/m*c.among(m), name+tileBytes+cells[hop]*cellBytes, tableTile+cells[hop]*tableCell)
+		f.add(&f.Tiles, l.partitions*all/m*c.among(m), name+tileBytes+cells[hop]*cellBytes, tableTile+cells[hop]*tableCell)
+	}
+	// At each boundary there is a row for each entity of the windows that end there, which
+	// have their length not before the log has. The mean is taken of some boundaries.
+	boundaries, rows := all/max(within(r.View.Snapshots), 1e-9), 0.0
+	const most = 64
+	n := min(math.Ceil(boundaries), most)
+	for i := range int(n) {
+		rows += c.among(l.shared*min(float64(i+1)/n*all, within(longest(&r.View.Spec)))) / n
 	}
 	features := float64(len(r.View.Spec.Features))
-	f.add(&f.Features, l.entities*r.boundaries(c, within, l), name+featureBytes+features*valueBytes, tableFeature+features*tableValue)
+	f.add(&f.Features, l.partitions/l.shared*boundaries*rows, name+featureBytes+features*valueBytes, tableFeature+features*tableValue)
 	kept := within(longest(&r.View.Spec) + transforms.Slack) // about: those of older events hold nothing
-	f.add(&f.States, l.all/l.in*c.among(kept), 2*name+stateBytes, tableState)
-	f.Heaviest = float64(slices.Max(slices.Collect(maps.Values(c.times)))) / float64(c.n)
-	if !l.spread {
-		f.Heaviest *= l.in / l.all
-	}
-}
-
-// boundaries counts the rows of features: at each boundary the entities of the windows
-// that end there, which have their length not before the log has.
-func (r *Replay) boundaries(c *curve, within func(schemas.Micros) float64, l load) (rows float64) {
-	count := l.in / max(within(r.View.Snapshots), 1e-9)
-	among := func(m float64) float64 { return c.among(m * l.all / l.in / l.entities) }
-	const steps = 64 // of which the mean is taken
-	n := min(math.Ceil(count), steps)
-	for i := range int(n) {
-		rows += among(min(float64(i+1)/n*l.in, within(longest(&r.View.Spec)))) / n
-	}
-	return rows * count
+	f.add(&f.States, l.partitions*c.among(kept), 2*name+stateBytes, tableState)
 }
 
 // longest is the length of the longest window.

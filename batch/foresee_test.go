@@ -45,14 +45,21 @@ func TestRowsAreForeseen(t *testing.T) {
 		"even":   func() uint64 { return r.Uint64N(8_000) },
 		"few":    func() uint64 { return r.Uint64N(3) },
 		"new":    r.Uint64, // none comes twice
+		"hot": func() uint64 { // one has half of all events
+			return zipf.Uint64() * r.Uint64N(2)
+		},
 	} {
 		for i, x := range []struct{ snapshots, window string }{{"24h", "7d"}, {"6h", "{window: 24h, hop: 1h}"}} {
 			parts := int32(1 + 3*i)
 			log, at := partedLog{}, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			for n := range records {
 				at = at.Add(days * 24 * time.Hour / records)
-				p := int32(n) % parts
-				log[p] = append(log[p], event(fmt.Sprint(draw()), at, int64(len(log[p]))))
+				k := draw()
+				p := int32(k % uint64(parts))
+				if name == "even" { // partitions share their entities
+					p = int32(n) % parts
+				}
+				log[p] = append(log[p], event(fmt.Sprint(k), at, int64(len(log[p]))))
 			}
 			v := testbed.View(t, fmt.Sprintf(foreseenDefinition, x.snapshots, x.window), monthlySchema)
 			checkForeseen(t, fmt.Sprint(name, parts, x), func() *Replay {
