@@ -82,7 +82,7 @@ func (b *bench) ceiling(ctx context.Context, s scenario) error {
 	if err != nil {
 		return err
 	}
-	w, err := watchReplay(ctx, b.replayOf(ctx, s.view, p, s.memory), p)
+	w, err := watchReplay(ctx, b.replayOf(ctx, s.view, p, s.memory, strings.Fields(b.more)...), p)
 	if err == nil {
 		err = w.must()
 	}

@@ -60,6 +60,7 @@ func run(ctx context.Context, args []string) error {
 	f.DurationVar(&b.live, "live", time.Minute, "produce live events for so long")
 	f.IntVar(&b.rate, "rate", 20_000, "of them `N` a second")
 	f.StringVar(&b.scenarios, "scenario", "hourly,hot,"+limitsScenario, "of ceilings: hourly, hot, limits, large, several with commas between them")
+	f.StringVar(&b.more, "with", "", "of ceilings: further `FLAGS` of the replays under a ceiling of memory, such as --parallel=8")
 	load := workload{}
 	f.IntVar(&load.users, "users", users, "produce events of `N` users")
 	f.BoolVar(&load.hot, "hot", false, "half of what is produced is one user's")
@@ -98,7 +99,7 @@ type bench struct {
 	labels             int
 	runs, rate         int
 	memory             string
-	scenarios          string // of ceilings
+	scenarios, more    string // of ceilings
 	live               time.Duration
 
 	dir    string // scratch
