@@ -170,12 +170,12 @@ func (r *replayFlags) estimateOf(ctx context.Context, client *log.Client, v *def
 	// Each of the folds that run at once sorts one shard after the other: in the worst case
 	// that of the heaviest entity is among them.
 	heaviest := int64(tables.Heaviest * float64(all))
-	shard, memory := (all-heaviest)/int64(v.Spec.Shards), int64(r.rows())/2/int64(max(1, r.parallel))/4*3
+	shard, memory := (all-heaviest)/int64(v.Spec.Shards), int64(r.rows())/2/int64(r.atOnce())/4*3
 	if r.planning {
 		return e, nil
 	}
 	if shard > memory {
-		e.Spill = shard * int64(min(r.parallel, v.Spec.Shards)-1)
+		e.Spill = shard * int64(min(r.atOnce(), v.Spec.Shards)-1)
 	}
 	if shard+heaviest > memory {
 		e.Spill += shard + heaviest

@@ -85,18 +85,20 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 // B3: a replay whose rows are greater than --memory goes through a process that
-// stays below it.
+// stays below it, on a machine of many processors too.
 func TestReplayMemoryIsBounded(t *testing.T) {
-	const limit, records, parts = 100_000_000, 60_000, 4
+	const limit, records, parts = 100_000_000, 60_000, 16
 	definition, brokers := wideProject(t, records, parts)
-	dir := t.TempDir()
-	most, said := mostMemory(t, limit, func() {}, "replay", "-f", definition, "--brokers", brokers, "--out", filepath.Join(dir, "tables"), "--spill-dir", dir, "--json")
-	var out replayOutput
-	if err := json.Unmarshal([]byte(said), &out); err != nil {
-		t.Fatal(err)
-	}
-	if out.Views[0].Spilled < limit/2 || most < limit/10 {
-		t.Errorf("it did not do what is measured: %d bytes spilled", out.Views[0].Spilled)
+	for _, parallel := range []string{"2", "16"} {
+		dir := t.TempDir()
+		most, said := mostMemory(t, limit, func() {}, "replay", "-f", definition, "--brokers", brokers, "--out", filepath.Join(dir, "tables"), "--spill-dir", dir, "--parallel", parallel, "--json")
+		var out replayOutput
+		if err := json.Unmarshal([]byte(said), &out); err != nil {
+			t.Fatal(err)
+		}
+		if out.Views[0].Spilled < limit/2 || most < limit/10 {
+			t.Errorf("it did not do what is measured: %d bytes spilled", out.Views[0].Spilled)
+		}
 	}
 }
 
@@ -195,4 +197,17 @@ func residentBytes(t *testing.T, pid int) int {
 		return n << 10
 	}
 	return 0
+}
+
+// B3: of a small memory few units run at once, however many processors there are; what
+// bounds the rows alone does not bound them.
+func TestUnitsAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		memory         bytesFlag
+		parallel, want int
+	}{{100_000_000, 1, 1}, {100_000_000, 64, 2}, {256_000_000, 64, 6}, {1_000_000_000, 8, 8}, {1_000_000, 3, 3}} {
+		if n := (&replayFlags{limits: limits{memory: c.memory, parallel: c.parallel}}).atOnce(); n != c.want {
+			t.Errorf("B3: %+v: %d units at once", c, n)
+		}
+	}
 }
