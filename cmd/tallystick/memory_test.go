@@ -199,6 +199,29 @@ func residentBytes(t *testing.T, pid int) int {
 	return 0
 }
 
+// B3: a log that unpacks to many times its size goes through a process that stays below
+// its memory.
+func TestPackedLogIsBounded(t *testing.T) {
+	const limit, records = 100_000_000, 100_000
+	at, text := time.Now().Add(-time.Hour).UnixMicro(), strings.Repeat("x", 3000)
+	narrow := strings.NewReplacer("    id: id\n    version: ver\n", "", "      l: {last: id, over: 24h}\n", "").Replace(wide)
+	definition, brokers := logProject(t, narrow, 2, func(producer *kgo.Client) {
+		var batch []*kgo.Record
+		for i := range records {
+			value := testbed.Event{Ent: "e", ID: fmt.Sprint(i, text), Ver: 1, ET: at + int64(i), Amt: 1}.Bytes()
+			batch = append(batch, &kgo.Record{Topic: "ev", Partition: int32(i % 2), Value: value})
+			if len(batch) == 5000 {
+				if err := producer.ProduceSync(t.Context(), batch...).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+				batch = nil
+			}
+		}
+	})
+	dir := t.TempDir()
+	mostMemory(t, limit, func() {}, "replay", "-f", definition, "--brokers", brokers, "--spill-dir", dir, "--parallel", "2")
+}
+
 // B3: of a small memory few units run at once, however many processors there are; what
 // bounds the rows alone does not bound them.
 func TestUnitsAtOnce(t *testing.T) {
