@@ -16,7 +16,7 @@ const (
 	limitsMemory = 512e6
 	limitsView   = "v1"
 	kafkaRate    = 5_000_000 // bytes a second
-	storeRate    = 100       // calls a second
+	storeRate    = 50        // calls a second
 	tolerance    = 1.02
 )
 
