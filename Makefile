@@ -1,6 +1,6 @@
 # Every target but test-real, test-engines, bench-stream, bench-replay, bench-train,
-# test-browser, up, down and test-docker needs only Go.
-.PHONY: build test test-real test-replay test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train demo ci test-browser up down test-docker
+# bench-ceilings, test-browser, up, down and test-docker needs only Go.
+.PHONY: build test test-real test-replay test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train bench-ceilings demo ci test-browser up down test-docker
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -95,6 +95,14 @@ bench-replay:
 # its bound: twice the floor of bench-stream and 4 s. The last line is the ratio.
 bench-train:
 	@go run -tags real ./integration/bench train
+
+# Replays under ceilings: peak RSS against --memory with hourly boundaries and with one
+# entity of half of all events, then --kafka-rate, --store-rate, --parallel and --disk;
+# it fails where one is passed. SCENARIO=large has 100 million events of 5 million
+# entities, and wants 30 GB of disk and a quarter of an hour.
+SCENARIO ?= hourly,hot,limits
+bench-ceilings:
+	@go run -tags real ./integration/bench ceilings -scenario $(SCENARIO)
 
 demo:
 	go run ./cmd/tallystick demo

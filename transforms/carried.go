@@ -131,3 +131,8 @@ func ParseKept(row []byte) (entity []byte, part int32, n int64, kept []byte, ok 
 	entity = r.bytes()
 	return entity, int32(binary.BigEndian.Uint32(row[8:])), int64(binary.BigEndian.Uint64(row[12:]) ^ 1<<63), r.b, !r.bad
 }
+
+// RowClock reads the clock from a key that RowKey has returned.
+func RowClock(key []byte) schemas.Micros {
+	return schemas.Micros(binary.BigEndian.Uint64(key) ^ 1<<63)
+}

@@ -50,8 +50,14 @@ type estimate struct {
 	Sampled        int64   `json:"sampled_records"`
 	BytesPerRecord float64 `json:"bytes_per_record"`
 	// Work is what all of them leave in the work area, less what an earlier run has left
-	// there. The rows of tables, which nobody knows yet, come on top.
+	// there.
 	Work int64 `json:"work_bytes"`
+	// Rows is what the rows of the tables take there besides, and Tables what they do as
+	// Parquet: see batch.Foreseen.
+	Rows     int64 `json:"row_bytes"`
+	Tables   int64 `json:"table_bytes"`
+	Features int64 `json:"feature_rows"`
+	Tiles    int64 `json:"tile_rows"`
 	// Spill is what sorting may take besides, at one time.
 	Spill int64 `json:"spill_bytes"`
 
@@ -123,8 +129,8 @@ func (r *replayFlags) foresee(ctx context.Context, w, notices io.Writer, client 
 }
 
 func (e *estimate) print(w io.Writer) {
-	fmt.Fprintf(w, "view %s: %d records to read, which leave about %s of rows until they are published (%.0f bytes a record, of %d that were sampled), the rows of the tables besides",
-		e.View, e.Records, sizeText(e.Work), e.BytesPerRecord, e.Sampled)
+	fmt.Fprintf(w, "view %s: %d records to read, which leave about %s of rows until they are published (%.0f bytes a record, of %d that were sampled), the rows of the tables about %s besides (%d of features, %d tiles), of which the files take %s",
+		e.View, e.Records, sizeText(e.Work), e.BytesPerRecord, e.Sampled, sizeText(e.Rows), e.Features, e.Tiles, sizeText(e.Tables))
 	if e.Spill > 0 {
 		fmt.Fprintf(w, "; sorting spills up to %s", sizeText(e.Spill))
 	}
@@ -145,20 +151,34 @@ func (r *replayFlags) estimateOf(ctx context.Context, client *log.Client, v *def
 	if o.onto != nil {
 		rest = begunAt(tc, ends(o.onto.Info.Cut))
 	}
-	sample, err := (&batch.Replay{View: v, Source: source, Log: client, Cut: rest}).Sample(ctx)
+	part := &batch.Replay{View: v, Source: source, Log: client, Cut: rest}
+	sample, err := part.Sample(ctx)
+	var tables batch.Foreseen
+	if err == nil && r.out != "" {
+		tables, err = part.Foresee(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
-	e := &estimate{View: v.Name, Records: cutRecords(rest), Sampled: sample.Offsets, BytesPerRecord: sample.PerOffset()}
+	e := &estimate{View: v.Name, Records: cutRecords(rest), Sampled: sample.Offsets, BytesPerRecord: sample.PerOffset(),
+		Rows: tables.Work, Tables: tables.Tables, Features: tables.Features, Tiles: tables.Tiles}
 	all := int64(e.BytesPerRecord * float64(e.Records))
 	if e.had, err = r.left(ctx, v, whole, o); err != nil {
 		return nil, err
 	}
 	e.Work = max(0, all-e.had)
-	// Each of the folds that run at once sorts one shard after the other.
-	shard, memory := all/int64(v.Spec.Shards), int64(r.rows())/2/int64(max(1, r.parallel))/4*3
-	if shard > memory && !r.planning {
-		e.Spill = shard * int64(min(r.parallel, v.Spec.Shards))
+	// Each of the folds that run at once sorts one shard after the other: in the worst case
+	// that of the heaviest entity is among them.
+	heaviest := int64(tables.Heaviest * float64(all))
+	shard, memory := (all-heaviest)/int64(v.Spec.Shards), int64(r.rows())/2/int64(r.atOnce())/4*3
+	if r.planning {
+		return e, nil
+	}
+	if shard > memory {
+		e.Spill = shard * int64(min(r.atOnce(), v.Spec.Shards)-1)
+	}
+	if shard+heaviest > memory {
+		e.Spill += shard + heaviest
 	}
 	return e, nil
 }
@@ -189,31 +209,37 @@ func (r *replayFlags) left(ctx context.Context, v *definition.View, tc schemas.T
 	return work.Size(ctx)
 }
 
-// margin: an estimate is trusted to this part.
-const margin = 0.8
+// margin: an estimate of what reading leaves is trusted to this part, one of the rows
+// of tables to rowMargin.
+const (
+	margin    = 0.8
+	rowMargin = 0.5
+)
+
+// least is what of the need there is at least.
+func least(read, rows int64) int64 { return int64(margin*float64(read) + rowMargin*float64(rows)) }
 
 // checkRoom refuses what --disk or a volume has clearly no room for.
 func (r *replayFlags) checkRoom(e *estimate) error {
-	need := e.Work + e.had + e.Spill
-	if least := int64(margin * float64(need)); r.disk > 0 && least > int64(r.disk) {
-		return &RoomError{e.View, need, "the work area and --spill-dir", fmt.Sprintf("--disk is %v", &r.disk)}
+	if read := e.Work + e.had + e.Spill; r.disk > 0 && least(read, e.Rows) > int64(r.disk) {
+		return &RoomError{e.View, read + e.Rows, "the work area and --spill-dir", fmt.Sprintf("--disk is %v", &r.disk)}
 	}
 	volumes := map[uint64]volume{}
-	takes, first := map[uint64]int64{}, map[uint64]string{}
+	takes, first := map[uint64]place{}, map[uint64]string{}
 	var order []uint64
 	for _, p := range r.places(e) {
 		v, ok := r.volume(p.dir)
-		if !ok || p.bytes == 0 {
+		if !ok || p.read+p.rows == 0 {
 			continue
 		}
 		if _, seen := volumes[v.device]; !seen {
 			order, volumes[v.device], first[v.device] = append(order, v.device), v, p.dir
 		}
-		takes[v.device] += p.bytes
+		takes[v.device] = place{read: takes[v.device].read + p.read, rows: takes[v.device].rows + p.rows}
 	}
 	for _, d := range order {
-		if least := int64(margin * float64(takes[d])); least > volumes[d].free {
-			return &RoomError{e.View, takes[d], first[d], fmt.Sprintf("its volume has %s free", sizeText(volumes[d].free))}
+		if t := takes[d]; least(t.read, t.rows) > volumes[d].free {
+			return &RoomError{e.View, t.read + t.rows, first[d], fmt.Sprintf("its volume has %s free", sizeText(volumes[d].free))}
 		}
 	}
 	return nil
@@ -221,8 +247,8 @@ func (r *replayFlags) checkRoom(e *estimate) error {
 
 // place is a directory that takes bytes.
 type place struct {
-	dir   string
-	bytes int64
+	dir        string
+	read, rows int64 // see least
 }
 
 // places says what goes where on this machine.
@@ -240,7 +266,11 @@ func (r *replayFlags) places(e *estimate) []place {
 			return nil
 		}
 	}
-	return []place{{work, e.Work}, {r.spill, e.Spill}}
+	out := []place{{work, e.Work, e.Rows}, {r.spill, e.Spill, 0}}
+	if r.out != "" && !offline.IsURL(r.out) {
+		out = append(out, place{r.out, 0, e.Tables})
+	}
+	return out
 }
 
 // volume is that of a directory, or of the first one above it that there is.

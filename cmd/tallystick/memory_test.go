@@ -85,18 +85,20 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 // B3: a replay whose rows are greater than --memory goes through a process that
-// stays below it.
+// stays below it, on a machine of many processors too.
 func TestReplayMemoryIsBounded(t *testing.T) {
-	const limit, records, parts = 100_000_000, 60_000, 4
+	const limit, records, parts = 100_000_000, 60_000, 16
 	definition, brokers := wideProject(t, records, parts)
-	dir := t.TempDir()
-	most, said := mostMemory(t, limit, func() {}, "replay", "-f", definition, "--brokers", brokers, "--out", filepath.Join(dir, "tables"), "--spill-dir", dir, "--json")
-	var out replayOutput
-	if err := json.Unmarshal([]byte(said), &out); err != nil {
-		t.Fatal(err)
-	}
-	if out.Views[0].Spilled < limit/2 || most < limit/10 {
-		t.Errorf("it did not do what is measured: %d bytes spilled", out.Views[0].Spilled)
+	for _, parallel := range []string{"2", "16"} {
+		dir := t.TempDir()
+		most, said := mostMemory(t, limit, func() {}, "replay", "-f", definition, "--brokers", brokers, "--out", filepath.Join(dir, "tables"), "--spill-dir", dir, "--parallel", parallel, "--json")
+		var out replayOutput
+		if err := json.Unmarshal([]byte(said), &out); err != nil {
+			t.Fatal(err)
+		}
+		if out.Views[0].Spilled < limit/2 || most < limit/10 {
+			t.Errorf("it did not do what is measured: %d bytes spilled", out.Views[0].Spilled)
+		}
 	}
 }
 
@@ -195,4 +197,40 @@ func residentBytes(t *testing.T, pid int) int {
 		return n << 10
 	}
 	return 0
+}
+
+// B3: a log that unpacks to many times its size goes through a process that stays below
+// its memory.
+func TestPackedLogIsBounded(t *testing.T) {
+	const limit, records = 100_000_000, 100_000
+	at, text := time.Now().Add(-time.Hour).UnixMicro(), strings.Repeat("x", 3000)
+	narrow := strings.NewReplacer("    id: id\n    version: ver\n", "", "      l: {last: id, over: 24h}\n", "").Replace(wide)
+	definition, brokers := logProject(t, narrow, 2, func(producer *kgo.Client) {
+		var batch []*kgo.Record
+		for i := range records {
+			value := testbed.Event{Ent: "e", ID: fmt.Sprint(i, text), Ver: 1, ET: at + int64(i), Amt: 1}.Bytes()
+			batch = append(batch, &kgo.Record{Topic: "ev", Partition: int32(i % 2), Value: value})
+			if len(batch) == 5000 {
+				if err := producer.ProduceSync(t.Context(), batch...).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+				batch = nil
+			}
+		}
+	})
+	dir := t.TempDir()
+	mostMemory(t, limit, func() {}, "replay", "-f", definition, "--brokers", brokers, "--spill-dir", dir, "--parallel", "2")
+}
+
+// B3: of a small memory few units run at once, however many processors there are; what
+// bounds the rows alone does not bound them.
+func TestUnitsAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		memory         bytesFlag
+		parallel, want int
+	}{{100_000_000, 1, 1}, {100_000_000, 64, 2}, {256_000_000, 64, 6}, {1_000_000_000, 8, 8}, {1_000_000, 3, 3}} {
+		if n := (&replayFlags{limits: limits{memory: c.memory, parallel: c.parallel}}).atOnce(); n != c.want {
+			t.Errorf("B3: %+v: %d units at once", c, n)
+		}
+	}
 }

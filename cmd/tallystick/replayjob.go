@@ -157,9 +157,9 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	brake := (&memoryFlag{r.memory}).brake()
 	memory := r.rows() / 2 // the rest: what is read, folded, written and not collected yet
 	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, FinalOnly: o.finalOnly, Work: wire.Work{Work: j.work, Keep: keep},
-		Parallel: r.parallel, Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records, Brake: brake}
+		Parallel: r.atOnce(), Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records, Brake: brake}
 	if o.onto != nil {
-		carry := wire.Carry{Published: o.onto, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / max(1, r.parallel) / 2, Disk: disk}}
+		carry := wire.Carry{Published: o.onto, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / r.atOnce() / 2, Disk: disk}}
 		if j.onto, err = carry.From(); err != nil {
 			return nil, err
 		}
@@ -174,7 +174,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		if figures, err = gateFigures(v); err != nil {
 			return nil, err
 		}
-		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / max(1, r.parallel), Disk: disk, Figures: figures, Brake: brake})
+		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / r.atOnce(), Disk: disk, Figures: figures, Brake: brake})
 	}
 	if err == nil && o.onto != nil {
 		err = j.goesOnFrom(o.onto)
@@ -338,7 +338,7 @@ func (j *viewJob) runUnits(ctx context.Context) error {
 	}
 	phase := j.r.meter.phase("replay "+j.view.Name, j.toRead())
 	j.replay.Progress = phase.done
-	err = j.driver(j.r.parallel).Run(ctx, reads)
+	err = j.driver(j.r.atOnce()).Run(ctx, reads)
 	j.read += phase.done.Load()
 	phase.end()
 	if err == nil {
@@ -349,7 +349,7 @@ func (j *viewJob) runUnits(ctx context.Context) error {
 	}
 	j.r.free() // what reading took goes before folding takes its own (B3)
 	phase = j.r.meter.phaseOf("fold "+j.view.Name, "units", int64(len(folds)))
-	d := j.driver(j.r.parallel)
+	d := j.driver(j.r.atOnce())
 	counted := d.Done
 	d.Done = func(unit string, ran bool) { phase.done.Add(1); counted(unit, ran) }
 	err = d.Run(ctx, folds)
@@ -378,12 +378,24 @@ func (r *replayFlags) free() {
 	}
 }
 
-// writers is how many files are written at once: each holds a row group.
-func (r *replayFlags) writers() int {
-	return min(r.parallel, max(1, int(r.memory)/writerMemory))
+// atOnce is how many units run at once: of a small memory each would have too little for
+// what it fetches and unpacks, on a machine of many processors, and pass it (B3).
+func (r *replayFlags) atOnce() int {
+	if r.memory < leastMemory {
+		return max(1, r.parallel)
+	}
+	return max(1, min(r.parallel, int(r.memory)/unitMemory))
 }
 
-const writerMemory = 128_000_000
+// writers is how many files are written at once: each holds a row group.
+func (r *replayFlags) writers() int {
+	return min(r.atOnce(), max(1, int(r.memory)/writerMemory))
+}
+
+const (
+	unitMemory   = 40_000_000
+	writerMemory = 128_000_000
+)
 
 func (j *viewJob) driver(parallel int) *batch.Driver {
 	u := &j.r.units

@@ -19,7 +19,7 @@ func (b *bench) daily(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	if err := produce(ctx, b.broker, topic, b.events); err != nil {
+	if err := b.filled(ctx, topic, workload{b.events, users, false}); err != nil {
 		return err
 	}
 	nine := filepath.Join(b.dir, "nine.json")

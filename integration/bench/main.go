@@ -9,6 +9,7 @@
 //	go run -tags real ./integration/bench replay
 //	go run -tags real ./integration/bench daily
 //	go run -tags real ./integration/bench train
+//	go run -tags real ./integration/bench ceilings
 package main
 
 import (
@@ -40,7 +41,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("name what to measure: stream, replay, daily or train")
+		return errors.New("name what to measure: stream, replay, daily, train or ceilings")
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	b := bench{}
@@ -58,6 +59,11 @@ func run(ctx context.Context, args []string) error {
 	f.StringVar(&b.memory, "memory", given, "what the program is given")
 	f.DurationVar(&b.live, "live", time.Minute, "produce live events for so long")
 	f.IntVar(&b.rate, "rate", 20_000, "of them `N` a second")
+	f.StringVar(&b.scenarios, "scenario", "hourly,hot,"+limitsScenario, "of ceilings: hourly, hot, limits, large, several with commas between them")
+	f.StringVar(&b.more, "with", "", "of ceilings: further `FLAGS` of the replays under a ceiling of memory, such as --parallel=8")
+	load := workload{}
+	f.IntVar(&load.users, "users", users, "produce events of `N` users")
+	f.BoolVar(&load.hot, "hot", false, "half of what is produced is one user's")
 	broker, from, out := f.String("broker", "", ""), f.String("topic", topic, ""), f.String("out", "", "") // of the floors' processes
 	if err := f.Parse(args[1:]); err != nil {
 		return err
@@ -68,6 +74,9 @@ func run(ctx context.Context, args []string) error {
 	switch args[0] {
 	case "floor":
 		return floor(ctx, *broker, *from, b.events)
+	case "produce":
+		load.events = b.events
+		return produce(ctx, *broker, *from, load)
 	case "copy":
 		return copyTopic(ctx, *broker, *from, *out, b.events)
 	case "stream":
@@ -78,8 +87,10 @@ func run(ctx context.Context, args []string) error {
 		return b.daily(ctx)
 	case "train":
 		return b.train(ctx)
+	case "ceilings":
+		return b.ceilings(ctx)
 	}
-	return fmt.Errorf("%q cannot be measured: name stream, replay, daily or train", args[0])
+	return fmt.Errorf("%q cannot be measured: name stream, replay, daily, train or ceilings", args[0])
 }
 
 // bench is what is measured, and with what.
@@ -88,6 +99,7 @@ type bench struct {
 	labels             int
 	runs, rate         int
 	memory             string
+	scenarios, more    string // of ceilings
 	live               time.Duration
 
 	dir    string // scratch

@@ -23,7 +23,7 @@ func (b *bench) replay(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	if err := produce(ctx, b.broker, topic, b.events); err != nil {
+	if err := b.filled(ctx, topic, workload{b.events, users, false}); err != nil {
 		return err
 	}
 	var ratios, perMillion, floors []float64

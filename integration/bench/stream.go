@@ -39,7 +39,7 @@ func (b *bench) stream(ctx context.Context) error {
 	b.redis = store.Flags()
 	rc := servers.Client(store.Addrs[0])
 	defer rc.Close()
-	if err := errors.Join(produce(ctx, b.broker, topic, b.events), produce(ctx, b.broker, firstTopic, b.identified)); err != nil {
+	if err := errors.Join(b.filled(ctx, topic, workload{b.events, users, false}), b.filled(ctx, firstTopic, workload{b.identified, users, false})); err != nil {
 		return err
 	}
 	if _, err := b.catchUps(ctx, rc, "v2", firstTopic, b.identified); err != nil {

@@ -39,7 +39,7 @@ func (b *bench) train(ctx context.Context) error {
 	}
 	defer end()
 	labels := filepath.Join(b.dir, "labels.parquet")
-	if err := errors.Join(produce(ctx, b.broker, topic, b.events), writeLabels(labels, b.labels, b.events)); err != nil {
+	if err := errors.Join(b.filled(ctx, topic, workload{b.events, users, false}), writeLabels(labels, b.labels, b.events)); err != nil {
 		return err
 	}
 	self, err := os.Executable()

@@ -35,21 +35,52 @@ type purchase struct {
 	stamp    int64 // of the record
 }
 
-// generator makes the workload's events up.
-type generator struct {
-	r *rand.Rand
-	z *rand.Zipf
-	n int64
+// workload is how many events of how many users; hot: one of these has half of all
+// events.
+type workload struct {
+	events, users int
+	hot           bool
 }
 
-func newGenerator() *generator {
+// hotUser is no user of the workload.
+const hotUser = 1_000_000_000
+
+// generator makes the workload's events up.
+type generator struct {
+	r   *rand.Rand
+	z   *rand.Zipf
+	hot *rand.Rand // whether an event is the hot user's; nil = there is none
+	n   int64
+}
+
+func newGenerator() *generator { return workload{users: users}.generator() }
+
+func (w workload) generator() *generator {
 	r := rand.New(rand.NewPCG(1, 1))
-	return &generator{r: r, z: rand.NewZipf(r, 1.1, 1, users-1)}
+	g := &generator{r: r, z: rand.NewZipf(r, 1.1, 1, uint64(w.users-1))}
+	if w.hot {
+		g.hot = rand.New(rand.NewPCG(3, 3))
+	}
+	return g
+}
+
+// bytes is how many the keys and values have.
+func (w workload) bytes() (n int64) {
+	g, p := w.generator(), purchase{}
+	for i := range w.events {
+		g.next(&p, begin+int64(i)*apart)
+		key := appendUser(nil, p.user)
+		n += int64(len(key) + len(p.append(nil, key)))
+	}
+	return n
 }
 
 // next draws the next event, which arrives at the given instant.
 func (g *generator) next(p *purchase, arrival int64) {
 	p.user = g.z.Uint64()
+	if g.hot != nil && g.hot.IntN(2) == 0 { // the other draws stay what they are
+		p.user = hotUser
+	}
 	p.id = g.r.Uint64()
 	p.merchant = g.r.IntN(10_000)
 	p.cents = 1 + g.r.IntN(50_000)

@@ -31,7 +31,7 @@ func (c *Client) CheckRead(ctx context.Context, topic string) error {
 		return err
 	}
 	for p, end := range ends {
-		if _, err = f.once(ctx, p, end, 0); err != nil {
+		if _, err = f.once(ctx, p, end, f.c.o.FetchBytes, 0); err != nil {
 			if final, err := f.diagnose(ctx, p, end, err); final {
 				return err
 			}

@@ -76,13 +76,13 @@ func (f *fetcher) refresh(ctx context.Context) error {
 // page fetches partition p at offset from, of a range that ends at to
 // (exclusive) and was stable when the range was fixed. It returns once the
 // position has moved; what can be retried is, for Options.RetryFor.
-func (f *fetcher) page(ctx context.Context, p int32, from, to int64) (page, error) {
+func (f *fetcher) page(ctx context.Context, p int32, from, to int64, size int32) (page, error) {
 	begun := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, f.c.o.RetryFor)
 	defer cancel()
 	var last error
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		pg, err := f.once(bounded, p, from, min(fetchWait, f.c.o.RetryFor/4))
+		pg, err := f.once(bounded, p, from, size, min(fetchWait, f.c.o.RetryFor/4))
 		if err == nil && pg.next > from {
 			return pg, nil
 		}
@@ -152,7 +152,7 @@ func (f *fetcher) diagnose(ctx context.Context, p int32, from int64, err error) 
 }
 
 // once issues one fetch and parses its answer.
-func (f *fetcher) once(ctx context.Context, p int32, from int64, wait time.Duration) (page, error) {
+func (f *fetcher) once(ctx context.Context, p int32, from int64, size int32, wait time.Duration) (page, error) {
 	l, id, err := f.leader(p)
 	if err != nil {
 		return page{}, err
@@ -160,7 +160,7 @@ func (f *fetcher) once(ctx context.Context, p int32, from int64, wait time.Durat
 	if l.node < 0 {
 		return page{}, kerr.LeaderNotAvailable
 	}
-	resp, err := f.c.kc.Broker(int(l.node)).Request(ctx, f.request(id, l, p, from, wait))
+	resp, err := f.c.kc.Broker(int(l.node)).Request(ctx, f.request(id, l, p, from, size, wait))
 	if err != nil {
 		return page{}, err
 	}
@@ -188,7 +188,7 @@ func (f *fetcher) once(ctx context.Context, p int32, from int64, wait time.Durat
 	return page{fp.Records, next, fp.LastStableOffset}, nil
 }
 
-func (f *fetcher) request(id [16]byte, l leader, p int32, from int64, wait time.Duration) *kmsg.FetchRequest {
+func (f *fetcher) request(id [16]byte, l leader, p int32, from int64, size int32, wait time.Duration) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis = int32(wait.Milliseconds())
 	req.MinBytes = 1
@@ -201,7 +201,7 @@ func (f *fetcher) request(id [16]byte, l leader, p int32, from int64, wait time.
 	rp.Partition = p
 	rp.CurrentLeaderEpoch = l.epoch
 	rp.FetchOffset = from
-	rp.PartitionMaxBytes = f.c.o.FetchBytes
+	rp.PartitionMaxBytes = size
 	rt := kmsg.NewFetchRequestTopic()
 	rt.Topic = f.t.Name // before Kafka 3.1
 	rt.TopicID = id     // since

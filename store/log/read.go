@@ -85,8 +85,10 @@ func (f *fetcher) read(ctx context.Context, guard *stampGuard, p int32, from, to
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(pages)
+		size := pageSize{now: min(firstFetch, f.c.o.FetchBytes), most: f.c.o.FetchBytes}
 		for pos := from; pos < to; {
-			pg, err := f.page(ctx, p, pos, to)
+			pg, err := f.page(ctx, p, pos, to, size.now)
+			size.after(pg.recs)
 			select {
 			case pages <- result{pg, err}:
 			case <-ctx.Done():

@@ -317,7 +317,7 @@ func (t *Tailer) idle() []int32 {
 // which is the consumer's to deliver, or the end of what holds none.
 func (t *Tailer) skip(ctx context.Context, p int32, pos, stable int64) int64 {
 	for pos < stable {
-		pg, err := t.f.once(ctx, p, pos, 0)
+		pg, err := t.f.once(ctx, p, pos, t.f.c.o.FetchBytes, 0)
 		if err != nil {
 			_ = t.f.refresh(ctx) // for the next call: the leader may have moved
 			break
