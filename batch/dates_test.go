@@ -145,7 +145,7 @@ func TestDatesAsFromTheBeginning(t *testing.T) {
 			rowsSeen, opens = rowsSeen+strings.Count(got.lines(), "\n"), opens+len(got.open)
 		}
 	}
-	if late < 150 || rowsSeen < 1500 || opens < 150 {
+	if late < 150 || rowsSeen < 1000 || opens < 150 {
 		t.Errorf("%d partitions began late, and left %d rows, %d states", late, rowsSeen, opens)
 	}
 }
