@@ -265,12 +265,13 @@ func TestReplayFromDateOfAll(t *testing.T) {
 	g := newDateRig(t, 7)
 	g.history(10)
 	g.dates("whole")
+	want := g.live("whole")
 	same := func(out, why string, more ...string) {
 		t.Helper()
 		date := g.date(2)
 		said := g.run(exitOK, append([]string{"replay", "--out", filepath.Join(g.dir, out), "--from-date", date}, more...)...)
 		got := g.live(out)
-		if d := differing(got, from(g.live("whole"), got, date)); len(d) > 0 || !strings.Contains(said, why) || why == "" && strings.Contains(said, "from its start") {
+		if d := differing(got, from(want, got, date)); len(d) > 0 || !strings.Contains(said, why) || why == "" && strings.Contains(said, "from its start") {
 			t.Errorf("%s: they differ in %v, it says %s", out, d, said)
 		}
 	}
@@ -289,14 +290,30 @@ func TestReplayFromDateOfAll(t *testing.T) {
 		t.Error(said)
 	}
 	text, err := os.ReadFile(g.definition)
-	if err == nil {
-		err = os.WriteFile(g.definition, []byte(strings.Replace(string(text), "over: {days: 2}", "over: lifetime", 1)), 0o600)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	define := func(text string) {
+		if err := os.WriteFile(g.definition, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	define(strings.Replace(string(text), "over: {days: 2}", "over: lifetime", 1))
+	was := want
 	g.dates("whole")
+	want = g.live("whole")
 	same("lifetime", "read from its start: a lifetime window reaches back to it")
+	define(string(text))
+	want = was
+	var gone kadm.Offsets
+	for p := range int32(3) {
+		gone.AddOffset("ev", p, 5, -1)
+	}
+	if _, err := kadm.NewClient(g.producer).DeleteRecords(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	g.run(exitFailed, "replay", "--out", filepath.Join(g.dir, "lost"))
+	same("truncated", "") // before what the dates need
 }
 
 // What dates cannot be is said in one sentence, and nothing is written.
