@@ -20,10 +20,12 @@ import (
 // dateFlags name the dates of which a replay writes rows.
 type dateFlags struct{ from, to string }
 
+// add adds the flags, once those of startFlags are there.
 func (d *dateFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&d.from, "from-date", "", "write the rows of this `DATE` (UTC, as in the tables) and later ones alone, and read no more of the log than they need. Where that is all of it, it is said why")
 	f.StringVar(&d.to, "to-date", "", "with --from-date: up to this `DATE`, of tables that are there, whose cut stays: the files of dates that are final are written again")
+	f.Lookup("start-clock").Usage += ". With --from-date: an instant such that no record before the first one of it was later"
 }
 
 func (d *dateFlags) set() bool { return d.from != "" || d.to != "" }

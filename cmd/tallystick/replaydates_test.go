@@ -124,38 +124,38 @@ func (v *replayedView) short(of replayedView) bool {
 // that begin so are gone on from.
 func TestReplayFromDate(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(2) {
-		g := newDateRig(t, seed)
-		g.history(12)
-		if seed == 0 {
-			g.history(4)
-		}
-		g.next = 16 // a gap, in which the lookup finds nothing
-		g.history(4)
-		whole := g.dates("whole")
-		date := g.date(3)
-		part := g.dates("part", "--from-date", date)
-		if !part.short(whole) || part.Dates.From != date {
-			t.Errorf("seed %d: K5: it began at %+v, valid from %v, and read %d of %d", seed, part.Partitions, part.ValidFrom, part.RecordsRead, whole.RecordsRead)
-		}
-		got, want := g.live("part"), g.live("whole")
-		if d := differing(got, from(want, got, date)); len(d) > 0 || len(got) < 20 {
-			t.Fatalf("seed %d: B1: %d files, which differ in %v", seed, len(got), d)
-		}
-		g.history(1)
-		if on := g.dates("part", "--continue"); !on.Continued {
-			t.Errorf("seed %d: B5: it is not gone on from", seed)
-		}
-		whole = g.dates("whole")
-		got, want = g.live("part"), g.live("whole")
-		if d := differing(got, from(want, got, date)); len(d) > 0 {
-			t.Errorf("seed %d: B5: gone on from, they differ in %v", seed, d)
-		}
-		redis := testbed.Redis(t).Addr()
-		g.run(exitOK, "stream", "--until", "end", "--redis", redis)
-		if said := g.run(exitOK, "reconcile", "--out", filepath.Join(g.dir, "part"), "--redis", redis); !strings.Contains(said, "equal") {
-			t.Errorf("seed %d: R1: %s", seed, said)
-		}
+	g := newDateRig(t, 4)
+	g.history(12)
+	g.next = 16 // a gap, in which the lookup finds nothing
+	g.history(4)
+	whole := g.dates("whole")
+	date := g.date(3)
+	part := g.dates("part", "--from-date", date)
+	if !part.short(whole) || part.Dates.From != date {
+		t.Errorf("K5: it began at %+v, valid from %v, and read %d of %d", part.Partitions, part.ValidFrom, part.RecordsRead, whole.RecordsRead)
+	}
+	var e estimateOutput
+	said := g.run(exitOK, "replay", "--estimate", "--json", "--out", filepath.Join(g.dir, "none"), "--from-date", date)
+	if err := json.NewDecoder(strings.NewReader(said)).Decode(&e); err != nil || e.Views[0].Records != part.Offsets {
+		t.Errorf("B3: the estimate is of %+v, %d offsets were read: %v", e, part.Offsets, err)
+	}
+	got, want := g.live("part"), g.live("whole")
+	if d := differing(got, from(want, got, date)); len(d) > 0 || len(got) < 20 {
+		t.Fatalf("B1: %d files, which differ in %v", len(got), d)
+	}
+	g.history(1)
+	if on := g.dates("part", "--continue"); !on.Continued {
+		t.Errorf("B5: it is not gone on from")
+	}
+	g.dates("whole")
+	got, want = g.live("part"), g.live("whole")
+	if d := differing(got, from(want, got, date)); len(d) > 0 {
+		t.Errorf("B5: gone on from, they differ in %v", d)
+	}
+	redis := testbed.Redis(t).Addr()
+	g.run(exitOK, "stream", "--until", "end", "--redis", redis)
+	if said := g.run(exitOK, "reconcile", "--out", filepath.Join(g.dir, "part"), "--redis", redis); !strings.Contains(said, "equal") {
+		t.Errorf("R1: %s", said)
 	}
 }
 
@@ -209,32 +209,7 @@ func TestReplayDates(t *testing.T) {
 	was, _ := g.published("t")
 	before := g.live("t")
 	from, to := g.date(7), g.date(5)
-	bytes := map[string][]byte{}
-	n := 0
-	for name := range before {
-		b, err := os.ReadFile(g.file("t", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		bytes[name] = b
-		_, rest, _ := strings.Cut(name, "event_date=")
-		if rest[:10] < from || rest[:10] > to {
-			continue
-		}
-		switch n++; n % 3 {
-		case 0:
-			err = os.Remove(g.file("t", name))
-		case 1:
-			err = os.Truncate(g.file("t", name), 30)
-		default:
-			broken := append([]byte{}, b...)
-			broken[len(b)/2] ^= 1
-			err = os.WriteFile(g.file("t", name), broken, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	bytes, n := g.damage("t", before, from, to)
 	part := g.dates("t", "--from-date", from, "--to-date", to)
 	if n < 10 || !part.short(whole) {
 		t.Errorf("%d files are damaged; it read %d of %d", n, part.RecordsRead, whole.RecordsRead)
@@ -250,6 +225,19 @@ func TestReplayDates(t *testing.T) {
 	}
 	if !maps.Equal(ledgersOf(was), ledgersOf(now)) || fmt.Sprint(was.Info.Cut.PartitionIDs()) != fmt.Sprint(now.Info.Cut.PartitionIDs()) || was.Info.Cut.Partitions[1].End != now.Info.Cut.Partitions[1].End || now.Info.Cut.Partitions[1].Start != 0 {
 		t.Error("V8: the ledgers or the cut are others")
+	}
+	for name := range bytes { // what is damaged once more is healed once more
+		if strings.HasPrefix(name, "tiles/event_date="+to) {
+			if err := os.Truncate(g.file("t", name), 30); err != nil {
+				t.Fatal(err)
+			}
+			again := g.dates("t", "--from-date", from, "--to-date", to)
+			b, err := os.ReadFile(g.file("t", name))
+			if err != nil || string(b) != string(bytes[name]) || again.Gate.Verdict != verdictStanding {
+				t.Errorf("B2: %s is not healed again: %v, %s", name, err, again.Gate.Verdict)
+			}
+			break
+		}
 	}
 	on := g.dates("t", "--continue")
 	g.dates("whole")
@@ -300,6 +288,38 @@ func TestReplayDatesWithOtherSchemas(t *testing.T) {
 	if on := g.dates("t", "--continue"); on.Continued {
 		t.Error("B5: it is gone on from")
 	}
+}
+
+// damage removes, cuts or changes the files of dates, and returns the bytes that all had,
+// and how many it has damaged.
+func (g *dateRig) damage(out string, files map[string]string, from, to string) (bytes map[string][]byte, n int) {
+	g.Helper()
+	bytes = map[string][]byte{}
+	for name := range files {
+		b, err := os.ReadFile(g.file(out, name))
+		if err != nil {
+			g.Fatal(err)
+		}
+		bytes[name] = b
+		_, rest, _ := strings.Cut(name, "event_date=")
+		if rest[:10] < from || rest[:10] > to {
+			continue
+		}
+		switch n++; n % 3 {
+		case 0:
+			err = os.Remove(g.file(out, name))
+		case 1:
+			err = os.Truncate(g.file(out, name), 30)
+		default:
+			broken := append([]byte{}, b...)
+			broken[len(b)/2] ^= 1
+			err = os.WriteFile(g.file(out, name), broken, 0o600)
+		}
+		if err != nil {
+			g.Fatal(err)
+		}
+	}
+	return bytes, n
 }
 
 func (g *dateRig) file(out, name string) string {

@@ -86,7 +86,7 @@ func TestDatesInParts(t *testing.T) {
 	}
 	before := g.live("t")
 	settled := g.planned("settled", "t", "--from-date", g.date(7), "--to-date", g.date(5))
-	settled.together()
+	settled.ok(settled.start("run", "--unit", "0/1"), "units were run")
 	other := g.planned("other", "t", "--from-date", g.date(6), "--to-date", g.date(6))
 	other.ok(other.start("run", "--unit", "0/1"), "units were run")
 	settled.ok(settled.start("publish"), "rows of "+g.date(7)+" to "+g.date(5)+" were written")
