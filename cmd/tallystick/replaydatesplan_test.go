@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -124,6 +125,36 @@ func TestDatesAfterTornPublication(t *testing.T) {
 		}
 		if now, _ := g.published("t"); now.Info.ID != p.Info.ID || now.Versions[offline.Features] != p.Versions[offline.Features] {
 			t.Errorf("B4: %v: it is another publication", flags)
+		}
+	}
+}
+
+// B2: of two replays of dates at once one publishes at least, and one that does not is
+// told; run again, it finds its place.
+func TestDatesAtOnce(t *testing.T) {
+	t.Parallel()
+	g := newDateRig(t, 24)
+	g.history(12)
+	g.dates("t")
+	g.history(1)
+	g.dates("whole")
+	var wg sync.WaitGroup
+	var said [2]bytes.Buffer
+	var codes [2]int
+	for i := range said {
+		wg.Go(func() {
+			args := append([]string{"replay", "--gate", "report", "--out", filepath.Join(g.dir, "t"), "--from-date", g.date(4 + i)}, g.common...)
+			codes[i] = run(t.Context(), args, &said[i], &said[i])
+		})
+	}
+	wg.Wait()
+	for i, code := range codes {
+		if code != exitOK && (code != exitFailed || codes[1-i] != exitOK || !strings.Contains(said[i].String(), "another job has published in between")) {
+			t.Errorf("exit codes %v: %s", codes, said[i].String())
+		}
+		g.dates("t", "--from-date", g.date(4+i))
+		if d := differing(g.live("t"), g.live("whole")); len(d) > 0 {
+			t.Errorf("B1: %v differ", d)
 		}
 	}
 }
