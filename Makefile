@@ -84,7 +84,7 @@ bench-stream:
 KILLS ?= 13
 test-replay:
 	@git rev-parse --short HEAD
-	go test ./cmd/tallystick -run '^Test(Replay|ContinuedReplay)(Killed|DayByDay|InParts)$$' -replay.kills $(KILLS) -count 1 -timeout 20m -v
+	go test ./cmd/tallystick -run '^Test(Replay|ContinuedReplay|DatesReplay)(Killed|DayByDay|InParts)$$' -replay.kills $(KILLS) -count 1 -timeout 20m -v
 
 # CPU time of a backfill against a copy of the topic to Parquet. The last line is the
 # ratio.

@@ -46,6 +46,26 @@ type Carried struct {
 
 // Check tells why a replay of a view up to a cut cannot go on from here, "" when it can.
 func (f *From) Check(v *definition.View, cut schemas.TopicCut) string {
+	if reason := f.Settles(v, cut); reason != "" {
+		return reason
+	}
+	now, most := schemas.Forever, schemas.Never
+	for _, p := range cut.PartitionIDs() {
+		was, is := f.Cut.Partitions[p], cut.Partitions[p]
+		if is.Start > was.End {
+			return fmt.Sprintf("the log of partition %d begins at %d, they end at %d", p, is.Start, was.End)
+		}
+		now, most = min(now, *was.Clock), max(most, *was.Clock)
+	}
+	if most > now.AddSat(transforms.Slack) {
+		return fmt.Sprintf("the clocks of the partitions lie more than %v apart: states are without tiles that are still asked for", time.Duration(transforms.Slack)*time.Microsecond)
+	}
+	return ""
+}
+
+// Settles tells why dates that are final in the tables need not be for a replay of a
+// view up to a later cut, "" when they are.
+func (f *From) Settles(v *definition.View, cut schemas.TopicCut) string {
 	if v.Spec.Table {
 		return "a table's newest records may be gone from its log"
 	}
@@ -55,7 +75,7 @@ func (f *From) Check(v *definition.View, cut schemas.TopicCut) string {
 	if len(f.Cut.Partitions) != len(cut.Partitions) {
 		return fmt.Sprintf("the topic had %d partitions, now %d: what the new ones hold may be older", len(f.Cut.Partitions), len(cut.Partitions))
 	}
-	now, most, closed := schemas.Forever, schemas.Never, schemas.Forever
+	closed := schemas.Forever
 	for _, p := range cut.PartitionIDs() {
 		was, ok := f.Cut.Partitions[p]
 		switch is := cut.Partitions[p]; {
@@ -65,19 +85,13 @@ func (f *From) Check(v *definition.View, cut schemas.TopicCut) string {
 			return fmt.Sprintf("close_idle had closed partition %d beyond its records: what has come since may lie before that", p)
 		case is.End < was.End:
 			return fmt.Sprintf("the cut ends before theirs: partition %d at %d, they at %d", p, is.End, was.End)
-		case is.Start > was.End:
-			return fmt.Sprintf("the log of partition %d begins at %d, they end at %d", p, is.Start, was.End)
 		case was.End < v.Source.History[p]:
 			return fmt.Sprintf("the load of old events in partition %d was not read to its end", p)
 		}
-		now, most = min(now, *was.Clock), max(most, *was.Clock)
 		closed = min(closed, was.Clock.SubSat(v.Spec.LatenessAt(p, was.End)))
 	}
 	if engine, err := transforms.NewView(v.Spec); err != nil || (&end{closed: closed}).boundary(engine) != f.Boundary {
 		return "they were closed by other rules"
-	}
-	if most > now.AddSat(transforms.Slack) {
-		return fmt.Sprintf("the clocks of the partitions lie more than %v apart: states are without tiles that are still asked for", time.Duration(transforms.Slack)*time.Microsecond)
 	}
 	return ""
 }

@@ -30,7 +30,7 @@ func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
 	if err != nil {
 		return err
 	}
-	out, err := r.Work.Begin(ctx, unit, r.share()/4)
+	out, err := r.begin(ctx, unit, r.share()/4, e)
 	if err != nil {
 		return err
 	}
@@ -190,10 +190,10 @@ func (f *replayFold) count() {
 	f.uncounted = 0
 }
 
-// after returns the first boundary after t.
+// after returns the first boundary after t of which rows are written.
 func (f *replayFold) after(t schemas.Micros) schemas.Micros {
 	step := f.run.View.Snapshots
-	return t.Floor(step).AddSat(step)
+	return max(t.Floor(step).AddSat(step), f.run.Dates.boundary(step))
 }
 
 // state returns the entity's state of a partition: most entities have one.

@@ -53,7 +53,7 @@ func (r *Replay) read(ctx context.Context, g *readRange, before string) error {
 		}
 		clock = rec.clock()
 	}
-	out, err := r.Work.Begin(ctx, g.unit, r.share()/2)
+	out, err := r.begin(ctx, g.unit, r.share()/2, nil)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,8 @@ type Replay struct {
 	Source    *reading.Source
 	Log       Log
 	Cut       schemas.TopicCut
-	From      *From // nil = the beginning of the cut
+	From      *From  // nil = the beginning of the cut
+	Dates     *Dates // nil = all; goes without From
 	Work      Work
 	Parallel  int         // units that run at once in this process
 	Memory    int         // bytes that the rows of all of these may take

@@ -206,6 +206,13 @@ func (j *viewJob) ledgersByDay(report *batch.Report, before *gate.Record) (map[i
 		}
 		ledgers[day].Merge(l)
 	}
+	if d := j.replay.Dates; d != nil {
+		err := j.ledgersOfDates(d, report, add)
+		if before == nil || !d.Settled {
+			return ledgers, nil, err
+		}
+		return ledgers, before.Strays, err
+	}
 	first, err := j.replay.FirstDay()
 	if err != nil {
 		return nil, nil, err
@@ -232,6 +239,21 @@ func (j *viewJob) ledgersByDay(report *batch.Report, before *gate.Record) (map[i
 	}
 	add(first, &strays.Ledger)
 	return ledgers, strays, nil
+}
+
+// ledgersOfDates adds those of the days that a replay of dates writes tiles of.
+func (j *viewJob) ledgersOfDates(d *batch.Dates, report *batch.Report, add func(day int64, l *transforms.Ledger)) error {
+	engine, err := transforms.NewView(j.view.Spec)
+	if err != nil {
+		return err
+	}
+	first := d.Tiles(engine, report.Closed)
+	for k, l := range report.Days {
+		if k.Day != batch.NoDay && k.Day >= first && k.Day <= d.To {
+			add(k.Day, l)
+		}
+	}
+	return nil
 }
 
 // before returns the record of the publication that the job builds upon, nil where
@@ -279,9 +301,8 @@ const heldUnit = "held"
 // held is what `replay accept` needs to publish a run that is held.
 type held struct {
 	Build  string           `json:"build"`
-	Record json.RawMessage  `json:"record"`              // of the gate
-	View   plannedView      `json:"view"`                // its base versions are those of the run
-	Onto   bool             `json:"continued,omitempty"` // from these versions
+	Record json.RawMessage  `json:"record"` // of the gate
+	View   plannedView      `json:"view"`   // its base versions are those of the run
 	Cut    schemas.TopicCut `json:"cut"`
 	Gate   *gateOutput      `json:"gate"`
 }
@@ -330,8 +351,11 @@ func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.P
 // hold leaves the job as it is, to be accepted later, in place of those of the view
 // that were held before.
 func (j *viewJob) hold(ctx context.Context, said *gateOutput, rec *gate.Record) error {
-	h := held{Gate: said, Cut: j.cut, Onto: j.onto != nil, View: plannedView{View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords, FinalOnly: j.replay.FinalOnly,
+	h := held{Gate: said, Cut: j.cut, View: plannedView{Continued: j.onto != nil, Dates: planDates(j.replay.Dates), View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords, FinalOnly: j.replay.FinalOnly,
 		Units: len(j.units), Base: j.run.Base()}}
+	if j.upon != nil {
+		h.View.Upon = j.upon.Info.ID
+	}
 	if j.from != schemas.Never {
 		h.View.ValidFrom = &j.from
 	}

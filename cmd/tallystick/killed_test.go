@@ -62,7 +62,19 @@ func TestReplayKilled(t *testing.T) {
 }
 
 // TestContinuedReplayKilled: B4, B5. Likewise one that goes on from tables.
-func TestContinuedReplayKilled(t *testing.T) {
+func TestContinuedReplayKilled(t *testing.T) { killedUpon(t, "--continue") }
+
+// TestDatesReplayKilled: B4. Likewise one that replaces dates of tables.
+func TestDatesReplayKilled(t *testing.T) {
+	if *replayKills <= 2 {
+		t.Skip("make test-replay does it")
+	}
+	killedUpon(t, "--from-date", time.Now().UTC().AddDate(0, 0, -3).Format(time.DateOnly))
+}
+
+// killedUpon kills replays upon tables of the first half of a log.
+func killedUpon(t *testing.T, flags ...string) {
+	t.Helper()
 	definition, brokers := killedProject(t)
 	dir := t.TempDir()
 	cut, first := filepath.Join(dir, "cut.json"), filepath.Join(dir, "first.json")
@@ -82,7 +94,7 @@ func TestContinuedReplayKilled(t *testing.T) {
 	}
 	k.base, k.version = filepath.Join(dir, "base"), 1
 	k.program(append([]string{"replay", "--cut", first, "--out", k.base}, common...)...)
-	k.args = append([]string{"replay", "--cut", cut, "--unit-records", "400", "--json", "--continue"}, common...)
+	k.args = append([]string{"replay", "--cut", cut, "--unit-records", "400", "--json"}, append(flags, common...)...)
 	k.run(dir)
 }
 

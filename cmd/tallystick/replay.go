@@ -31,9 +31,12 @@ type replayFlags struct {
 	disk         bytesFlag
 	units        unitFlags
 	goOn         bool
+	dates        dateFlags
 	gate         gateFlags
 	meter        *meter // nil = no progress
 }
+
+const continueUsage = "go on from the tables in --out: read what has come since their cut alone. Where that cannot be, it is said why and the log is read from its start"
 
 func replayCommand() *cobra.Command {
 	var r replayFlags
@@ -60,7 +63,8 @@ func replayCommand() *cobra.Command {
 	f.Var(&r.disk, "disk", "fail rather than leave and spill more than this `SIZE` of rows (default: no limit)")
 	r.units.add(cmd)
 	r.gate.add(cmd)
-	f.BoolVar(&r.goOn, "continue", false, "go on from the tables in --out: read what has come since their cut alone. Where that cannot be, it is said why and the log is read from its start")
+	f.BoolVar(&r.goOn, "continue", false, continueUsage)
+	r.dates.add(cmd)
 	r.estimateFlags.add(cmd)
 	cmd.AddCommand(replayPlanCommand(), replayRunCommand(), replayPublishCommand(), replayHeldCommand(), replayAcceptCommand())
 	return cmd
@@ -158,6 +162,9 @@ func (r *replayFlags) checkOutputs() error {
 	if r.every > 0 && r.estimate {
 		return usagef("--estimate: it goes without --every: it is told once")
 	}
+	if err := r.checkDates(); err != nil {
+		return err
+	}
 	if err := checkFile("--save-cut", r.saveCut, r.definition()); err != nil {
 		return err
 	}
@@ -182,7 +189,7 @@ func (r *replayFlags) checkOutputs() error {
 // checkInputs refuses flags that are not sound, before anything is connected,
 // and returns the cut, if it is a file.
 func (r *replayFlags) checkInputs(vs []*definition.View) (*schemas.Cut, error) {
-	if err := r.startFlags.check(); err != nil {
+	if err := r.startFlags.check(r.dates.set()); err != nil {
 		return nil, err
 	}
 	if err := r.checkLog(vs); err != nil {

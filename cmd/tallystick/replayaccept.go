@@ -218,17 +218,18 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 		return nil, err
 	}
 	plan, cut := &h.held.View, h.held.Cut
-	standing, err := publishedUpon(ctx, tables, h.view, cut, plan.Base[offline.Features])
+	d, err := plan.dates()
+	if err != nil {
+		return nil, err
+	}
+	standing, err := publishedUpon(ctx, tables, h.view, cut, d, plan.Base[offline.Features])
 	if err != nil {
 		return nil, err
 	}
 	o := jobOptions{id: h.ID, from: plan.from(), base: plan.Base, records: plan.UnitRecords, finalOnly: plan.FinalOnly}
-	if h.held.Onto && !standing {
-		if o.onto, _, err = r.tablesToGoOn(ctx, h.view, cut); err != nil {
-			return nil, err
-		}
-		if o.onto == nil || o.onto.Versions[offline.Features] != plan.Base[offline.Features] {
-			return nil, fmt.Errorf("%s goes on from tables that another publication has replaced since: replay again", h.ID)
+	if !standing {
+		if o, err = r.options(ctx, h.view, plan); err != nil {
+			return nil, fmt.Errorf("%s: %w", h.ID, err)
 		}
 	}
 	j, err := r.job(ctx, nil, h.view, cut, o)

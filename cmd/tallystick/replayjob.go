@@ -97,11 +97,12 @@ type viewJob struct {
 	remove func()          // the scratch directory
 	// Of a run that others share: which of the processes this is.
 	share, of int
-	onto      *batch.From     // the tables that the job goes on from, nil = the log's start
-	earlier   json.RawMessage // what they carry besides, see carryNote
-	accepted  *gate.Record    // of a run that was held; nil = the gate is asked
-	read      int64           // records, by this process
-	found     atomic.Int64    // units that were finished before
+	onto      *batch.From        // the tables that the job goes on from, nil = the log's start
+	earlier   json.RawMessage    // what they carry besides, see carryNote
+	upon      *offline.Published // what the job is built upon: onto, or whose dates it replaces
+	accepted  *gate.Record       // of a run that was held; nil = the gate is asked
+	read      int64              // records, by this process
+	found     atomic.Int64       // units that were finished before
 	ran       atomic.Int64
 }
 
@@ -111,6 +112,8 @@ type jobOptions struct {
 	from      schemas.Micros
 	base      map[offline.TableName]int64 // nil = the newest versions
 	onto      *offline.Published          // what the job goes on from; nil = the log's start
+	dates     *batch.Dates                // nil = all
+	upon      *offline.Published          // whose dates are replaced; nil = there is nothing
 	records   int64
 	finalOnly bool
 	share, of int
@@ -126,7 +129,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	if err != nil {
 		return nil, err
 	}
-	j := &viewJob{r: r, view: v, cut: tc, from: o.from, remove: remove, share: o.share, of: o.of}
+	j := &viewJob{r: r, view: v, cut: tc, from: o.from, upon: o.under(), remove: remove, share: o.share, of: o.of}
 	defer func() {
 		if err != nil {
 			j.close()
@@ -156,7 +159,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	}
 	brake := (&memoryFlag{r.memory}).brake()
 	memory := r.rows() / 2 // the rest: what is read, folded, written and not collected yet
-	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, FinalOnly: o.finalOnly, Work: wire.Work{Work: j.work, Keep: keep},
+	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, FinalOnly: o.finalOnly, Dates: o.dates, Work: wire.Work{Work: j.work, Keep: keep},
 		Parallel: r.atOnce(), Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records, Brake: brake}
 	if o.onto != nil {
 		carry := wire.Carry{Published: o.onto, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / r.atOnce() / 2, Disk: disk}}
@@ -176,17 +179,33 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		}
 		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / r.atOnce(), Disk: disk, Figures: figures, Brake: brake})
 	}
-	if err == nil && o.onto != nil {
-		err = j.goesOnFrom(o.onto)
+	if err == nil && (o.onto != nil || o.dates != nil) {
+		err = j.goesOnFrom(o.publication())
 	}
 	return j, err
 }
 
+// under returns what the job is built upon, nil for none.
+func (o *jobOptions) under() *offline.Published {
+	if o.onto != nil {
+		return o.onto
+	}
+	return o.upon
+}
+
+// publication returns the id of that, "" for none.
+func (o *jobOptions) publication() string {
+	if p := o.under(); p != nil {
+		return p.Info.ID
+	}
+	return ""
+}
+
 // goesOnFrom refuses tables that have moved on since they were looked at. Commits on
 // top that are of no publication are built upon.
-func (j *viewJob) goesOnFrom(p *offline.Published) error {
+func (j *viewJob) goesOnFrom(id string) error {
 	now, err := j.run.Before()
-	if err == nil && (now == nil || now.ID != p.Info.ID) {
+	if err == nil && (now == nil) != (id == "") || now != nil && now.ID != id {
 		err = fmt.Errorf("%w; nothing of this run is visible: run it again", offline.ErrConflict)
 	}
 	return err
@@ -203,11 +222,20 @@ func (r *replayFlags) idOf(v *definition.View, tc schemas.TopicCut, o jobOptions
 		return "", err
 	}
 	id := jobID(b, rules, v, tc, o.from, o.records, o.finalOnly, o.base)
-	if o.onto != nil {
-		sum := sha256.Sum256([]byte(id + o.onto.Info.ID))
-		id = hex.EncodeToString(sum[:10])
+	return namedBy(id, o.publication(), o.dates), nil
+}
+
+// namedBy is the id of a job that is built upon a publication, or is of dates.
+func namedBy(id, publication string, d *batch.Dates) string {
+	if publication == "" && d == nil {
+		return id
 	}
-	return id, nil
+	text := id + publication
+	if d != nil {
+		text = fmt.Sprint(text, *d)
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:10])
 }
 
 // workOf is the work area of a view's job.
@@ -230,12 +258,9 @@ func (r *replayFlags) workRoots() (root, at *offline.Root, err error) {
 	return root, at, err
 }
 
-// published tells whether the job has been published, upon that version of features.
-func (j *viewJob) published(ctx context.Context, base int64) (bool, error) {
-	return publishedUpon(ctx, j.tables, j.view, j.cut, base)
-}
-
-func publishedUpon(ctx context.Context, tables *offline.Tables, v *definition.View, cut schemas.TopicCut, base int64) (bool, error) {
+// publishedUpon tells whether a job up to a cut, and of dates if any, has been published
+// upon that version of features.
+func publishedUpon(ctx context.Context, tables *offline.Tables, v *definition.View, cut schemas.TopicCut, d *batch.Dates, base int64) (bool, error) {
 	p, err := tables.Published(ctx)
 	if errors.Is(err, offline.ErrNothingPublished) {
 		return false, nil
@@ -243,9 +268,12 @@ func publishedUpon(ctx context.Context, tables *offline.Tables, v *definition.Vi
 	if err != nil || p.Versions[offline.Features] <= base || p.Info.Fingerprint != v.Fingerprint {
 		return false, err
 	}
+	if d != nil && (p.Info.Dates == nil || *p.Info.Dates != *dateRange(d.From, d.To)) {
+		return false, nil
+	}
 	have := p.Info.Cut
 	return have.TopicID == cut.TopicID && maps.EqualFunc(have.Partitions, cut.Partitions, func(a, b schemas.PartitionCut) bool {
-		return a.Start == b.Start && a.End == b.End
+		return a.End == b.End && (a.Start == b.Start || d != nil && d.Settled) // whose start is that of the tables
 	}), nil
 }
 

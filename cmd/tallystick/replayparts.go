@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -52,6 +53,8 @@ func replayPlanCommand() *cobra.Command {
 	f.StringVar(&r.cut, "cut", "", "read up to this cut `FILE` (default: the log's end now)")
 	f.StringVarP(&r.output, "output", "o", "", "write the plan to this `FILE` (default: print it)")
 	r.units.addRecords(cmd)
+	r.dates.add(cmd)
+	f.BoolVar(&r.goOn, "continue", false, continueUsage)
 	r.estimateFlags.add(cmd)
 	f.StringVar(&r.units.work, "work", "", workUsage+", for --estimate and its refusals")
 	return cmd
@@ -148,26 +151,34 @@ func (r *partFlags) planned(ctx context.Context, client *log.Client, cut *schema
 
 func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *replayPlan, v *definition.View) (*plannedView, error) {
 	tc := plan.Cut.Topics[v.Source.Topic]
-	from, err := r.validFrom(ctx, client, v, tc)
+	o, whole, reason, err := r.startOf(ctx, client, v, tc)
 	if err != nil {
 		return nil, err
+	}
+	r.fromItsStart(v, reason)
+	if o.standing(whole) {
+		return nil, errors.New("nothing has come since the tables were published: there is nothing to plan")
 	}
 	rules, err := r.rulesOf(v)
 	if err != nil {
 		return nil, err
 	}
-	pv := &plannedView{View: v.Name, Fingerprint: v.Fingerprint, Rules: rules, UnitRecords: r.units.records, FinalOnly: r.units.publish == publishFinal}
-	if from != schemas.Never {
-		pv.ValidFrom = &from
+	pv := &plannedView{View: v.Name, Fingerprint: v.Fingerprint, Rules: rules, UnitRecords: o.records, FinalOnly: o.finalOnly,
+		Upon: o.publication(), Continued: o.onto != nil, Dates: planDates(o.dates)}
+	if o.from != schemas.Never {
+		pv.ValidFrom = &o.from
 	}
-	j, err := r.job(ctx, client, v, tc, jobOptions{from: from, records: r.units.records, finalOnly: pv.FinalOnly})
+	if o.onto != nil || o.dates != nil {
+		pv.Cut = &whole
+	}
+	j, err := r.job(ctx, client, v, whole, o)
 	if err != nil {
 		return nil, err
 	}
 	defer j.close()
 	pv.Units, pv.Base = len(j.units), j.run.Base()
-	pv.ID = jobID(plan.Build, rules, v, tc, from, pv.UnitRecords, pv.FinalOnly, pv.Base)
-	return pv, nil
+	pv.ID, err = pv.id(plan.Build, rules, v, whole)
+	return pv, err
 }
 
 // planOf reads the plan and checks the flags.
@@ -264,21 +275,40 @@ func (r *partFlags) runShare(ctx context.Context, w, _ io.Writer) error {
 	return nil
 }
 
-// part calls fn with the job of a plan's view, which may have been published already.
+// part calls fn with the job of a plan's view; it is nil where that has been published
+// already.
 func (r *partFlags) part(ctx context.Context, client *log.Client, p *replayPlan, i int, v *definition.View, share, of int, fn func(j *viewJob, published bool) error) error {
-	pv := &p.Views[i]
-	o := jobOptions{id: pv.ID, from: pv.from(), base: pv.Base, records: pv.UnitRecords, finalOnly: pv.FinalOnly, share: share, of: of}
-	err := r.withJob(ctx, client, v, p.Cut.Topics[v.Source.Topic], o, func(j *viewJob) error {
-		done, err := j.published(ctx, pv.Base[offline.Features])
-		if err != nil {
-			return err
-		}
-		return fn(j, done)
-	})
+	err := r.partOf(ctx, client, p, i, v, share, of, fn)
 	if err != nil {
 		return fmt.Errorf("view %s: %w", v.Name, err)
 	}
 	return nil
+}
+
+func (r *partFlags) partOf(ctx context.Context, client *log.Client, p *replayPlan, i int, v *definition.View, share, of int, fn func(j *viewJob, published bool) error) error {
+	pv := &p.Views[i]
+	tc, _ := p.cutOf(i, v)
+	tables, err := r.tables(r.out, r.spill, v)
+	if err != nil {
+		return err
+	}
+	d, err := pv.dates()
+	if err != nil {
+		return err
+	}
+	done, err := publishedUpon(ctx, tables, v, tc, d, pv.Base[offline.Features])
+	if err != nil {
+		return err
+	}
+	if done {
+		return fn(nil, true)
+	}
+	o, err := r.options(ctx, v, pv)
+	if err != nil {
+		return err
+	}
+	o.share, o.of = share, of
+	return r.withJob(ctx, client, v, tc, o, func(j *viewJob) error { return fn(j, false) })
 }
 
 func (r *partFlags) runPublish(ctx context.Context, w, _ io.Writer) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,7 +16,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/gate"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
@@ -35,11 +38,83 @@ type plannedView struct {
 	Rules       string `json:"rules"` // see rulesOf
 	ID          string `json:"id"`    // of the work area
 	// ValidFrom is in µs since the epoch; null when the log begins at offset 0.
-	ValidFrom   *schemas.Micros             `json:"valid_from_us" jsonschema:"nullable"`
-	UnitRecords int64                       `json:"unit_records"`
-	Units       int                         `json:"units"`                // those that read and fold
-	FinalOnly   bool                        `json:"final_only,omitempty"` // --publish final
-	Base        map[offline.TableName]int64 `json:"base_versions"`
+	ValidFrom   *schemas.Micros `json:"valid_from_us" jsonschema:"nullable"`
+	UnitRecords int64           `json:"unit_records"`
+	Units       int             `json:"units"`                // those that read and fold
+	FinalOnly   bool            `json:"final_only,omitempty"` // --publish final
+	// Upon is the publication that is gone on from, or whose dates are replaced.
+	Upon      string        `json:"publication,omitempty"`
+	Continued bool          `json:"continued,omitempty"` // --continue
+	Dates     *plannedDates `json:"dates,omitempty"`     // --from-date
+	// Cut is where it is not the plan's.
+	Cut  *schemas.TopicCut           `json:"cut,omitempty"`
+	Base map[offline.TableName]int64 `json:"base_versions"`
+}
+
+// plannedDates are batch.Dates.
+type plannedDates struct {
+	From    string `json:"from"`         // YYYY-MM-DD
+	To      string `json:"to,omitempty"` // "" = up to the cut
+	Fresh   bool   `json:"fresh,omitempty"`
+	Settled bool   `json:"settled,omitempty"`
+}
+
+func planDates(d *batch.Dates) *plannedDates {
+	if d == nil {
+		return nil
+	}
+	out := &plannedDates{From: gate.Day(d.From).String(), Fresh: d.Fresh, Settled: d.Settled}
+	if d.To != batch.LastDay {
+		out.To = gate.Day(d.To).String()
+	}
+	return out
+}
+
+// dates is the reverse.
+func (v *plannedView) dates() (*batch.Dates, error) {
+	if v.Dates == nil {
+		return nil, nil
+	}
+	from, to, err := (&dateFlags{from: v.Dates.From, to: v.Dates.To}).days()
+	return &batch.Dates{From: from, To: to, Fresh: v.Dates.Fresh, Settled: v.Dates.Settled}, err
+}
+
+// id names the job of a view; rules are what they are now.
+func (v *plannedView) id(build, rules string, view *definition.View, tc schemas.TopicCut) (string, error) {
+	d, err := v.dates()
+	return namedBy(jobID(build, rules, view, tc, v.from(), v.UnitRecords, v.FinalOnly, v.Base), v.Upon, d), err
+}
+
+// cutOf returns the cut of one of the plan's views.
+func (p *replayPlan) cutOf(i int, v *definition.View) (schemas.TopicCut, bool) {
+	if c := p.Views[i].Cut; c != nil {
+		return *c, true
+	}
+	tc, ok := p.Cut.Topics[v.Source.Topic]
+	return tc, ok
+}
+
+// options are those of a job that was planned, or is held. The tables must stand where
+// they stood then.
+func (r *replayFlags) options(ctx context.Context, v *definition.View, pv *plannedView) (o jobOptions, err error) {
+	o = jobOptions{id: pv.ID, from: pv.from(), base: pv.Base, records: pv.UnitRecords, finalOnly: pv.FinalOnly}
+	if o.dates, err = pv.dates(); err != nil || pv.Upon == "" {
+		return o, err
+	}
+	tables, err := r.tables(r.out, r.spill, v)
+	if err != nil {
+		return o, err
+	}
+	p, err := tables.Published(ctx)
+	if errors.Is(err, offline.ErrNothingPublished) || err == nil && p.Info.ID != pv.Upon {
+		return o, fmt.Errorf("it is built upon a publication that another one has replaced since: begin again")
+	}
+	if pv.Continued {
+		o.onto = p
+	} else {
+		o.upon = p
+	}
+	return o, err
 }
 
 // build names the program that runs: its version, and its bytes where the version
@@ -136,7 +211,8 @@ func (c *common) loadPlan(path string, def *definition.Definition) (*replayPlan,
 		return nil, nil, usagef("--plan: %s is of another build (%s), this is %s: run that build, or plan anew", path, p.Build, now)
 	}
 	var vs []*definition.View
-	for _, pv := range p.Views {
+	for i := range p.Views {
+		pv := &p.Views[i]
 		v, err := def.View(pv.View)
 		if err != nil {
 			return nil, nil, usagef("--plan: %s: %w", path, err)
@@ -151,8 +227,12 @@ func (c *common) loadPlan(path string, def *definition.Definition) (*replayPlan,
 		if rules != pv.Rules {
 			return nil, nil, usagef("--plan: %s was made with other names, writer schemas or another --registry for view %s: use the same, or plan anew", path, v.Name)
 		}
-		tc, ok := p.Cut.Topics[v.Source.Topic]
-		if !ok || pv.ID != jobID(p.Build, rules, v, tc, pv.from(), pv.UnitRecords, pv.FinalOnly, pv.Base) {
+		id := ""
+		tc, ok := p.cutOf(i, v)
+		if ok {
+			id, err = pv.id(p.Build, rules, v, tc)
+		}
+		if !ok || err != nil || pv.ID != id {
 			return nil, nil, usagef("--plan: %s was changed after it was written; write it anew with `tallystick replay plan`", path)
 		}
 		vs = append(vs, v)

@@ -12,12 +12,17 @@ import (
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/gate"
 	"github.com/tallystick/tallystick/store/offline"
+	"github.com/tallystick/tallystick/transforms"
 )
 
 // publish makes what all units left visible, in one publication, and removes it from
 // the work area.
 func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut, error) {
 	cut, err := j.clocked(ctx)
+	if err != nil {
+		return nil, cut, err
+	}
+	under, err := j.settled(cut)
 	if err != nil {
 		return nil, cut, err
 	}
@@ -30,12 +35,15 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 	}
 	view := replayed(j.view, cut, j.from, report)
 	view.Units, view.Continued = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}, j.onto != nil
+	if d := j.replay.Dates; d != nil {
+		view.Dates = dateRange(d.From, d.To)
+	}
 	view.Offsets, view.RecordsRead = j.toRead(), j.read
 	if view.Changes, err = changesOf(j.view, report.Changes); err != nil {
 		return nil, cut, err
 	}
 	if j.run != nil {
-		staged, err := j.run.Staged(ctx, cut)
+		staged, err := j.run.Staged(ctx, under)
 		if err != nil {
 			return nil, cut, err
 		}
@@ -46,19 +54,69 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 	return &view, cut, nil
 }
 
-// publishStaged publishes, unless the gate holds it back.
-func (j *viewJob) publishStaged(ctx context.Context, staged *offline.Staged, report *batch.Report) (*gateOutput, error) {
+// settled is the cut that is published. Dates that are final are written up to that of
+// the tables, which stays as it is.
+func (j *viewJob) settled(cut schemas.TopicCut) (schemas.TopicCut, error) {
+	if d := j.replay.Dates; d == nil || !d.Settled {
+		return cut, nil
+	}
+	was := j.upon.Info.Cut
+	for p, pc := range cut.Partitions {
+		if is := was.Partitions[p]; is.Clock == nil || pc.Clock == nil || *is.Clock != *pc.Clock {
+			return cut, fmt.Errorf("partition %d: the log clock at the tables' cut is not the one that they have: they are of another log; replay them from its start", p)
+		}
+	}
+	return was, nil
+}
+
+// publication is what the commits say of the job.
+func (j *viewJob) publication(ctx context.Context, report *batch.Report) (offline.Publication, error) {
+	d := j.replay.Dates
+	if d != nil && d.Settled {
+		p := j.upon.Info.Publication
+		p.Mode, p.Dates, p.Gate = offline.RepairDates, dateRange(d.From, d.To), nil
+		return p, nil
+	}
 	p := wire.Publication(j.view.Source.Topic, j.from, report)
 	p.FinalOnly = j.replay.FinalOnly
+	if d != nil {
+		engine, err := transforms.NewView(j.view.Spec)
+		if err == nil {
+			err = checkClosed(j.view, engine, d, report.Closed)
+		}
+		if err != nil {
+			return p, err
+		}
+		p.Dates = dateRange(d.From, d.To)
+	}
+	if d != nil && j.upon != nil {
+		p.Mode = offline.ReplaceDates
+	}
 	if j.onto != nil {
 		day, err := j.replay.FirstDay()
 		if err != nil {
-			return nil, err
+			return p, err
 		}
-		p.Mode, p.Dates = offline.ReplaceDates, &offline.DateRange{From: gate.Day(day).String(), To: "9999-12-31"}
+		p.Mode, p.Dates = offline.ReplaceDates, dateRange(day, batch.LastDay)
 	}
 	var err error
-	if p.Carry, err = j.carried(ctx); err != nil {
+	p.Carry, err = j.carried(ctx)
+	return p, err
+}
+
+// dateRange is a range of days since the epoch.
+func dateRange(from, to int64) *offline.DateRange {
+	r := &offline.DateRange{From: gate.Day(from).String(), To: "9999-12-31"}
+	if to != batch.LastDay {
+		r.To = gate.Day(to).String()
+	}
+	return r
+}
+
+// publishStaged publishes, unless the gate holds it back.
+func (j *viewJob) publishStaged(ctx context.Context, staged *offline.Staged, report *batch.Report) (*gateOutput, error) {
+	p, err := j.publication(ctx, report)
+	if err != nil {
 		return nil, err
 	}
 	said, pass, err := j.pass(ctx, staged, &p, report)

@@ -43,8 +43,10 @@ type replayedView struct {
 	RecordsRead int64          `json:"records_read"`
 	Units       *replayedUnits `json:"units,omitempty"`
 	Continued   bool           `json:"continued,omitempty"` // from tables: rows are those of this run, ledgers of the whole log
-	Changes     *changesOutput `json:"changes,omitempty"`   // of rows that could change; of a replay that went on
-	Gate        *gateOutput    `json:"gate,omitempty"`      // with tables
+	// Dates of which rows were written; ledgers count from where the log was read.
+	Dates   *offline.DateRange `json:"dates,omitempty"`
+	Changes *changesOutput     `json:"changes,omitempty"` // of rows that could change; of a replay that went on
+	Gate    *gateOutput        `json:"gate,omitempty"`    // with tables
 }
 
 // replayedUnits says what this process did: units that were finished before, by a
@@ -180,6 +182,9 @@ func (o *replayOutput) print(w io.Writer) {
 		fmt.Fprintf(w, "  %d records read, of %d offsets\n", v.RecordsRead, v.Offsets)
 		if v.Continued {
 			fmt.Fprintln(w, "  gone on from the tables; rows are those of the dates that were written anew")
+		}
+		if v.Dates != nil {
+			fmt.Fprintf(w, "  rows of %s to %s were written\n", v.Dates.From, v.Dates.To)
 		}
 		if v.Changes != nil {
 			v.Changes.print(w)

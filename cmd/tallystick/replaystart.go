@@ -23,11 +23,9 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	if err != nil {
 		return nil, err
 	}
-	if reason != "" && r.meter != nil {
-		fmt.Fprintf(r.meter.w, "view %s: the log is read from its start: %s\n", v.Name, reason)
-	}
+	r.fromItsStart(v, reason)
 	var view *replayedView
-	if o.onto != nil && o.onto.Info.FinalOnly == o.finalOnly && sameEnds(whole, o.onto.Info.Cut) {
+	if o.standing(whole) {
 		maps.Copy(whole.Partitions, o.onto.Info.Cut.Partitions)
 		view, err = unchanged(v, o.onto)
 	} else {
@@ -36,11 +34,26 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	if err != nil {
 		return nil, err
 	}
+	if o.dates != nil && o.dates.Settled { // its cut is that of the tables
+		return view, nil
+	}
 	for p, pc := range whole.Partitions { // for --save-cut
 		pc.Start = tc.Partitions[p].Start
 		tc.Partitions[p] = pc
 	}
 	return view, nil
+}
+
+// fromItsStart says why the log is read from its start, "" where it need not be said.
+func (r *replayFlags) fromItsStart(v *definition.View, reason string) {
+	if reason != "" && r.meter != nil {
+		fmt.Fprintf(r.meter.w, "view %s: the log is read from its start: %s\n", v.Name, reason)
+	}
+}
+
+// standing tells whether the tables are what a replay that goes on from them would write.
+func (o *jobOptions) standing(whole schemas.TopicCut) bool {
+	return o.onto != nil && o.onto.Info.FinalOnly == o.finalOnly && sameEnds(whole, o.onto.Info.Cut)
 }
 
 // sameEnds tells whether nothing has come between two cuts of the same partitions.
@@ -74,6 +87,9 @@ func unchanged(v *definition.View, p *offline.Published) (*replayedView, error) 
 // the cut of the job, which begins where that of the tables does.
 func (r *replayFlags) startOf(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut) (o jobOptions, whole schemas.TopicCut, reason string, err error) {
 	o = jobOptions{from: schemas.Never, records: r.units.records, finalOnly: r.units.publish == publishFinal}
+	if r.dates.set() {
+		return r.startOfDates(ctx, client, v, tc, o)
+	}
 	if r.goOn {
 		if o.onto, reason, err = r.tablesToGoOn(ctx, v, tc); err != nil {
 			return o, tc, "", err

@@ -23,12 +23,12 @@ func (s *startFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.clock, "start-clock", "", "with --adopt-start: the log clock at the log's start, an `INSTANT` as RFC 3339 has it, where the topic does not bound its timestamps")
 }
 
-// check refuses flags that are not sound.
-func (s *startFlags) check() error {
+// check refuses flags that are not sound; late: reading may begin beyond the log's start.
+func (s *startFlags) check(late bool) error {
 	if s.clock == "" {
 		return nil
 	}
-	if !s.adopt {
+	if !s.adopt && !late {
 		return usagef("--start-clock: it goes with --adopt-start: add that, or leave this out")
 	}
 	_, err := parseInstant("--start-clock", s.clock)
@@ -81,13 +81,25 @@ func (s *startFlags) startClock(ctx context.Context, client *log.Client, v *defi
 	if first == schemas.Never {
 		return schemas.Forever, nil
 	}
-	topic, err := client.Describe(ctx, v.Source.Topic)
+	bound, err := stampBound(ctx, client, v.Source.Topic)
+	if errors.Is(err, errUnbounded) {
+		return 0, usagef("topic %s does not bound its timestamps, so the log clock at its start is not known; state one that it had not passed with --start-clock", v.Source.Topic)
+	}
+	return first.AddSat(bound), err
+}
+
+var errUnbounded = errors.New("the topic does not bound its timestamps")
+
+// stampBound returns how far beyond a record's timestamp those before it may lie, in µs:
+// nothing with LogAppendTime. errUnbounded: anything.
+func stampBound(ctx context.Context, client *log.Client, name string) (schemas.Micros, error) {
+	topic, err := client.Describe(ctx, name)
 	if err != nil || topic.TimestampType == log.LogAppendTime {
-		return first, err
+		return 0, err
 	}
 	before, after := topic.TimestampBeforeMaxMs, topic.TimestampAfterMaxMs
 	if before == log.Unknown || before == log.Unlimited || after == log.Unknown || after == log.Unlimited {
-		return 0, usagef("topic %s does not bound its timestamps, so the log clock at its start is not known; state one that it had not passed with --start-clock", v.Source.Topic)
+		return 0, errUnbounded
 	}
-	return first.AddSat(schemas.Micros(before) * 1000).AddSat(schemas.Micros(after) * 1000), nil
+	return (schemas.Micros(before) * 1000).AddSat(schemas.Micros(after) * 1000), nil
 }

@@ -28,7 +28,7 @@ func (t *trainFlags) checkFlags() error {
 			return usagef("--timezone: %w", err)
 		}
 	}
-	if err := t.startFlags.check(); err != nil {
+	if err := t.startFlags.check(false); err != nil {
 		return err
 	}
 	inputs := []input{t.definition(), {"label file", t.labels}}

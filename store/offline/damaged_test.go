@@ -81,7 +81,7 @@ func TestDamagedStagedFilesAreWrittenAnew(t *testing.T) {
 			f := s.Files[Tiles][1]
 			path := filepath.Join(root, "v", "tiles", s.r.staged(f.Path))
 			if moved {
-				if _, err := s.settle(t.Context(), Tiles); err != nil {
+				if _, err := s.settle(t.Context(), Tiles, false); err != nil {
 					t.Fatal(err)
 				}
 				path = filepath.Join(root, "v", "tiles", f.Path)

@@ -198,7 +198,7 @@ func TestGCLeavesWhatIsAboutToBePublished(t *testing.T) {
 	tiles := g.tables.tables[Tiles].store.(*Local)
 	put(t, tiles, f.Path, strings.Repeat("x", int(f.Info.Bytes))) // of the same size, by which it is known
 	setTime(t, tiles, f.Path, old)
-	if _, err := s.settle(t.Context(), Tiles); err != nil {
+	if _, err := s.settle(t.Context(), Tiles, false); err != nil {
 		t.Fatal(err)
 	}
 	if e, err := tiles.Stat(t.Context(), f.Path); err != nil || time.Since(e.Modified) > time.Hour || e.Size != f.Info.Bytes {
@@ -230,7 +230,7 @@ func TestGCTellsOfALostFile(t *testing.T) {
 	g.publish(1, 4, 1)
 	w, s := randomRun(g.tables.view, 2, 4).must(t, g.tables)
 	defer w.Clean(t.Context())
-	if _, err := s.settle(t.Context(), Tiles); err != nil {
+	if _, err := s.settle(t.Context(), Tiles, false); err != nil {
 		t.Fatal(err)
 	}
 	published := false

@@ -26,6 +26,10 @@ const (
 	// ReplaceDates: files of the dates written, or of Publication.Dates, are
 	// replaced. Dates of table open are those of cuts.
 	ReplaceDates Mode = "replace dates"
+	// RepairDates: files of Publication.Dates are replaced, and written anew also where
+	// their equals are named already, as these may be damaged. All else that the
+	// publication before says stays, table open with it.
+	RepairDates Mode = "repair dates"
 	// AppendFiles: nothing is replaced.
 	AppendFiles Mode = "append"
 )
@@ -116,6 +120,11 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 		} else {
 			info.Gate = nil
 		}
+		if p.Mode == RepairDates && name == Open {
+			if err := info.keepRows(s.r.base[name]); err != nil {
+				return nil, fmt.Errorf("table %s: %w", s.r.t.tables[name].name, err)
+			}
+		}
 		v, err := s.publish(ctx, name, &info)
 		if err != nil {
 			return nil, err
@@ -128,6 +137,19 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 	s.r.moved = versions[Features] > s.r.base[Features].Version
 	s.r.tidy(ctx, s.r.moved) // what stays is for the next run: the publication stands
 	return versions, nil
+}
+
+// keepRows takes over what the version before says of its rows.
+func (i *Info) keepRows(base *Snapshot) error {
+	var have Info
+	if base.Info == nil {
+		return nil
+	}
+	if err := json.Unmarshal(base.Info, &have); err != nil {
+		return fmt.Errorf("version %d: commitInfo: %w", base.InfoVersion, err)
+	}
+	i.Rows, i.Content = have.Rows, have.Content
+	return nil
 }
 
 // Published tells whether the version that is built upon is of this publication: then
@@ -191,7 +213,7 @@ func (s *Staged) publish(ctx context.Context, name TableName, info *Info) (int64
 	if err != nil {
 		return 0, fmt.Errorf("table %s: %w", t.name, err)
 	}
-	paths, err := s.settle(ctx, name)
+	paths, err := s.settle(ctx, name, info.Mode == RepairDates)
 	if err != nil {
 		return 0, fmt.Errorf("table %s: %w", t.name, err)
 	}
@@ -216,11 +238,12 @@ func published(base *Snapshot, id string) (bool, error) {
 	return have.ID == id, nil
 }
 
-// settle moves the files of a table to their places and returns these.
-func (s *Staged) settle(ctx context.Context, name TableName) ([]string, error) {
+// settle moves the files of a table to their places and returns these; anew also those
+// that the table names.
+func (s *Staged) settle(ctx context.Context, name TableName, anew bool) ([]string, error) {
 	t, named := s.r.t.tables[name], map[string]bool{}
 	for _, f := range s.r.base[name].Files {
-		named[f.Path] = true
+		named[f.Path] = !anew
 	}
 	files, paths := map[string]StagedFile{}, make([]string, len(s.Files[name]))
 	for i, f := range s.Files[name] {
@@ -289,7 +312,7 @@ func (s *Staged) change(name TableName, info *Info) (*Change, error) {
 	for _, f := range base.Files {
 		date := f.partitionValue(dateColumn.Name)
 		replaced := touched[date] || info.Dates != nil && date >= info.Dates.From && date <= info.Dates.To
-		if !staged[f.Path] && (info.Mode == ReplaceTable || info.Mode == ReplaceDates && replaced) {
+		if !staged[f.Path] && (info.Mode == ReplaceTable || (info.Mode == ReplaceDates || info.Mode == RepairDates) && replaced) {
 			c.Remove = append(c.Remove, f)
 		}
 	}

@@ -68,6 +68,26 @@ func (t *Tables) Published(ctx context.Context) (*Published, error) {
 	return p, nil
 }
 
+// Dates returns the first and the last date of which a table has files, days since the
+// epoch; ok is false where it has none.
+func (p *Published) Dates(name TableName) (first, last int64, ok bool, err error) {
+	for i := range p.snaps[name].Files {
+		date := p.snaps[name].Files[i].partitionValue(dateColumn.Name)
+		if date == "" {
+			continue
+		}
+		day, err := parseDate(date)
+		if err != nil {
+			return 0, 0, false, err
+		}
+		if !ok {
+			first, last, ok = day, day, true
+		}
+		first, last = min(first, day), max(last, day)
+	}
+	return first, last, ok, nil
+}
+
 // Select chooses rows. The zero Select chooses all.
 type Select struct {
 	Partition *int32 // of the source; tiles and open
