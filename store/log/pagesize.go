@@ -10,9 +10,9 @@ type pageSize struct{ now, most int32 }
 // A page unpacks to unpackedBytes, with what its records take besides. The first one is
 // small, as nothing is known yet; no page is asked for that has less than leastFetch.
 const (
-	unpackedBytes = 8 << 20
+	unpackedBytes = 4 << 20
 	recordBytes   = 128
-	firstFetch    = 128 << 10
+	firstFetch    = 32 << 10
 	leastFetch    = 16 << 10
 )
 
