@@ -1,6 +1,6 @@
 # Every target but test-real, test-engines, bench-stream, bench-replay, bench-train,
 # bench-ceilings, test-browser, up, down and test-docker needs only Go.
-.PHONY: build test test-real test-replay test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train bench-ceilings demo ci test-browser up down test-docker
+.PHONY: build test test-real test-replay test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train bench-ceilings demo ci test-browser up down test-docker gate
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -53,6 +53,10 @@ fuzz:
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzLookup$$' -fuzztime $(FUZZTIME)
+
+# A stream of the whole honest year and of all faults, guarded: docs/gate.md.
+gate:
+	go test ./integration -run 'TestGuard' -gate-full -count 1
 
 # The report page in headless Chromium, which must be on PATH.
 test-browser:
@@ -131,4 +135,4 @@ down:
 test-docker:
 	go test -tags docker ./cmd/tallystick -run TestDocker -count 1 -timeout 20m -v
 
-ci: fmt vet lint test race mutants fuzz
+ci: fmt vet lint test gate race mutants fuzz

@@ -75,7 +75,7 @@ func (c *curve) among(m float64) float64 {
 		return float64(c.marks[i]) + (float64(len(c.times))-float64(c.marks[i]))*(m-float64(int64(1)<<i))/(float64(c.n)-float64(int64(1)<<i))
 	}
 	share := m/float64(int64(1)<<i) - 1
-	return float64(c.marks[i]) + share*float64(c.marks[i+1]-c.marks[i])
+	return float64(c.marks[i]) + float64(share*float64(c.marks[i+1]-c.marks[i]))
 }
 
 // beyond goes on past what was met: the mean, geometric, of a power law, which knows no
@@ -95,7 +95,7 @@ func (c *curve) beyond(m float64) float64 {
 		return seen
 	}
 	unseen := once * once / (2 * max(twice, 1))
-	least := seen + unseen*(1-math.Exp(-(m-n)/n*once/unseen))
+	least := seen + float64(unseen*(1-math.Exp(-(m-n)/n*once/unseen)))
 	most := seen * math.Pow(m/n, once/seen)
 	return math.Sqrt(least * max(least, most))
 }
@@ -189,7 +189,7 @@ func (r *Replay) foreseen(f *Foreseen, engine *transforms.View, c *curve, l load
 	}
 	for _, hop := range engine.Hops() { // each partition has tiles of its own
 		m := max(within(hop), 1)
-		f.add(&f.Tiles, l.partitions*all/m*c.among(m), name+tileBytes+cells[hop]*cellBytes, tableTile+cells[hop]*tableCell)
+		f.add(&f.Tiles, l.partitions*all/m*c.among(m), name+tileBytes+float64(cells[hop]*cellBytes), tableTile+float64(cells[hop]*tableCell))
 	}
 	// At each boundary there is a row for each entity of the windows that end there, which
 	// have their length not before the log has. The mean is taken of some boundaries.
@@ -200,9 +200,9 @@ func (r *Replay) foreseen(f *Foreseen, engine *transforms.View, c *curve, l load
 		rows += c.among(l.shared*min(float64(i+1)/n*all, within(longest(&r.View.Spec)))) / n
 	}
 	features := float64(len(r.View.Spec.Features))
-	f.add(&f.Features, l.partitions/l.shared*boundaries*rows, name+featureBytes+features*valueBytes, tableFeature+features*tableValue)
+	f.add(&f.Features, l.partitions/l.shared*boundaries*rows, name+featureBytes+float64(features*valueBytes), tableFeature+float64(features*tableValue))
 	kept := within(longest(&r.View.Spec) + transforms.Slack) // about: those of older events hold nothing
-	f.add(&f.States, l.partitions*c.among(kept), 2*name+stateBytes, tableState)
+	f.add(&f.States, l.partitions*c.among(kept), float64(2*name)+stateBytes, tableState)
 }
 
 // longest is the length of the longest window.
