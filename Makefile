@@ -54,9 +54,10 @@ fuzz:
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 	go test ./schemas/avro -run '^$$' -fuzz '^FuzzLookup$$' -fuzztime $(FUZZTIME)
 
-# A stream of the whole honest year and of all faults, guarded: docs/gate.md.
+# All that docs/gate.md says was measured: the honest year and all faults, published and
+# streamed.
 gate:
-	go test ./integration -run 'TestGuard' -gate-full -count 1
+	go test ./integration -run 'TestGate|TestGuard' -gate-full -count 1
 
 # The report page in headless Chromium, which must be on PATH.
 test-browser:

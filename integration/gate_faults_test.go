@@ -213,7 +213,7 @@ func TestGateFaults(t *testing.T) {
 	table.WriteString("| fault | view | from | messages | held on | because |\n|---|---|---|---|---|---|\n")
 	honest := map[string][]gate.Profile{}
 	for _, f := range gateFaults() {
-		for _, day := range gateFrom {
+		for _, day := range gateDays() {
 			from, messages := w.around(day)
 			at := f.view + day
 			if honest[at] == nil {
@@ -235,7 +235,9 @@ func TestGateFaults(t *testing.T) {
 			fmt.Fprintf(&table, "| %s | `%s` | %s | %d | %v | %s |\n", f.name, f.view, day, n, held.Date, held)
 		}
 	}
-	t.Log("\n" + table.String())
+	if !gateWhole() {
+		return
+	}
 	gateDocs(t, "faults", table.String())
 	shown := newDocument(t, "gate.md").block("text") // how a breach reads
 	for line := range strings.Lines(shown) {
@@ -288,10 +290,10 @@ func TestGateCarriers(t *testing.T) {
 	view := w.view("dest_delays")
 	var table strings.Builder
 	table.WriteString("| carrier | flights of the year |")
-	for _, day := range gateFrom {
+	for _, day := range gateDays() {
 		fmt.Fprintf(&table, " from %s |", day)
 	}
-	table.WriteString("\n|---|---|" + strings.Repeat("---|", len(gateFrom)) + "\n")
+	table.WriteString("\n|---|---|" + strings.Repeat("---|", len(gateDays())) + "\n")
 	ids := map[string]map[string]bool{}
 	for _, m := range w.honest(view) {
 		carrier := string(m.Key[9:11])
@@ -303,7 +305,7 @@ func TestGateCarriers(t *testing.T) {
 	found := 0
 	for _, carrier := range slices.SortedFunc(maps.Keys(ids), func(a, b string) int { return len(ids[b]) - len(ids[a]) }) {
 		fmt.Fprintf(&table, "| %s | %d |", carrier, len(ids[carrier]))
-		for _, day := range gateFrom {
+		for _, day := range gateDays() {
 			from, messages := w.around(day)
 			spoiled, n := seconds(carrier)(g, messages, from)
 			if n == 0 {
@@ -319,9 +321,10 @@ func TestGateCarriers(t *testing.T) {
 		}
 		table.WriteString("\n")
 	}
-	if found < 15 {
-		t.Errorf("only %d of %d are held", found, len(ids)*len(gateFrom))
+	if found < 5*len(gateDays()) {
+		t.Errorf("only %d of %d are held", found, len(ids)*len(gateDays()))
 	}
-	t.Log("\n" + table.String())
-	gateDocs(t, "carriers", table.String())
+	if gateWhole() {
+		gateDocs(t, "carriers", table.String())
+	}
 }

@@ -23,7 +23,21 @@ import (
 	"github.com/tallystick/tallystick/transforms/rows"
 )
 
-var gateRewrite = flag.Bool("gate-rewrite", false, "write the figures of docs/gate.md anew")
+var (
+	gateRewrite = flag.Bool("gate-rewrite", false, "write the figures of docs/gate.md anew")
+	gateFull    = flag.Bool("gate-full", false, "measure all that docs/gate.md says (make gate), not only some of it")
+)
+
+// gateWhole tells whether docs/gate.md is held against what is measured.
+func gateWhole() bool { return *gateFull || *gateRewrite }
+
+// gateDays are the days from which on faults are there.
+func gateDays() []string {
+	if gateWhole() {
+		return gateFrom
+	}
+	return gateFrom[:1]
+}
 
 // gateMessages are the demo's messages by source, read once.
 var gateMessages = sync.OnceValues(func() (map[string][]flights.Message, error) {
