@@ -27,6 +27,7 @@ type readRecord struct {
 	// Unknown are the ids of writer schemas that nobody knew then: the least ones, as
 	// garbage has others without end, and registries count up.
 	Unknown []int `json:"unknown_schemas,omitempty"`
+	Outside int64 `json:"outside,omitempty"` // records of entities outside Replay.Entities
 }
 
 // maxUnknown bounds readRecord.Unknown.
@@ -72,7 +73,7 @@ func (r *Replay) read(ctx context.Context, g *readRange, before string) error {
 		}
 		done = scans[g.partition]
 	}
-	rec := readRecord{From: g.from, To: g.to, Ticks: done.Ticks, Books: u.books.record(), Unknown: u.unknown}
+	rec := readRecord{From: g.from, To: g.to, Ticks: done.Ticks, Books: u.books.record(), Unknown: u.unknown, Outside: u.outside}
 	if done.Clock != schemas.Never {
 		rec.Clock = &done.Clock
 	}
@@ -88,6 +89,7 @@ type readUnit struct {
 	taken int // bytes, see brake
 	// unknown ascends; see readRecord.
 	unknown []int
+	outside int64 // see readRecord
 }
 
 // note keeps the id of a schema that nobody knows.
@@ -103,6 +105,10 @@ func (u *readUnit) take(in *transforms.Input, e *schemas.Event, rec *schemas.Rec
 	shards := u.r.engine.Spec().Shards
 	if in.Fault != nil && in.Fault.Unknown != nil {
 		u.note(*in.Fault.Unknown)
+	}
+	if ours, err := u.r.Entities.has(u.r.engine, in.Entity); err != nil || !ours {
+		u.outside++
+		return err
 	}
 	if in.Fault == nil && len(in.ID) > 0 {
 		u.row = appendIDRow(u.row[:0], in)

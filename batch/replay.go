@@ -28,8 +28,9 @@ type Replay struct {
 	Source    *reading.Source
 	Log       Log
 	Cut       schemas.TopicCut
-	From      *From  // nil = the beginning of the cut
-	Dates     *Dates // nil = all; goes without From
+	From      *From     // nil = the beginning of the cut
+	Dates     *Dates    // nil = all; goes without From
+	Entities  *Entities // nil = all
 	Work      Work
 	Parallel  int         // units that run at once in this process
 	Memory    int         // bytes that the rows of all of these may take
@@ -68,6 +69,9 @@ type Report struct {
 	Days   map[PartitionDay]*transforms.Ledger
 	Clocks map[int32]schemas.Micros // at the cut's end; Never = the partition is empty
 	Ticks  map[int32]int64
+	// Outside counts the records of entities outside Replay.Entities, which are in no
+	// ledger.
+	Outside int64
 	// Boundary is the closed boundary of the view's finest level at which the
 	// states were trimmed; Never while a partition is empty, and of a table.
 	Boundary schemas.Micros
@@ -203,9 +207,10 @@ type end struct {
 	clocks map[int32]schemas.Micros
 	ticks  map[int32]int64
 	// closed is the least closing clock minus lateness; Never while a partition is empty.
-	closed schemas.Micros
-	now    schemas.Micros // the least closing clock
-	books  *books         // of what the reads decided
+	closed  schemas.Micros
+	now     schemas.Micros // the least closing clock
+	outside int64
+	books   *books // of what the reads decided
 }
 
 // end reads the records of all read units, which are finished, once.
@@ -225,6 +230,7 @@ func (r *Replay) end(ctx context.Context) (*end, error) {
 			}
 			clock = rec.clock()
 			e.ticks[p] += rec.Ticks
+			e.outside += rec.Outside
 			e.books.add(&rec.Books)
 		}
 		e.clocks[p] = clock
@@ -324,7 +330,7 @@ func (r *Replay) Report(ctx context.Context) (*Report, error) {
 	}
 	all := newBooks(r.View.Source.History)
 	all.merge(e.books)
-	rep := &Report{Clocks: e.clocks, Ticks: e.ticks, Boundary: e.boundary(r.engine), Closed: e.closed}
+	rep := &Report{Clocks: e.clocks, Ticks: e.ticks, Boundary: e.boundary(r.engine), Closed: e.closed, Outside: e.outside}
 	if r.compares() {
 		rep.Changes = &Changes{Dates: []DateChanges{}, Examples: []Change{}}
 	}

@@ -351,7 +351,7 @@ func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.P
 // hold leaves the job as it is, to be accepted later, in place of those of the view
 // that were held before.
 func (j *viewJob) hold(ctx context.Context, said *gateOutput, rec *gate.Record) error {
-	h := held{Gate: said, Cut: j.cut, View: plannedView{Continued: j.onto != nil, Dates: planDates(j.replay.Dates), View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords, FinalOnly: j.replay.FinalOnly,
+	h := held{Gate: said, Cut: j.cut, View: plannedView{Continued: j.onto != nil, Dates: planDates(j.replay.Dates), Entities: j.entities, View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords, FinalOnly: j.replay.FinalOnly,
 		Units: len(j.units), Base: j.run.Base()}}
 	if j.upon != nil {
 		h.View.Upon = j.upon.Info.ID

@@ -250,6 +250,9 @@ func (g *viewGuard) refresh(ctx context.Context) error {
 	if info.Fingerprint != g.view.Fingerprint {
 		return usagef("--guard: the figures in %s are of definition %.8s of view %s, the stream's is %.8s: publish this one with `tallystick replay`, or name the directory that has it", g.from, info.Fingerprint, g.view.Name, g.view.Fingerprint)
 	}
+	if info.Entities != nil {
+		return usagef("--guard: the figures in %s are of %v alone: name the directory of tables of all", g.from, info.Entities)
+	}
 	rec, err := gate.Decode(info.Gate)
 	if err != nil {
 		return fmt.Errorf("table features of view %s in %s, version %d: %w", g.view.Name, g.from, s.InfoVersion, err)

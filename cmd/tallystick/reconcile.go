@@ -196,6 +196,9 @@ func (r *reconcileFlags) one(ctx context.Context, redis *online.Client, client *
 	if errors.Is(err, offline.ErrNothingPublished) {
 		return nil, fmt.Errorf("%w in %s: write the tables with `tallystick replay --out`", offline.ErrNothingPublished, r.out)
 	}
+	if err == nil && published.Info.Entities != nil {
+		err = usagef("--out: the tables hold %v alone, the online store all: name tables of all", published.Info.Entities)
+	}
 	if err != nil {
 		return nil, err
 	}

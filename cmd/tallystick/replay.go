@@ -32,6 +32,7 @@ type replayFlags struct {
 	units        unitFlags
 	goOn         bool
 	dates        dateFlags
+	entities     entityFlag
 	gate         gateFlags
 	meter        *meter // nil = no progress
 }
@@ -65,6 +66,7 @@ func replayCommand() *cobra.Command {
 	r.gate.add(cmd)
 	f.BoolVar(&r.goOn, "continue", false, continueUsage)
 	r.dates.add(cmd)
+	r.entities.add(cmd)
 	r.estimateFlags.add(cmd)
 	cmd.AddCommand(replayPlanCommand(), replayRunCommand(), replayPublishCommand(), replayHeldCommand(), replayAcceptCommand())
 	return cmd
@@ -196,6 +198,9 @@ func (r *replayFlags) checkInputs(vs []*definition.View) (*schemas.Cut, error) {
 		return nil, err
 	}
 	for _, v := range vs {
+		if _, _, err := r.entities.of(v); err != nil {
+			return nil, err
+		}
 		if r.units.publish == publishFinal && v.Spec.Table {
 			return nil, usagef("--publish: view %s is of a table, of which no row is ever final: name the others with --view", v.Name)
 		}

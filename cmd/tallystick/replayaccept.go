@@ -222,11 +222,11 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 	if err != nil {
 		return nil, err
 	}
-	standing, err := publishedUpon(ctx, tables, h.view, cut, d, plan.Base[offline.Features])
+	standing, err := publishedUpon(ctx, tables, h.view, cut, d, plan.Entities, plan.Base[offline.Features])
 	if err != nil {
 		return nil, err
 	}
-	o := jobOptions{id: h.ID, from: plan.from(), base: plan.Base, records: plan.UnitRecords, finalOnly: plan.FinalOnly}
+	o := jobOptions{id: h.ID, from: plan.from(), base: plan.Base, records: plan.UnitRecords, finalOnly: plan.FinalOnly, entities: plan.Entities}
 	if !standing {
 		if o, err = r.options(ctx, h.view, plan); err != nil {
 			return nil, fmt.Errorf("%s: %w", h.ID, err)

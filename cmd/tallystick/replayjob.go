@@ -97,8 +97,9 @@ type viewJob struct {
 	remove func()          // the scratch directory
 	// Of a run that others share: which of the processes this is.
 	share, of int
-	onto      *batch.From        // the tables that the job goes on from, nil = the log's start
-	earlier   json.RawMessage    // what they carry besides, see carryNote
+	onto      *batch.From     // the tables that the job goes on from, nil = the log's start
+	earlier   json.RawMessage // what they carry besides, see carryNote
+	entities  *offline.EntityRange
 	upon      *offline.Published // what the job is built upon: onto, or whose dates it replaces
 	accepted  *gate.Record       // of a run that was held; nil = the gate is asked
 	read      int64              // records, by this process
@@ -113,6 +114,7 @@ type jobOptions struct {
 	base      map[offline.TableName]int64 // nil = the newest versions
 	onto      *offline.Published          // what the job goes on from; nil = the log's start
 	dates     *batch.Dates                // nil = all
+	entities  *offline.EntityRange        // nil = all
 	upon      *offline.Published          // whose dates are replaced; nil = there is nothing
 	records   int64
 	finalOnly bool
@@ -129,7 +131,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	if err != nil {
 		return nil, err
 	}
-	j := &viewJob{r: r, view: v, cut: tc, from: o.from, upon: o.under(), remove: remove, share: o.share, of: o.of}
+	j := &viewJob{r: r, view: v, cut: tc, from: o.from, upon: o.under(), entities: o.entities, remove: remove, share: o.share, of: o.of}
 	defer func() {
 		if err != nil {
 			j.close()
@@ -161,6 +163,9 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	memory := r.rows() / 2 // the rest: what is read, folded, written and not collected yet
 	j.replay = &batch.Replay{View: v, Source: source, Log: wire.Throttled(client, int64(r.units.kafkaRate)), Cut: tc, FinalOnly: o.finalOnly, Dates: o.dates, Work: wire.Work{Work: j.work, Keep: keep},
 		Parallel: r.atOnce(), Memory: memory, Disk: disk, SpillDir: dir, ValidFrom: o.from, ReadRecords: o.records, Brake: brake}
+	if j.replay.Entities, err = entitiesOf(v, o.entities); err != nil {
+		return nil, err
+	}
 	if o.onto != nil {
 		carry := wire.Carry{Published: o.onto, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / r.atOnce() / 2, Disk: disk}}
 		if j.onto, err = carry.From(); err != nil {
@@ -178,6 +183,9 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 			return nil, err
 		}
 		j.run, err = keep.Tables.NewRun(ctx, j.work, offline.RunOptions{ID: o.id, Units: j.units, Base: o.base, SpillDir: dir, Memory: memory / r.atOnce(), Disk: disk, Figures: figures, Brake: brake})
+	}
+	if err == nil && r.out != "" {
+		err = j.checkEntities()
 	}
 	if err == nil && (o.onto != nil || o.dates != nil) {
 		err = j.goesOnFrom(o.publication())
@@ -222,17 +230,21 @@ func (r *replayFlags) idOf(v *definition.View, tc schemas.TopicCut, o jobOptions
 		return "", err
 	}
 	id := jobID(b, rules, v, tc, o.from, o.records, o.finalOnly, o.base)
-	return namedBy(id, o.publication(), o.dates), nil
+	return namedBy(id, o.publication(), o.dates, o.entities), nil
 }
 
-// namedBy is the id of a job that is built upon a publication, or is of dates.
-func namedBy(id, publication string, d *batch.Dates) string {
-	if publication == "" && d == nil {
+// namedBy is the id of a job that is built upon a publication, or is of dates or
+// entities.
+func namedBy(id, publication string, d *batch.Dates, e *offline.EntityRange) string {
+	if publication == "" && d == nil && e == nil {
 		return id
 	}
 	text := id + publication
 	if d != nil {
 		text = fmt.Sprint(text, *d)
+	}
+	if e != nil {
+		text = fmt.Sprint(text, e)
 	}
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:10])
@@ -260,12 +272,12 @@ func (r *replayFlags) workRoots() (root, at *offline.Root, err error) {
 
 // publishedUpon tells whether a job up to a cut, and of dates if any, has been published
 // upon that version of features.
-func publishedUpon(ctx context.Context, tables *offline.Tables, v *definition.View, cut schemas.TopicCut, d *batch.Dates, base int64) (bool, error) {
+func publishedUpon(ctx context.Context, tables *offline.Tables, v *definition.View, cut schemas.TopicCut, d *batch.Dates, e *offline.EntityRange, base int64) (bool, error) {
 	p, err := tables.Published(ctx)
 	if errors.Is(err, offline.ErrNothingPublished) {
 		return false, nil
 	}
-	if err != nil || p.Versions[offline.Features] <= base || p.Info.Fingerprint != v.Fingerprint {
+	if err != nil || p.Versions[offline.Features] <= base || p.Info.Fingerprint != v.Fingerprint || !p.Info.Entities.Equal(e) {
 		return false, err
 	}
 	if d != nil && (p.Info.Dates == nil || *p.Info.Dates != *dateRange(d.From, d.To)) {

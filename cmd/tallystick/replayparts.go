@@ -54,6 +54,7 @@ func replayPlanCommand() *cobra.Command {
 	f.StringVarP(&r.output, "output", "o", "", "write the plan to this `FILE` (default: print it)")
 	r.units.addRecords(cmd)
 	r.dates.add(cmd)
+	r.entities.add(cmd)
 	f.BoolVar(&r.goOn, "continue", false, continueUsage)
 	r.estimateFlags.add(cmd)
 	f.StringVar(&r.units.work, "work", "", workUsage+", for --estimate and its refusals")
@@ -164,7 +165,7 @@ func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *r
 		return nil, err
 	}
 	pv := &plannedView{View: v.Name, Fingerprint: v.Fingerprint, Rules: rules, UnitRecords: o.records, FinalOnly: o.finalOnly,
-		Upon: o.publication(), Continued: o.onto != nil, Dates: planDates(o.dates)}
+		Upon: o.publication(), Continued: o.onto != nil, Dates: planDates(o.dates), Entities: o.entities}
 	if o.from != schemas.Never {
 		pv.ValidFrom = &o.from
 	}
@@ -296,7 +297,7 @@ func (r *partFlags) partOf(ctx context.Context, client *log.Client, p *replayPla
 	if err != nil {
 		return err
 	}
-	done, err := publishedUpon(ctx, tables, v, tc, d, pv.Base[offline.Features])
+	done, err := publishedUpon(ctx, tables, v, tc, d, pv.Entities, pv.Base[offline.Features])
 	if err != nil {
 		return err
 	}

@@ -43,9 +43,10 @@ type plannedView struct {
 	Units       int             `json:"units"`                // those that read and fold
 	FinalOnly   bool            `json:"final_only,omitempty"` // --publish final
 	// Upon is the publication that is gone on from, or whose dates are replaced.
-	Upon      string        `json:"publication,omitempty"`
-	Continued bool          `json:"continued,omitempty"` // --continue
-	Dates     *plannedDates `json:"dates,omitempty"`     // --from-date
+	Upon      string               `json:"publication,omitempty"`
+	Continued bool                 `json:"continued,omitempty"` // --continue
+	Dates     *plannedDates        `json:"dates,omitempty"`     // --from-date
+	Entities  *offline.EntityRange `json:"entities,omitempty"`  // --entities
 	// Cut is where it is not the plan's.
 	Cut  *schemas.TopicCut           `json:"cut,omitempty"`
 	Base map[offline.TableName]int64 `json:"base_versions"`
@@ -82,7 +83,7 @@ func (v *plannedView) dates() (*batch.Dates, error) {
 // id names the job of a view; rules are what they are now.
 func (v *plannedView) id(build, rules string, view *definition.View, tc schemas.TopicCut) (string, error) {
 	d, err := v.dates()
-	return namedBy(jobID(build, rules, view, tc, v.from(), v.UnitRecords, v.FinalOnly, v.Base), v.Upon, d), err
+	return namedBy(jobID(build, rules, view, tc, v.from(), v.UnitRecords, v.FinalOnly, v.Base), v.Upon, d, v.Entities), err
 }
 
 // cutOf returns the cut of one of the plan's views.
@@ -97,7 +98,7 @@ func (p *replayPlan) cutOf(i int, v *definition.View) (schemas.TopicCut, bool) {
 // options are those of a job that was planned, or is held. The tables must stand where
 // they stood then.
 func (r *replayFlags) options(ctx context.Context, v *definition.View, pv *plannedView) (o jobOptions, err error) {
-	o = jobOptions{id: pv.ID, from: pv.from(), base: pv.Base, records: pv.UnitRecords, finalOnly: pv.FinalOnly}
+	o = jobOptions{id: pv.ID, from: pv.from(), base: pv.Base, records: pv.UnitRecords, finalOnly: pv.FinalOnly, entities: pv.Entities}
 	if o.dates, err = pv.dates(); err != nil || pv.Upon == "" {
 		return o, err
 	}

@@ -38,6 +38,7 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 	if d := j.replay.Dates; d != nil {
 		view.Dates = dateRange(d.From, d.To)
 	}
+	view.Range, view.Outside = j.entities, report.Outside
 	view.Offsets, view.RecordsRead = j.toRead(), j.read
 	if view.Changes, err = changesOf(j.view, report.Changes); err != nil {
 		return nil, cut, err
@@ -78,7 +79,7 @@ func (j *viewJob) publication(ctx context.Context, report *batch.Report) (offlin
 		return p, nil
 	}
 	p := wire.Publication(j.view.Source.Topic, j.from, report)
-	p.FinalOnly = j.replay.FinalOnly
+	p.FinalOnly, p.Entities = j.replay.FinalOnly, j.entities
 	if d != nil {
 		engine, err := transforms.NewView(j.view.Spec)
 		if err == nil {

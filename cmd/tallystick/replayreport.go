@@ -44,9 +44,13 @@ type replayedView struct {
 	Units       *replayedUnits `json:"units,omitempty"`
 	Continued   bool           `json:"continued,omitempty"` // from tables: rows are those of this run, ledgers of the whole log
 	// Dates of which rows were written; ledgers count from where the log was read.
-	Dates   *offline.DateRange `json:"dates,omitempty"`
-	Changes *changesOutput     `json:"changes,omitempty"` // of rows that could change; of a replay that went on
-	Gate    *gateOutput        `json:"gate,omitempty"`    // with tables
+	Dates *offline.DateRange `json:"dates,omitempty"`
+	// Range is what entities the tables and ledgers are of; Outside counts the other ones'
+	// records, as far as this run read them.
+	Range   *offline.EntityRange `json:"entity_range,omitempty"`
+	Outside int64                `json:"outside,omitempty"`
+	Changes *changesOutput       `json:"changes,omitempty"` // of rows that could change; of a replay that went on
+	Gate    *gateOutput          `json:"gate,omitempty"`    // with tables
 }
 
 // replayedUnits says what this process did: units that were finished before, by a
@@ -182,6 +186,9 @@ func (o *replayOutput) print(w io.Writer) {
 		fmt.Fprintf(w, "  %d records read, of %d offsets\n", v.RecordsRead, v.Offsets)
 		if v.Continued {
 			fmt.Fprintln(w, "  gone on from the tables; rows are those of the dates that were written anew")
+		}
+		if v.Range != nil {
+			fmt.Fprintf(w, "  of %v alone; %d records of others were passed over\n", v.Range, v.Outside)
 		}
 		if v.Dates != nil {
 			fmt.Fprintf(w, "  rows of %s to %s were written\n", v.Dates.From, v.Dates.To)

@@ -87,6 +87,9 @@ func unchanged(v *definition.View, p *offline.Published) (*replayedView, error) 
 // the cut of the job, which begins where that of the tables does.
 func (r *replayFlags) startOf(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut) (o jobOptions, whole schemas.TopicCut, reason string, err error) {
 	o = jobOptions{from: schemas.Never, records: r.units.records, finalOnly: r.units.publish == publishFinal}
+	if _, o.entities, err = r.entities.of(v); err != nil {
+		return o, tc, "", err
+	}
 	if r.dates.set() {
 		return r.startOfDates(ctx, client, v, tc, o)
 	}
@@ -132,6 +135,9 @@ func (r *replayFlags) tablesToGoOn(ctx context.Context, v *definition.View, tc s
 		return nil, "", err
 	case p.Info.Boundary == nil:
 		return nil, "nothing is closed in the tables", nil
+	}
+	if _, e, err := r.entities.of(v); err != nil || !p.Info.Entities.Equal(e) {
+		return nil, "", errors.Join(err, otherEntities(v, p.Info.Entities, e))
 	}
 	if err := p.CheckRestore(); errors.As(err, &bad) {
 		return nil, bad.Reason, nil

@@ -73,7 +73,7 @@ func (t *Tables) published(ctx context.Context) (*offline.Published, error) {
 	}
 	p, err := t.Tables.Published(ctx)
 	if err == nil {
-		err = p.CheckRestore()
+		err = errors.Join(p.CheckWhole(), p.CheckRestore())
 	}
 	if err != nil {
 		return nil, err

@@ -48,8 +48,10 @@ type Publication struct {
 	// ValidFrom: windows that begin at or before it are incomplete (K8).
 	ValidFrom *schemas.Micros `json:"valid_from,omitempty"`
 	FinalOnly bool            `json:"final_only,omitempty"` // features has no row that can change
-	Ledgers   []rows.Ledger   `json:"ledgers"`
-	Days      []DayEntry      `json:"days,omitempty"`
+	// Entities: the tables and ledgers have these alone.
+	Entities *EntityRange  `json:"entities,omitempty"`
+	Ledgers  []rows.Ledger `json:"ledgers"`
+	Days     []DayEntry    `json:"days,omitempty"`
 	// Gate is what B6 found, who accepted it, and what the next run is held against;
 	// any JSON. It stands in features only, and does not name the publication.
 	Gate json.RawMessage `json:"gate,omitempty"`
@@ -61,6 +63,32 @@ type Publication struct {
 type DateRange struct {
 	From string `json:"from"`
 	To   string `json:"to"`
+}
+
+// EntityRange is a range of entities by their first key field, as text: From included, To
+// not; nil is no bound.
+type EntityRange struct {
+	From *string `json:"from,omitempty"`
+	To   *string `json:"to,omitempty"`
+}
+
+// Equal tells whether two ranges are the same; nil is all entities.
+func (e *EntityRange) Equal(o *EntityRange) bool {
+	same := func(a, b *string) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
+	return (e == nil) == (o == nil) && (e == nil || same(e.From, o.From) && same(e.To, o.To))
+}
+
+func (e *EntityRange) String() string {
+	if e == nil {
+		return "all entities"
+	}
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return *s
+	}
+	return "the entities " + text(e.From) + ".." + text(e.To)
 }
 
 // DayEntry is the ledger of one UTC day of event time in one partition. Day is

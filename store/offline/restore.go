@@ -129,6 +129,14 @@ type Restorer struct {
 	tiles pull[rows.Tile]
 }
 
+// CheckWhole refuses a publication of some entities, for who needs all.
+func (p *Published) CheckWhole() error {
+	if p.Info.Entities == nil {
+		return nil
+	}
+	return &RestoreError{p.t.view.Name, fmt.Sprintf("they hold %v alone; name tables of all", p.Info.Entities)}
+}
+
 // Restore begins to read a partition of the cut, within ctx. CheckRestore has been
 // asked. Close ends it.
 func (p *Published) Restore(ctx context.Context, partition int32, opt RestoreOptions) (*Restorer, error) {
