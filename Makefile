@@ -1,6 +1,6 @@
 # Every target but test-real, test-engines, bench-stream, bench-replay, bench-train,
 # bench-ceilings, test-browser, up, down and test-docker needs only Go.
-.PHONY: build test test-real test-replay test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train bench-ceilings demo ci test-browser up down test-docker gate
+.PHONY: build test test-real test-replay test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train bench-ceilings demo ci test-browser up down test-docker gate e2e
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -58,6 +58,10 @@ fuzz:
 # streamed.
 gate:
 	go test ./integration -run 'TestGate|TestGuard' -gate-full -count 1
+
+# More random projects through the whole program, each with an oracle of its own.
+e2e:
+	go test ./integration -run TestEndToEnd -e2e 15 -count 1
 
 # The report page in headless Chromium, which must be on PATH.
 test-browser:
@@ -136,4 +140,4 @@ down:
 test-docker:
 	go test -tags docker ./cmd/tallystick -run TestDocker -count 1 -timeout 20m -v
 
-ci: fmt vet lint test gate race mutants fuzz
+ci: fmt vet lint test gate e2e race mutants fuzz

@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	e2eSeeds = flag.Int("e2e", 10, "how many random projects the end-to-end judge runs")
+	e2eSeeds = flag.Int("e2e", 5, "how many random projects the end-to-end judge runs")
 	e2eFrom  = flag.Uint64("e2e-from", 1, "the first of their seeds")
 	e2eKeep  = flag.String("e2e-keep", "", "directory that keeps the projects; those that fail are kept anyway")
 )

@@ -21,6 +21,7 @@ import (
 // B1, B5: a replay that goes on day by day leaves the files of one from the beginning,
 // to the byte, and reads no record twice; readers of the tables find one publication.
 func TestReplayDayByDay(t *testing.T) {
+	t.Parallel()
 	g := newGateRig(t)
 	late := func(e *testbed.Event) int { // some are late, some of them by days
 		if len(e.ID)%3 == 0 && e.Amt > 0.07 {
@@ -73,6 +74,7 @@ func TestReplayDayByDay(t *testing.T) {
 // B5, B6: what goes on from tables passes the gate as well, and is accepted upon them;
 // what they cannot be gone on from is read from the log's start.
 func TestContinuedGate(t *testing.T) {
+	t.Parallel()
 	g := newGateRig(t)
 	g.days(20, nil)
 	g.replay(exitOK, "t")

@@ -160,6 +160,7 @@ func (r *diskRig) before(old bool) string {
 // was finished, and has left in the end, to the byte, what a replay that never failed
 // does.
 func TestReplayOnFailingDisk(t *testing.T) {
+	t.Parallel()
 	r := newDiskRig(t)
 	for _, c := range []struct {
 		fault

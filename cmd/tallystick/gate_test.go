@@ -131,6 +131,7 @@ func (g *gateRig) parquet(out string) map[string]string {
 // published, as the files of a replay that asks no gate, with who did it and why, and
 // later days pass.
 func TestGateHolds(t *testing.T) {
+	t.Parallel()
 	g := newGateRig(t)
 	g.days(20, nil)
 	first := g.replay(exitOK, "t")
@@ -190,6 +191,7 @@ func TestGateHolds(t *testing.T) {
 // B6: --gate report publishes and says what is wrong; limits are declared; what is
 // held by processes that share a plan is accepted the same.
 func TestGateModes(t *testing.T) {
+	t.Parallel()
 	g := newGateRig(t)
 	g.days(20, nil)
 	honest := filepath.Join(g.dir, "cut.json")
@@ -239,6 +241,7 @@ func TestGateModes(t *testing.T) {
 // B6: of a view the newest publication that is held waits alone; where another one
 // comes in between, it cannot be accepted any more.
 func TestGateHoldsTheNewest(t *testing.T) {
+	t.Parallel()
 	g := newGateRig(t)
 	g.days(20, nil)
 	g.replay(exitOK, "t")

@@ -23,6 +23,7 @@ func (g *gateRig) out(name string, more ...string) []string {
 // B4, B5: a replay that goes on, and is killed with some of the tables committed, is
 // gone on from later, when more has come.
 func TestContinueAfterTornPublication(t *testing.T) {
+	t.Parallel()
 	g := newGateRig(t)
 	g.days(10, nil)
 	g.replay(exitOK, "t")
@@ -104,6 +105,7 @@ func TestGateAfterOff(t *testing.T) {
 // B6: a day that is sent again is seen however often replays go on in between, and what
 // was reported alone is no baseline.
 func TestGateOfManyRuns(t *testing.T) {
+	t.Parallel()
 	g := newGateRig(t)
 	g.days(20, nil)
 	g.replay(exitOK, "t")

@@ -232,6 +232,7 @@ func (s *shared) equal() {
 // O1: a run with --until joins no group and works on all partitions, also beside
 // one that does; neither harms the other, whoever writes first.
 func TestBoundedRunBesideStream(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{log.ClassicProtocol, log.ConsumerProtocol} {
 		s := newShared(t, protocol)
 		a := s.stream()

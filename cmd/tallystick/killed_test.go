@@ -51,6 +51,7 @@ var phases = []string{"read", "fold", "write", "publish"}
 // not, to the byte. What else it leaves are commits that never got their names; gc
 // removes these, and nothing of the tables.
 func TestReplayKilled(t *testing.T) {
+	t.Parallel()
 	definition, brokers := killedProject(t)
 	dir := t.TempDir()
 	cut := filepath.Join(dir, "cut.json")

@@ -64,7 +64,7 @@ views:
 // all: nothing piles up in memory, reading stops (the log's bytes stay in Kafka).
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel() // it waits, mostly
-	const limit, records, parts = 100_000_000, 60_000, 4
+	const limit, records, parts = 100_000_000, 40_000, 4
 	definition, brokers := wideProject(t, records, parts)
 	redis := testbed.Redis(t)
 	g := newSluice(t, redis.Addr())

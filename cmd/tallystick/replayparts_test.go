@@ -57,6 +57,7 @@ func (p *parts) refused(wait func() (string, bool), want string) {
 // replay, to the byte: all of them, twice each, or with one that never comes. Nothing
 // is published that is not whole, or of another build, definition or plan.
 func TestReplayInParts(t *testing.T) {
+	t.Parallel()
 	definition, brokers := killedProject(t)
 	dir := t.TempDir()
 	k := &killed{T: t, root: filepath.Join(dir, "whole")}
