@@ -146,6 +146,15 @@ func (r *Replay) FirstDay() (int64, error) {
 	return r.before.day, nil
 }
 
+// ClosedDay returns the first date, in days since the epoch, that the earlier cut has not
+// closed.
+func (r *Replay) ClosedDay() (int64, error) {
+	if err := r.prepare(); err != nil || r.before == nil {
+		return 0, err
+	}
+	return r.before.closed.Days(), nil
+}
+
 // The units that carry rows of the tables, and the kind of these rows.
 const (
 	carriedRows     = byte(2) // transforms.AppendKept, by the shard of the entity

@@ -104,7 +104,7 @@ func (g *guardFlags) guard(ctx context.Context, v *definition.View, store heldSt
 	if err := vg.refresh(ctx); err != nil {
 		return nil, err
 	}
-	return vg, vg.resume(ctx)
+	return vg, vg.keep(ctx)
 }
 
 // viewGuard is the guard of one view's worker: it looks at the tables, and tells.
@@ -121,11 +121,10 @@ type viewGuard struct {
 	said    string // what was told last: once is enough
 
 	store    heldStore
-	holding  []byte        // as the store has it
 	moved    chan struct{} // what stands is another one than before
-	mu       sync.Mutex    // of lines and what stands
-	standing []gate.Breach
-	breaches atomic.Int64 // told so far
+	keeping  sync.Mutex    // of what the store has
+	mu       sync.Mutex    // of lines
+	breaches atomic.Int64  // told so far
 	held     atomic.Bool
 	dates    atomic.Int64 // of the baseline; 0 = nothing is guarded
 }
@@ -156,42 +155,34 @@ func (g *viewGuard) follow(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// resume takes up what held the process before; an alarm lets it go.
-func (g *viewGuard) resume(ctx context.Context) (err error) {
-	if g.holding, err = g.store.Held(ctx); err != nil || g.holding == nil {
+// keep makes what the store has what stands, also by what other processes have put
+// there. An alarm lets go of it.
+func (g *viewGuard) keep(ctx context.Context) error {
+	g.keeping.Lock()
+	defer g.keeping.Unlock()
+	there, err := g.store.Held(ctx)
+	if err != nil {
 		return err
 	}
-	if !g.hold {
-		return g.keep(ctx)
-	}
-	var breaches []gate.Breach
-	if err := json.Unmarshal(g.holding, &breaches); err != nil {
-		return fmt.Errorf("what holds view %s in Redis does not decode: %w; `tallystick stream --guard-mode alarm` removes it", g.view.Name, err)
-	}
-	g.gate.Resume(breaches)
-	return nil
-}
-
-// keep makes what the store has what stands now.
-func (g *viewGuard) keep(ctx context.Context) error {
-	g.mu.Lock()
-	standing := g.standing
-	g.mu.Unlock()
 	var now []byte
-	if g.hold && len(standing) > 0 {
-		var err error
-		if now, err = json.Marshal(standing); err != nil {
-			return err
+	if g.hold {
+		var breaches []gate.Breach
+		if there != nil {
+			if err := json.Unmarshal(there, &breaches); err != nil {
+				return fmt.Errorf("what holds view %s in Redis does not decode: %w; `tallystick stream --guard-mode alarm` removes it", g.view.Name, err)
+			}
+		}
+		g.gate.Resume(breaches)
+		if standing := g.gate.Standing(); len(standing) > 0 {
+			if now, err = json.Marshal(standing); err != nil {
+				return err
+			}
 		}
 	}
-	if bytes.Equal(now, g.holding) {
+	if bytes.Equal(now, there) {
 		return nil
 	}
-	err := g.store.SetHeld(ctx, now)
-	if err == nil {
-		g.holding = now
-	}
-	return err
+	return g.store.SetHeld(ctx, now)
 }
 
 // end keeps what stands when the worker has ended.
@@ -278,8 +269,15 @@ func (g *viewGuard) accept(rec *gate.Record, info *offline.Info) {
 	g.say(fmt.Sprintf("guarded by the figures of %d dates in %s, the newest %v", dates, g.from, rec.Profiles[len(rec.Profiles)-1].Day))
 }
 
-// Watch implements stream.Guard.
+// Watch implements stream.Guard. Who had the partition before may have been held.
 func (g *viewGuard) Watch(partition int32) stream.Watch {
+	if g.hold {
+		ctx, cancel := context.WithTimeout(context.Background(), partingTime)
+		defer cancel()
+		if err := g.keep(ctx); err != nil {
+			g.tell(fmt.Sprintf("what holds it could not be read: %v", err))
+		}
+	}
 	return &partitionGuard{g.gate.Watch(partition), g}
 }
 
@@ -302,12 +300,7 @@ func (p *partitionGuard) Hold() string {
 	if !p.g.hold {
 		return ""
 	}
-	p.g.held.Store(len(standing) > 0)
-	p.g.mu.Lock()
-	moved := len(standing) != len(p.g.standing)
-	p.g.standing = standing
-	p.g.mu.Unlock()
-	if moved {
+	if was := p.g.held.Swap(len(standing) > 0); fresh > 0 || was != (len(standing) > 0) {
 		select {
 		case p.g.moved <- struct{}{}:
 		default: // it will be looked at

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/store/online"
@@ -146,6 +148,98 @@ func TestGuardHolds(t *testing.T) {
 	}
 	if heldKeyOf(held) != "none" {
 		t.Error("what held it is still in Redis")
+	}
+}
+
+// B6: days that are all alike, with a rush at noon, raise no alarm, though what a feature
+// over half an hour is at noon it is at no midnight, of which the tables' rows are.
+func TestGuardHonestNoon(t *testing.T) {
+	t.Parallel()
+	g := newGateRig(t)
+	days := func(n, from, to int) {
+		var batch []*kgo.Record
+		for ; n > 0; n, g.next = n-1, g.next+1 {
+			for minute := from; minute < to; minute++ {
+				noon := minute >= 12*60 && minute < 14*60
+				if minute%30 != 5 && !(noon && minute%3 == 0) {
+					continue
+				}
+				at := g.begin.AddDate(0, 0, g.next).Add(time.Duration(minute) * time.Minute)
+				for k := range 20 {
+					e := testbed.Event{Ent: fmt.Sprint("e", k), ID: fmt.Sprint(g.next, "-", minute, "-", k), Ver: 1, ET: at.UnixMicro(), Amt: 1}
+					batch = append(batch, &kgo.Record{Topic: "ev", Partition: int32(k % 3), Timestamp: at, Value: e.Bytes()})
+				}
+			}
+		}
+		if err := g.producer.ProduceSync(g.Context(), batch...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	days(20, 5, 1440)
+	g.replay(exitOK, "t")
+	m := testbed.Redis(t)
+	guard := []string{"--guard", filepath.Join(g.dir, "t"), "--guard-mode", "alarm"}
+	said := g.stream(exitOK, m, guard...)
+	for range 3 {
+		days(1, 5, 13*60) // a stream that is there at one o'clock
+		said += g.stream(exitOK, m, guard...)
+		g.next--
+		days(1, 13*60, 1440)
+		said += g.stream(exitOK, m, guard...)
+	}
+	if strings.Contains(said, "the guard: ") || strings.Count(said, "guarded by the figures of 20 dates") != 7 {
+		t.Error(said)
+	}
+	g.replay(exitOK, "t") // nor has the gate anything against them
+}
+
+// B6: what one process holds, another one that joins holds too, whether it is asked for
+// no partition and ends again, or takes over when the first one ends.
+func TestGuardHoldsForOthers(t *testing.T) {
+	t.Parallel()
+	g := newGateRig(t)
+	g.days(20, nil)
+	g.replay(exitOK, "t")
+	limits := filepath.Join(g.dir, "limits.yaml")
+	if err := os.WriteFile(limits, []byte("limits: {outcome: {alone: 0, lasting: 0}}\n"), 0o600); err != nil { // so that the number alone tells
+		t.Fatal(err)
+	}
+	guard := []string{"--gate-limits", limits, "--guard-mode", "hold"}
+	m := testbed.Redis(t)
+	g.days(1, nil)
+	once := int64(g.total(0))
+	a, endA := g.guardedStream(m, time.Hour, guard...)
+	g.until("all is in Redis", a, func() bool { return g.streamed(m) == once })
+	joined := func(s *testbed.Heard) func() bool {
+		return func() bool { return strings.Contains(s.String(), "the group's partitions that this process has") }
+	}
+	b, endB := g.guardedStream(m, time.Hour, guard...)
+	g.until("b joins", b, joined(b))
+	g.next--
+	g.days(1, nil) // the same records again
+	all := once + int64(g.sent[len(g.sent)-1])
+	holds := func(s *testbed.Heard) func() bool {
+		return func() bool { return strings.Contains(s.String(), "held, and up to offset") }
+	}
+	g.until("one is held", a, func() bool { return (holds(a)() || holds(b)()) && heldKeyOf(m) != "none" })
+	c, endC := g.guardedStream(m, time.Hour, guard...)
+	g.until("c joins", c, joined(c))
+	endC()
+	if heldKeyOf(m) == "none" {
+		t.Error("who joined and ended has let it go")
+	}
+	if holds(a)() {
+		endA()
+		g.until("b takes over", b, func() bool { return strings.Count(b.String(), "the group's partitions that this process has") > 1 })
+		g.until("b is held too", b, holds(b))
+		endB()
+	} else {
+		endB()
+		g.until("a is held too", a, holds(a))
+		endA()
+	}
+	if n := g.streamed(m); n < once || n >= all {
+		t.Errorf("%d records are in Redis, of %d and as many again as the last day has, %d in all", n, once, all)
 	}
 }
 

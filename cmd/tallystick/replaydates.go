@@ -158,7 +158,11 @@ func (r *replayFlags) checkSettled(v *definition.View, p *offline.Published, d *
 	if err != nil {
 		return err
 	}
-	open, err := (&batch.Replay{View: v, From: from}).FirstDay()
+	replay := &batch.Replay{View: v, From: from}
+	open, err := replay.FirstDay()
+	if err == nil && d.Settled { // up to their own cut, what it closes is final
+		open, err = replay.ClosedDay()
+	}
 	if err != nil {
 		return err
 	}
@@ -351,10 +355,8 @@ func (s *datesStart) lookup(ctx context.Context, tc schemas.TopicCut, needs, bef
 func (s *datesStart) partition(ctx context.Context, tc schemas.TopicCut, p int32, offset int64, needs schemas.Micros) (int64, schemas.Micros, error) {
 	spec, pc := &s.v.Spec, tc.Partitions[p]
 	least := max(pc.Start, s.v.Source.History[p])
-	for back := int64(1); offset > least; back *= 2 {
-		at := begunAt(tc, tc)
-		at.Partitions[p] = schemas.PartitionCut{Start: offset, End: pc.End}
-		clock, err := s.r.startClock(ctx, s.client, s.v, at, p)
+	for back := int64(1); offset > s.v.Source.History[p]; back *= 2 {
+		clock, err := s.clockAt(ctx, tc, p, offset)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -365,7 +367,30 @@ func (s *datesStart) partition(ctx context.Context, tc schemas.TopicCut, p int32
 		if valid := clock.AddSat(slack); valid < needs {
 			return offset, valid, nil
 		}
-		offset -= back
+		if offset == least {
+			break
+		}
+		offset = max(offset-back, least)
 	}
 	return pc.Start, schemas.Never, nil
+}
+
+// clockAt bounds the log clock at an offset of a partition, Forever where no record of
+// the cut comes from there on: its clock would not be known.
+func (s *datesStart) clockAt(ctx context.Context, tc schemas.TopicCut, p int32, offset int64) (schemas.Micros, error) {
+	end := tc.Partitions[p].End
+	if s.r.clock != "" { // which says it of any offset
+		err := s.client.Read(ctx, log.Ref{Name: s.v.Source.Topic, ID: tc.TopicID}, p, offset, end, func(rs []schemas.Record) error {
+			if len(rs) > 0 {
+				return errFirst
+			}
+			return nil
+		})
+		if !errors.Is(err, errFirst) {
+			return schemas.Forever, err
+		}
+	}
+	at := begunAt(tc, tc)
+	at.Partitions[p] = schemas.PartitionCut{Start: offset, End: end}
+	return s.r.startClock(ctx, s.client, s.v, at, p)
 }

@@ -35,7 +35,6 @@ type Guard struct {
 	days    map[int64]*seenDay
 	first   int64 // days before it were dropped
 	watches map[int32]*Watch
-	ever    map[int32]bool // partitions that were counted
 	told    map[Figure]bool
 	kept    []Breach // see Resume
 	used    map[Statistic]float64
@@ -56,11 +55,13 @@ func NewGuard(view *transforms.View, snapshots schemas.Micros, o Options) *Guard
 		o = DefaultOptions()
 	}
 	o.Snapshots = snapshots
-	g := &Guard{view: view, o: o, intake: view.NewIntake(), days: map[int64]*seenDay{}, first: int64(minDay), watches: map[int32]*Watch{}, ever: map[int32]bool{}, told: map[Figure]bool{}, used: map[Statistic]float64{}}
+	g := &Guard{view: view, o: o, intake: view.NewIntake(), days: map[int64]*seenDay{}, first: int64(minDay), watches: map[int32]*Watch{}, told: map[Figure]bool{}, used: map[Statistic]float64{}}
 	for i := range view.Spec().Features {
 		switch view.Spec().Features[i].Type() {
 		case schemas.Int.String(), schemas.Double.String():
-			g.numeric = append(g.numeric, i)
+			if comparable(view.Spec(), i, snapshots) {
+				g.numeric = append(g.numeric, i)
+			}
 		}
 	}
 	for _, c := range view.Cells() {
@@ -71,6 +72,29 @@ func NewGuard(view *transforms.View, snapshots schemas.Micros, o Options) *Guard
 		g.columns = append(g.columns, strings.Join(names, ", "))
 	}
 	return g
+}
+
+// comparable tells whether a feature is as of any instant what it is at the boundaries of
+// which the baseline is: its windows are whole multiples of their distance, so that they
+// hold each hour of the day as often.
+func comparable(spec *transforms.Spec, feature int, snapshots schemas.Micros) bool {
+	f := &spec.Features[feature]
+	if f.Derived != nil {
+		for _, of := range f.Derived.Slots() {
+			if !comparable(spec, of, snapshots) {
+				return false
+			}
+		}
+		return true
+	}
+	switch w := f.Window; w.Kind {
+	case transforms.Sliding:
+		return w.Length%snapshots == 0
+	case transforms.Lifetime:
+		return true
+	default: // the current day, week or month is more or less over
+		return w.ExcludeCurrent
+	}
 }
 
 // Watch returns what counts a partition's records.
@@ -141,59 +165,75 @@ func (g *Guard) Judge(w *Watch) (standing []Breach, fresh int) {
 	if g.base == nil {
 		return nil, 0
 	}
-	standing, fresh = g.resumed()
 	clock := g.clock()
 	for _, day := range slices.Sorted(maps.Keys(g.days)) {
 		g.judge(day, clock)
-		for _, b := range g.days[day].breaches {
-			if slices.ContainsFunc(standing, func(s Breach) bool { return s.Figure() == b.Figure() }) {
-				continue
-			}
-			if !g.told[b.Figure()] {
-				g.told[b.Figure()] = true
-				standing = slices.Insert(standing, fresh, b)
-				fresh++
-				continue
-			}
+	}
+	old := []Breach{}
+	for _, b := range g.all() {
+		if f := b.Figure(); g.told[f] {
+			old = append(old, b)
+		} else {
+			g.told[f] = true
 			standing = append(standing, b)
 		}
 	}
-	return standing, fresh
+	return append(standing, old...), len(standing)
 }
 
-// Resume takes up the breaches that a process before this one was held by: what it had
-// counted is not known here. They stand until their figures are accepted.
+// Resume takes up the breaches that another process is or was held by, besides those
+// taken up before: what it had counted is not known here. They stand until their figures
+// are accepted.
 func (g *Guard) Resume(breaches []Breach) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.kept = breaches
+	for _, b := range breaches {
+		if !slices.ContainsFunc(g.kept, func(k Breach) bool { return k.Figure() == b.Figure() }) {
+			g.kept = append(g.kept, b)
+		}
+	}
 }
 
-// resumed returns those of Resume that stand.
-func (g *Guard) resumed() (standing []Breach, fresh int) {
+// Standing returns the breaches that there are, as Judge has found or Resume was told.
+// Without a baseline nobody can say that they are over.
+func (g *Guard) Standing() []Breach {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.base == nil {
+		return slices.Clone(g.kept)
+	}
+	return g.all()
+}
+
+// all returns the breaches that stand, those of Resume first, then day by day.
+func (g *Guard) all() []Breach {
 	g.kept = slices.DeleteFunc(g.kept, func(b Breach) bool {
 		m := measure{table: b.Table, column: b.Column, statistic: b.Statistic}
 		return (&judging{Guard: g, Day: b.Date}).accepted(&m)
 	})
-	for i := range g.kept {
-		if f := g.kept[i].Figure(); !g.told[f] {
-			g.told[f] = true
-			fresh = i + 1
+	standing := slices.Clone(g.kept)
+	for _, day := range slices.Sorted(maps.Keys(g.days)) {
+		for _, b := range g.days[day].breaches {
+			if !slices.ContainsFunc(standing, func(s Breach) bool { return s.Figure() == b.Figure() }) {
+				standing = append(standing, b)
+			}
 		}
 	}
-	return slices.Clone(g.kept), fresh
+	return standing
 }
 
 // take adds what a watch has counted to what the guard has.
 func (g *Guard) take(w *Watch) {
 	w.handed = w.clock
-	g.ever[w.partition] = g.ever[w.partition] || w.high >= 0
 	for day, d := range w.days {
 		if g.days[day] == nil {
 			if day < g.first {
 				continue
 			}
 			g.days[day] = g.newDay()
+		}
+		if d.records > 0 {
+			g.days[day].of[w.partition] = true
 		}
 		g.days[day].merge(d)
 	}
@@ -223,17 +263,17 @@ func (g *Guard) forget(w *Watch) {
 	w.last = nil
 }
 
-// part is what of the records of a day the partitions have that were ever counted
-// here: 1 where that is all, or not known.
-func (g *Guard) part() float64 {
+// part is what of the records of a usual day the partitions have of which some were
+// counted on this one: 1 where that is all, or not known.
+func (j *judging) part() float64 {
 	var all, ours int64
-	for p, n := range g.base.read {
-		if all += n; g.ever[p] {
+	for p, n := range j.base.read {
+		if all += n; j.of[p] {
 			ours += n
 		}
 	}
-	for p, counted := range g.ever {
-		if _, known := g.base.read[p]; counted && !known {
+	for p := range j.of {
+		if _, known := j.base.read[p]; !known {
 			return 1
 		}
 	}

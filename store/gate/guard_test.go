@@ -177,3 +177,24 @@ func TestGuardResumes(t *testing.T) {
 		t.Errorf("accepted, and there are %v", bs)
 	}
 }
+
+// B6: who had all partitions for a moment, as the first process of a group has, is held
+// against the part that it keeps.
+func TestGuardPartOfADay(t *testing.T) {
+	g := newGuardRig(t)
+	g.accept(20_000, 20_019, map[int32]int64{0: 100, 1: 100, 2: 100, 3: 100}, 1000)
+	w := g.guard.Watch(0)
+	for p := int32(1); p < 4; p++ {
+		o := g.guard.Watch(p)
+		g.day(o, 20_020, 1, 0)
+		g.judge(o)
+		g.guard.Leave(p)
+	}
+	for day := 20_021; day < 20_024; day++ { // four times what the partition has on a usual day
+		g.day(w, day, 1000, 0)
+		g.judge(w)
+	}
+	if len(g.guard.Standing()) == 0 {
+		t.Error("four times the usual records are no breach")
+	}
+}

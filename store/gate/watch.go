@@ -28,6 +28,7 @@ type Watch struct {
 // seenDay is what was seen of one UTC day.
 type seenDay struct {
 	ledger transforms.Ledger
+	of     map[int32]bool // partitions with records, of the guard's days
 	// An event that takes the place of another one is counted apart, as is what it has:
 	// what the other had is not known any more.
 	events, newer         int64
@@ -43,7 +44,7 @@ type seenDay struct {
 
 func (g *Guard) newDay() *seenDay {
 	n := len(g.view.Spec().Features)
-	d := &seenDay{taken: make([]int64, g.intake.Len()), newerTaken: make([]int64, g.intake.Len()), least: make([]float64, n), greatest: make([]float64, n)}
+	d := &seenDay{of: map[int32]bool{}, taken: make([]int64, g.intake.Len()), newerTaken: make([]int64, g.intake.Len()), least: make([]float64, n), greatest: make([]float64, n)}
 	d.empty()
 	return d
 }
