@@ -38,7 +38,9 @@ const LastDay = math.MaxInt64
 // before (K8): what came before the start has event times up to clock(start) +
 // max_future. By then verdicts that hang on the clock are those of the whole log; those
 // that hang on ids are once such an id is forgotten, at clock(start) + max_future +
-// lateness, and a record of that clock is of no later event time than max_future more.
+// lateness, and a record of that clock is of no later event time than max_future more. An
+// id whose copies keep moving within lateness is remembered for longer: that is where K8
+// is not exact.
 func (d *Dates) Needs(v *transforms.View, closed schemas.Micros) schemas.Micros {
 	at := schemas.Forever
 	for _, hop := range v.Hops() {

@@ -102,7 +102,10 @@ func (g *guardFlags) guard(ctx context.Context, v *definition.View, store heldSt
 	vg := &viewGuard{gate: gate.NewGuard(engine, v.Snapshots, o), view: v, from: g.from, least: o.Least, hold: g.mode == guardHold, version: -1,
 		features: tables.Table(offline.Features), store: store, notices: notices, moved: make(chan struct{}, 1)}
 	if err := vg.refresh(ctx); err != nil {
-		return nil, err
+		if bad, _ := errors.AsType[*exitError](err); vg.hold || bad != nil || ctx.Err() != nil {
+			return nil, err
+		}
+		vg.say(fmt.Sprintf("the guard guards nothing yet, and looks again: %v", err)) // an alarm stops nobody
 	}
 	return vg, vg.keep(ctx)
 }

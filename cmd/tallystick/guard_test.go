@@ -300,6 +300,16 @@ func TestGuardAlarms(t *testing.T) {
 	if all := int64(g.total(0)); g.streamed(m) != all {
 		t.Errorf("an alarm holds: %d of %d", g.streamed(m), all)
 	}
+	commits, _ := filepath.Glob(filepath.Join(dir, "v", "features", "_delta_log", "*.json"))
+	for _, c := range commits { // tables that cannot be read
+		if err := os.WriteFile(c, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said := g.stream(exitOK, m, "--guard", dir); !strings.Contains(said, "the guard guards nothing yet, and looks again: ") {
+		t.Errorf("an alarm without its tables: %s", said)
+	}
+	g.stream(exitFailed, m, "--guard", dir, "--guard-mode", "hold")
 }
 
 // B6: a run that begins after what was counted before it holds what the run before it
