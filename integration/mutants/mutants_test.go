@@ -64,7 +64,22 @@ var mutants = []struct {
 	{"old tiles stay what they were at a trim", "V11", "transforms/step.go", "\tv.divideAnew(s)\n", "", []string{"./integration", "-run", "^TestBootstrapFromTables$"}},
 	{"sealed early", "V7", "transforms/step.go", "for d := s.ids.nextOpen(horizon); d != nil; d = s.ids.nextOpen(horizon) {",
 		"for d := s.ids.nextOpen(horizon + 1); d != nil; d = s.ids.nextOpen(horizon + 1) {", nil},
+
+	{"carried without closed tiles", "B5", "batch/carry.go", "f.run.engine.Restore(s, c.Closed)", "f.run.engine.Restore(s, nil)", dayByDay},
+	{"boundaries of a carried state forgotten", "B5", "batch/carry.go", "f.newest, f.next = f.run.before.newest, f.after(f.run.before.closed)", "f.newest = f.run.before.newest", dayByDay},
+	{"a carried state thought to be absent for good", "B5", "batch/carry.go", "f.newest, f.next = f.run.before.newest,", "f.next =", dayByDay},
+	{"carried final rows not written again", "B5", "batch/carry.go", "\t\t\treturn f.out.Feature(row)\n", "\t\t\treturn nil\n", dayByDay},
+	{"the clock of a range not handed on", "B4", "batch/read.go", "clock = rec.clock()", "_ = rec.clock()", []string{"./batch", "-run", "^TestReplay$"}},
+	{"a torn record counts", "B4", "store/offline/work.go", "want := fmt.Appendf(nil, \"%s%d}\\n\", recordSum, crc32.Checksum(line[:at], castagnoli))", "want := line[at:]", []string{"./store/offline", "-run", "^TestChangedRecordIsNotFinished$"}},
+	{"changed rows count", "B4", "store/spill/blocks.go", "if crc32.Checksum(buf, castagnoli) != e.sum {", "if false {", []string{"./store/spill", "-run", "Blocks"}},
+	{"windows of dates cut off", "K8", "batch/dates.go", "dayStart(d.From).SubSat(window)", "dayStart(d.From).SubSat(window / 8)", []string{"./batch", "-run", "^TestDatesAsFromTheBeginning$"}},
+	{"states of dates cut off", "K8", "batch/dates.go", "\t\tat = min(at, d.states(v, closed))\n", "", []string{"./batch", "-run", "^TestDates(AsFromTheBeginning|Need)$"}},
+	{"a guard that is not asked", "B6", "stream/guard.go", "\tif why := p.watch.Hold(); why != \"\" {\n\t\treturn p.hold(why)\n\t}\n\treturn nil\n}\n\n// hold sets", "\treturn nil\n}\n\n// hold sets", []string{"./stream", "-run", "^Test(HoldAndRelease|HeldRunEnds)$"}},
+	{"a record counted twice by the guard", "B6", "store/gate/watch.go", "if in.Offset <= w.high {", "if false {", []string{"./store/gate", "-run", "Guard"}},
 }
+
+// dayByDay is the run that must notice what breaks a replay that goes on.
+var dayByDay = []string{"./batch", "-run", "^TestDayByDay$"}
 
 // Each mutant turns its tests red. One that does not compile would too, so the
 // failure must be a test's.

@@ -176,6 +176,39 @@ func sortedKeys(m map[string]string) (out []string) {
 	return out
 }
 
+// B4: a unit's record in which any byte has changed counts as none.
+func TestChangedRecordIsNotFinished(t *testing.T) {
+	dir := t.TempDir()
+	to, err := newRun(t, openTables(t, t.TempDir(), testView(t, testDefinition)), stageOptions{id: "r", work: NewScratch(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := randomRun(to.t.view, 1, 9).write(t.Context(), to, stageOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "r", "fold-1.json")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range whole {
+		changed := slices.Clone(whole)
+		changed[i] ^= 1
+		if err := os.WriteFile(path, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := to.work.Record(t.Context(), "fold-1", nil); err != nil || ok {
+			t.Errorf("%s passes for %s: %v", changed, whole, err)
+		}
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := to.work.Record(t.Context(), "fold-1", nil); err != nil || !ok {
+		t.Error("as it was written it is not finished: ", ok, err)
+	}
+}
+
 // B4: what a power failure leaves of a unit's record or rows counts as a unit that
 // is not finished.
 func TestTornUnitIsNotFinished(t *testing.T) {
