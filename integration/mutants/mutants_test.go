@@ -86,7 +86,7 @@ var dayByDay = []string{"./batch", "-run", "^TestDayByDay$"}
 func TestMutants(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
-			args := append([]string{"test", "-count=1", "-overlay", overlay(t, m.file, m.was, m.is)}, m.notice...)
+			args := append([]string{"test", "-count=1", "-timeout=3m", "-overlay", overlay(t, m.file, m.was, m.is)}, m.notice...)
 			if m.notice == nil {
 				args = append(args, simulator...)
 			}
