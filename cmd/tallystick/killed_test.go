@@ -67,9 +67,7 @@ func TestContinuedReplayKilled(t *testing.T) { killedUpon(t, "--continue") }
 
 // TestDatesReplayKilled: B4. Likewise one that replaces dates of tables.
 func TestDatesReplayKilled(t *testing.T) {
-	if *replayKills <= 2 {
-		t.Skip("make test-replay does it")
-	}
+	t.Parallel()
 	killedUpon(t, "--from-date", time.Now().UTC().AddDate(0, 0, -3).Format(time.DateOnly))
 }
 
