@@ -115,6 +115,9 @@ func (t *idTable) remove(h uint64, r ref) {
 	mask := uint64(len(t.entries) - 1)
 	i := h & mask
 	for e := h<<32 | uint64(uint32(r)); t.entries[i] != e; {
+		if t.entries[i] == 0 {
+			panic("transforms: an id is forgotten that is not remembered")
+		}
 		i = (i + 1) & mask
 	}
 	t.n--
