@@ -30,16 +30,9 @@ var (
 	e2eKeep  = flag.String("e2e-keep", "", "directory that keeps the projects; those that fail are kept anyway")
 )
 
-// TestMain takes the addresses out of the environment that the program is started
-// in: who has set them as the README says would have it work on those servers. The
-// program goes with the tests.
+// TestMain has the program go with the tests.
 func TestMain(m *testing.M) {
-	for _, e := range os.Environ() {
-		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "TALLYSTICK_") {
-			os.Unsetenv(name)
-		}
-	}
-	code := m.Run()
+	code := testbed.Run(m)
 	if e2eDir != "" {
 		os.RemoveAll(e2eDir)
 	}

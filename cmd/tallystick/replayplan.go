@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/schemas"
@@ -120,7 +121,7 @@ func (r *replayFlags) options(ctx context.Context, v *definition.View, pv *plann
 
 // build names the program that runs: its version, and its bytes where the version
 // does not tell builds apart.
-func build() (string, error) {
+var build = sync.OnceValues(func() (string, error) {
 	v := version()
 	if strings.Contains(v, ", commit ") && !strings.Contains(v, " with changes") {
 		return v, nil
@@ -139,7 +140,7 @@ func build() (string, error) {
 		return "", err
 	}
 	return v + ", " + hex.EncodeToString(h.Sum(nil)[:8]), nil
-}
+})
 
 // rulesOf hashes what a view's rows depend on besides the log: the fingerprint leaves
 // out names and their order, close_idle, and what writer schemas say.

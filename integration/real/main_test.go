@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tallystick/tallystick/integration/servers"
+	"github.com/tallystick/tallystick/integration/testbed"
 )
 
 var write = flag.Bool("write", false, "put the figures into docs/reliability.md")
@@ -36,13 +36,7 @@ var shared *suite
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Who has set addresses as the README says would have the program work there.
-	for _, e := range os.Environ() {
-		name, _, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, "TALLYSTICK_") && !strings.HasPrefix(name, "TALLYSTICK_TEST_") && name != "TALLYSTICK_REAL" {
-			os.Unsetenv(name)
-		}
-	}
+	testbed.CleanEnvironment()
 	code, err := runSuite(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

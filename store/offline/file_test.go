@@ -147,7 +147,7 @@ const determinismRows = 70_000
 
 // B1: neither the processor nor GOMAXPROCS is seen in the bytes.
 func TestBytesDoNotDependOnTheProcessor(t *testing.T) {
-	if os.Getenv("TALLYSTICK_PRINT_SHA256") != "" {
+	if os.Getenv("PRINT_SHA256") != "" {
 		_, info := writeSample(t, sampleRows(42, determinismRows))
 		fmt.Println("sha256:" + info.SHA256 + ":" + info.Content)
 		return
@@ -158,7 +158,7 @@ func TestBytesDoNotDependOnTheProcessor(t *testing.T) {
 	}
 	for _, env := range [][]string{{"GODEBUG=cpu.avx2=off"}, {"GODEBUG=cpu.all=off"}, {"GOMAXPROCS=1"}, {"TZ=Asia/Kolkata", "LC_ALL=tr_TR.UTF-8"}} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestBytesDoNotDependOnTheProcessor$", "-test.v")
-		cmd.Env = append(append(os.Environ(), "TALLYSTICK_PRINT_SHA256=1"), env...)
+		cmd.Env = append(append(os.Environ(), "PRINT_SHA256=1"), env...)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %v\n%s", env, err, out)
