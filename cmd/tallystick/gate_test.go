@@ -34,8 +34,13 @@ type gateRig struct {
 
 func newGateRig(t *testing.T) *gateRig {
 	t.Helper()
+	return newGateRigOf(t, testbed.EventDefinition)
+}
+
+func newGateRigOf(t *testing.T, text string) *gateRig {
+	t.Helper()
 	g := &gateRig{T: t, dir: t.TempDir(), begin: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -60)}
-	definition, brokers := logProject(t, testbed.EventDefinition, 3, func(producer *kgo.Client) { g.producer = producer })
+	definition, brokers := logProject(t, text, 3, func(producer *kgo.Client) { g.producer = producer })
 	g.definition, g.common = definition, []string{"-f", definition, "--brokers", brokers}
 	return g
 }
@@ -68,6 +73,16 @@ func (g *gateRig) days(n int, fault func(e *testbed.Event) (times int)) {
 }
 
 func twice(*testbed.Event) int { return 2 }
+
+// equal streams the log and holds what is in Redis against tables (R1).
+func (g *gateRig) equal(out string) {
+	g.Helper()
+	redis := testbed.Redis(g.T).Addr()
+	g.run(exitOK, "stream", "--until", "end", "--redis", redis)
+	if said := g.run(exitOK, "reconcile", "--out", filepath.Join(g.dir, out), "--redis", redis); !strings.Contains(said, "equal, to the bit: ") {
+		g.Errorf("R1: %s", said)
+	}
+}
 
 // run runs the program, whose exit code must be this one.
 func (g *gateRig) run(code int, args ...string) (said string) {

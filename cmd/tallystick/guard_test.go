@@ -193,18 +193,24 @@ func TestGuardHonestNoon(t *testing.T) {
 	g.replay(exitOK, "t") // nor has the gate anything against them
 }
 
+// newHoldRig has published 20 days, and returns the flags of a guard that holds where
+// the number of records alone tells.
+func newHoldRig(t *testing.T) (g *gateRig, flags []string) {
+	g = newGateRig(t)
+	g.days(20, nil)
+	g.replay(exitOK, "t")
+	limits := filepath.Join(g.dir, "limits.yaml")
+	if err := os.WriteFile(limits, []byte("limits: {outcome: {alone: 0, lasting: 0}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return g, []string{"--gate-limits", limits, "--guard-mode", "hold"}
+}
+
 // B6: what one process holds, another one that joins holds too, whether it is asked for
 // no partition and ends again, or takes over when the first one ends.
 func TestGuardHoldsForOthers(t *testing.T) {
 	t.Parallel()
-	g := newGateRig(t)
-	g.days(20, nil)
-	g.replay(exitOK, "t")
-	limits := filepath.Join(g.dir, "limits.yaml")
-	if err := os.WriteFile(limits, []byte("limits: {outcome: {alone: 0, lasting: 0}}\n"), 0o600); err != nil { // so that the number alone tells
-		t.Fatal(err)
-	}
-	guard := []string{"--gate-limits", limits, "--guard-mode", "hold"}
+	g, guard := newHoldRig(t)
 	m := testbed.Redis(t)
 	g.days(1, nil)
 	once := int64(g.total(0))
@@ -316,14 +322,7 @@ func TestGuardAlarms(t *testing.T) {
 // held, though what is left would pass: it stands in Redis.
 func TestGuardRestarts(t *testing.T) {
 	t.Parallel()
-	g := newGateRig(t)
-	g.days(20, nil)
-	g.replay(exitOK, "t")
-	limits := filepath.Join(g.dir, "limits.yaml")
-	if err := os.WriteFile(limits, []byte("limits: {outcome: {alone: 0, lasting: 0}}\n"), 0o600); err != nil { // so that the number alone tells
-		t.Fatal(err)
-	}
-	guard := []string{"--gate-limits", limits, "--guard-mode", "hold"}
+	g, guard := newHoldRig(t)
 	m := testbed.Redis(t)
 	g.days(1, nil)
 	once := int64(g.total(0))
