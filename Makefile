@@ -1,6 +1,6 @@
 # Every target but test-real, test-engines, bench-stream, bench-replay, bench-train,
-# bench-ceilings, test-browser, up, down and test-docker needs only Go.
-.PHONY: build test test-real test-replay test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train bench-ceilings demo ci test-browser up down test-docker gate e2e
+# bench-ceilings, test-browser, up, replay-parts, down and test-docker needs only Go.
+.PHONY: build test test-real test-replay test-engines vet fmt lint race fuzz sim mutants bench bench-stream bench-replay bench-train bench-ceilings demo ci test-browser up replay-parts down test-docker gate e2e
 
 build:
 	go build -o bin/tallystick ./cmd/tallystick
@@ -132,6 +132,10 @@ up:
 	@echo 'Within two minutes the verdict stands in tallystick-compose/report/report.html. To read a feature:'
 	@echo '  go run ./cmd/tallystick get -f examples/flights/tallystick.yaml --redis 127.0.0.1:6379 --at 2014-01-01T00:00:00Z dest_delays dest=SFO'
 	@echo 'make down stops it and removes what it wrote.'
+
+# One replay that four processes share, beside what make up has started.
+replay-parts:
+	$(COMPOSE) --profile replay up --exit-code-from replay-publish replay-publish
 
 down:
 	$(COMPOSE) --profile monitoring --profile replay down -v --remove-orphans

@@ -6,16 +6,19 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
 // TestDocker starts all of docker-compose.yml with make up, waits until the
-// reconciler finds every view equal, reads a feature through the published port,
+// reconciler finds every view equal, reads a feature through the published port, has
+// four processes share a replay, whose tables are those of the one that runs by itself,
 // and stops it with make down, which leaves nothing. KAFKA_IMAGE, REDIS_IMAGE,
 // COMPOSE and COMPOSE_FILE are those of the environment.
 func TestDocker(t *testing.T) {
@@ -60,12 +63,39 @@ func TestDocker(t *testing.T) {
 	if !found {
 		t.Errorf("no 135 flights to SFO in seven days: %s", text)
 	}
+	if out, err := dockerMake(ctx, "replay-parts"); err != nil {
+		t.Fatalf("make replay-parts: %v\n%s", err, out)
+	}
+	shared, alone := dockerTables(t, "parts/tables"), dockerTables(t, "tables")
+	if len(alone) < 1000 || !slices.Equal(shared, alone) { // a file's name says its bytes
+		t.Errorf("B4: four processes leave %d files, one %d, and they differ", len(shared), len(alone))
+	}
 	if out, err := dockerMake(ctx, "down"); err != nil {
 		t.Fatalf("make down: %v\n%s", err, out)
 	}
 	if left := dockerLeft(t); left != "" {
 		t.Errorf("make down leaves\n%s", left)
 	}
+}
+
+// dockerTables lists the files of tables that a replay has published.
+func dockerTables(t *testing.T, dir string) []string {
+	t.Helper()
+	root := filepath.Join(repository, "tallystick-compose", dir)
+	var files []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "_") {
+			return fs.SkipDir
+		}
+		if err == nil && strings.HasSuffix(path, ".parquet") {
+			files = append(files, strings.TrimPrefix(path, root))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 func dockerMake(ctx context.Context, target string) (string, error) {
