@@ -241,29 +241,45 @@ func TestReplayDates(t *testing.T) {
 	g.goesOn("t")
 }
 
+// unknown appends records of the last day whose writer schema nobody knows.
+func (g *dateRig) unknown(n int) {
+	g.Helper()
+	at := g.begin.AddDate(0, 0, g.next).Add(-2 * time.Minute)
+	var batch []*kgo.Record
+	for i := range n {
+		b := testbed.Event{Ent: fmt.Sprint("e", i%20), ID: fmt.Sprint("new", i), Ver: 1, ET: at.UnixMicro(), Amt: 0.01}.Bytes()
+		b[4] = 9
+		batch = append(batch, &kgo.Record{Topic: "ev", Partition: 0, Timestamp: at, Value: b})
+	}
+	if err := g.producer.ProduceSync(g.Context(), batch...).FirstErr(); err != nil {
+		g.Fatal(err)
+	}
+}
+
+// known makes it known.
+func (g *dateRig) known() {
+	g.Helper()
+	text, err := os.ReadFile(g.definition)
+	if err == nil {
+		err = os.WriteFile(g.definition, []byte(strings.Replace(string(text), "{1: ", "{9: ev.avsc, 1: ", 1)), 0o600)
+	}
+	if err != nil {
+		g.Fatal(err)
+	}
+}
+
 // B5: records whose writer schema has become known count, once their dates are written
 // again; the states that are gone on from are not mixed with others.
 func TestReplayDatesWithOtherSchemas(t *testing.T) {
 	t.Parallel()
 	g := newDateRig(t, 10)
 	g.history(14)
-	at := g.begin.AddDate(0, 0, g.next).Add(-2 * time.Minute)
-	b := testbed.Event{Ent: "e1", ID: "new", Ver: 1, ET: at.UnixMicro(), Amt: 0.01}.Bytes()
-	b[4] = 9
-	if err := g.producer.ProduceSync(t.Context(), &kgo.Record{Topic: "ev", Partition: 0, Timestamp: at, Value: b}).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
+	g.unknown(1)
 	day := g.date(1)
 	g.history(3)
 	g.dates("t")
 	before := g.live("t")
-	text, err := os.ReadFile(g.definition)
-	if err == nil {
-		err = os.WriteFile(g.definition, []byte(strings.Replace(string(text), "{1: ", "{9: ev.avsc, 1: ", 1)), 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	g.known()
 	g.dates("t", "--from-date", day, "--to-date", day)
 	g.dates("whole")
 	got, want := g.live("t"), g.live("whole")
@@ -431,37 +447,5 @@ func TestReplayDatesRefused(t *testing.T) {
 	}
 	if d := differing(g.live("t"), before); len(d) > 0 {
 		t.Errorf("what is refused changes %v", d)
-	}
-}
-
-// B6: the gate judges the dates that are written, by those before them, and what it holds
-// is accepted upon the tables.
-func TestReplayDatesGate(t *testing.T) {
-	t.Parallel()
-	g := newDateRig(t, 9)
-	g.days(24, nil)
-	g.dates("t")
-	g.days(1, twice)
-	g.days(2, nil)
-	held := g.replay(exitHeld, "t", "--from-date", g.date(4))
-	if held.Dates != 4 {
-		t.Errorf("%d dates are judged", held.Dates)
-	}
-	before, _ := g.published("t")
-	g.run(exitOK, "replay", "accept", "--reason", "a fair", "--out", filepath.Join(g.dir, "t"))
-	g.dates("whole", "--gate", "off")
-	if now, rec := g.published("t"); now.Versions[offline.Features] != before.Versions[offline.Features]+1 || rec.Accepted == nil {
-		t.Errorf("%v", now.Versions)
-	}
-	if d := differing(g.live("t"), g.live("whole")); len(d) > 0 {
-		t.Errorf("%v differ", d)
-	}
-	date := g.date(10)
-	if said := g.replay(exitOK, "t", "--from-date", date, "--to-date", date); said.Dates != 1 || said.Verdict != verdictPassed {
-		t.Errorf("%+v", said)
-	}
-	g.days(1, nil)
-	if said := g.replay(exitOK, "t", "--continue"); said.Verdict != verdictPassed {
-		t.Errorf("days after: %+v", said)
 	}
 }
