@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // R1, B2: tables on a real S3 server by their URL: replay writes them and counts
-// its calls, reconcile finds them equal, gc has nothing to remove; where the store
+// its calls, reconcile finds them equal, a lost file is written again, gc has nothing to remove; where the store
 // is not there, or refuses, each says so.
 func TestTablesOnS3(t *testing.T) {
 	server, err := real.StartS3(t.Context())
@@ -45,6 +46,20 @@ func TestTablesOnS3(t *testing.T) {
 	text, _ = tally(t, exitOK, with(replay, []string{"--store-rate", "1000"})...)
 	if !strings.Contains(text, "tables in "+url+"; ") || !strings.Contains(text, " calls to their store: ") {
 		t.Errorf("%s", text)
+	}
+	text, _ = tally(t, exitOK, with([]string{"reconcile", "--out", url}, log, redis)...)
+	if !strings.Contains(text, "equal, to the bit: ") {
+		t.Errorf("%s", text)
+	}
+	keys, err := server.Keys(t.Context(), "features/")
+	real.Check(t, err)
+	i := slices.IndexFunc(keys, func(k string) bool { return strings.Contains(k, "/tiles/event_date=2026-03-02/") })
+	real.Check(t, server.Remove(t.Context(), keys[i]))
+	tally(t, exitFailed, with([]string{"reconcile", "--out", url}, log, redis)...)
+	tally(t, exitOK, with(replay, []string{"--from-date", "2026-03-02", "--to-date", "2026-03-02"})...)
+	healed, err := server.Keys(t.Context(), "features/")
+	if err != nil || !slices.Contains(healed, keys[i]) {
+		t.Errorf("%s is not there again: %v", keys[i], err)
 	}
 	text, _ = tally(t, exitOK, with([]string{"reconcile", "--out", url}, log, redis)...)
 	if !strings.Contains(text, "equal, to the bit: ") {

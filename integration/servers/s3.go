@@ -56,6 +56,11 @@ func (s *S3) Keys(ctx context.Context, prefix string) (keys []string, err error)
 	return keys, nil
 }
 
+// Remove takes an object out of the bucket.
+func (s *S3) Remove(ctx context.Context, key string) error {
+	return s.client.RemoveObject(ctx, s.Bucket, key, minio.RemoveObjectOptions{})
+}
+
 // Close ends what was started.
 func (s *S3) Close() {
 	for _, f := range s.close {
