@@ -148,8 +148,8 @@ func (r *replayFlags) estimateOf(ctx context.Context, client *log.Client, v *def
 		return nil, err
 	}
 	rest := whole
-	if o.onto != nil {
-		rest = begunAt(tc, ends(o.onto.Info.Cut))
+	if o.continued {
+		rest = begunAt(tc, ends(o.upon.Info.Cut))
 	}
 	part := &batch.Replay{View: v, Source: source, Log: client, Cut: rest}
 	sample, err := part.Sample(ctx)

@@ -218,23 +218,23 @@ func (j *viewJob) ledgersByDay(report *batch.Report, before *gate.Record) (map[i
 		return nil, nil, err
 	}
 	strays := &gate.Strays{Day: gate.Day(first)}
-	if j.onto != nil && before != nil && before.Strays != nil && before.Strays.Day == strays.Day {
+	if j.carried != nil && before != nil && before.Strays != nil && before.Strays.Day == strays.Day {
 		strays.Ledger = before.Strays.Ledger
 	}
 	for k, l := range report.Days {
 		switch {
 		case k.Day == batch.NoDay:
-		case j.onto == nil || k.Day >= first:
+		case j.carried == nil || k.Day >= first:
 			add(k.Day, l)
 		default:
 			strays.Ledger.Merge(l)
-			if was := j.onto.Days[k]; was != nil {
+			if was := j.carried.Days[k]; was != nil {
 				n := was.Negative()
 				strays.Ledger.Merge(&n)
 			}
 		}
 	}
-	if j.onto == nil {
+	if j.carried == nil {
 		return ledgers, nil, nil
 	}
 	add(first, &strays.Ledger)
@@ -351,7 +351,7 @@ func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.P
 // hold leaves the job as it is, to be accepted later, in place of those of the view
 // that were held before.
 func (j *viewJob) hold(ctx context.Context, said *gateOutput, rec *gate.Record) error {
-	h := held{Gate: said, Cut: j.cut, View: plannedView{Continued: j.onto != nil, Dates: planDates(j.replay.Dates), Entities: j.entities, View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords, FinalOnly: j.replay.FinalOnly,
+	h := held{Gate: said, Cut: j.cut, View: plannedView{Continued: j.carried != nil, Dates: planDates(j.replay.Dates), Entities: j.entities, View: j.view.Name, Fingerprint: j.view.Fingerprint, ID: j.id, UnitRecords: j.replay.ReadRecords, FinalOnly: j.replay.FinalOnly,
 		Units: len(j.units), Base: j.run.Base()}}
 	if j.upon != nil {
 		h.View.Upon = j.upon.Info.ID

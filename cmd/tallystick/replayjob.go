@@ -97,10 +97,10 @@ type viewJob struct {
 	remove func()          // the scratch directory
 	// Of a run that others share: which of the processes this is.
 	share, of int
-	onto      *batch.From     // the tables that the job goes on from, nil = the log's start
+	carried   *batch.From     // what the tables hold that the job goes on from, nil = the log's start
 	earlier   json.RawMessage // what they carry besides, see carryNote
 	entities  *offline.EntityRange
-	upon      *offline.Published // what the job is built upon: onto, or whose dates it replaces
+	upon      *offline.Published // what the job is built upon, see jobOptions
 	accepted  *gate.Record       // of a run that was held; nil = the gate is asked
 	read      int64              // records, by this process
 	found     atomic.Int64       // units that were finished before
@@ -112,10 +112,10 @@ type jobOptions struct {
 	id        string // "" = it depends on what the job is of
 	from      schemas.Micros
 	base      map[offline.TableName]int64 // nil = the newest versions
-	onto      *offline.Published          // what the job goes on from; nil = the log's start
+	upon      *offline.Published          // what is gone on from, or whose dates are replaced; nil = nothing
+	continued bool                        // upon is gone on from
 	dates     *batch.Dates                // nil = all
 	entities  *offline.EntityRange        // nil = all
-	upon      *offline.Published          // whose dates are replaced; nil = there is nothing
 	records   int64
 	finalOnly bool
 	share, of int
@@ -131,7 +131,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	if err != nil {
 		return nil, err
 	}
-	j := &viewJob{r: r, view: v, cut: tc, from: o.from, upon: o.under(), entities: o.entities, remove: remove, share: o.share, of: o.of}
+	j := &viewJob{r: r, view: v, cut: tc, from: o.from, upon: o.upon, entities: o.entities, remove: remove, share: o.share, of: o.of}
 	defer func() {
 		if err != nil {
 			j.close()
@@ -166,12 +166,12 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	if j.replay.Entities, err = entitiesOf(v, o.entities); err != nil {
 		return nil, err
 	}
-	if o.onto != nil {
-		carry := wire.Carry{Published: o.onto, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / r.atOnce() / 2, Disk: disk}}
-		if j.onto, err = carry.From(); err != nil {
+	if o.continued {
+		carry := wire.Carry{Published: o.upon, Shards: v.Spec.Shards, Options: offline.RestoreOptions{SpillDir: dir, Memory: memory / r.atOnce() / 2, Disk: disk}}
+		if j.carried, err = carry.From(); err != nil {
 			return nil, err
 		}
-		j.replay.From, j.earlier = j.onto, o.onto.Info.Carry
+		j.replay.From, j.earlier = j.carried, o.upon.Info.Carry
 	}
 	if j.units, err = j.replay.Units(); err != nil {
 		return nil, err
@@ -187,26 +187,18 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	if err == nil && r.out != "" {
 		err = j.checkEntities()
 	}
-	if err == nil && (o.onto != nil || o.dates != nil) {
+	if err == nil && (o.continued || o.dates != nil) {
 		err = j.goesOnFrom(o.publication())
 	}
 	return j, err
 }
 
-// under returns what the job is built upon, nil for none.
-func (o *jobOptions) under() *offline.Published {
-	if o.onto != nil {
-		return o.onto
-	}
-	return o.upon
-}
-
-// publication returns the id of that, "" for none.
+// publication returns the id of what the job is built upon, "" for nothing.
 func (o *jobOptions) publication() string {
-	if p := o.under(); p != nil {
-		return p.Info.ID
+	if o.upon == nil {
+		return ""
 	}
-	return ""
+	return o.upon.Info.ID
 }
 
 // goesOnFrom refuses tables that have moved on since they were looked at. Commits on
@@ -351,8 +343,8 @@ func (r *replayFlags) inJob(ctx context.Context, client *log.Client, v *definiti
 // toRead returns how many offsets of the cut are the job's to read.
 func (j *viewJob) toRead() int64 {
 	n := cutRecords(j.cut)
-	if j.onto != nil {
-		n -= cutRecords(j.onto.Cut)
+	if j.carried != nil {
+		n -= cutRecords(j.carried.Cut)
 	}
 	return n
 }

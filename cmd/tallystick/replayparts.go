@@ -165,11 +165,11 @@ func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *r
 		return nil, err
 	}
 	pv := &plannedView{View: v.Name, Fingerprint: v.Fingerprint, Rules: rules, UnitRecords: o.records, FinalOnly: o.finalOnly,
-		Upon: o.publication(), Continued: o.onto != nil, Dates: planDates(o.dates), Entities: o.entities}
+		Upon: o.publication(), Continued: o.continued, Dates: planDates(o.dates), Entities: o.entities}
 	if o.from != schemas.Never {
 		pv.ValidFrom = &o.from
 	}
-	if o.onto != nil || o.dates != nil {
+	if o.continued || o.dates != nil {
 		pv.Cut = &whole
 	}
 	j, err := r.job(ctx, client, v, whole, o)

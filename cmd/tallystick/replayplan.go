@@ -111,11 +111,7 @@ func (r *replayFlags) options(ctx context.Context, v *definition.View, pv *plann
 	if errors.Is(err, offline.ErrNothingPublished) || err == nil && p.Info.ID != pv.Upon {
 		return o, fmt.Errorf("it is built upon a publication that another one has replaced since: begin again")
 	}
-	if pv.Continued {
-		o.onto = p
-	} else {
-		o.upon = p
-	}
+	o.upon, o.continued = p, pv.Continued
 	return o, err
 }
 

@@ -34,7 +34,7 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 		return nil, cut, err
 	}
 	view := replayed(j.view, cut, j.from, report)
-	view.Units, view.Continued = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}, j.onto != nil
+	view.Units, view.Continued = &replayedUnits{Ran: j.ran.Load(), Found: j.found.Load()}, j.carried != nil
 	if d := j.replay.Dates; d != nil {
 		view.Dates = dateRange(d.From, d.To)
 	}
@@ -93,7 +93,7 @@ func (j *viewJob) publication(ctx context.Context, report *batch.Report) (offlin
 	if d != nil && j.upon != nil {
 		p.Mode = offline.ReplaceDates
 	}
-	if j.onto != nil {
+	if j.carried != nil {
 		day, err := j.replay.FirstDay()
 		if err != nil {
 			return p, err
@@ -101,7 +101,7 @@ func (j *viewJob) publication(ctx context.Context, report *batch.Report) (offlin
 		p.Mode, p.Dates = offline.ReplaceDates, dateRange(day, batch.LastDay)
 	}
 	var err error
-	p.Carry, err = j.carried(ctx)
+	p.Carry, err = j.note(ctx)
 	return p, err
 }
 

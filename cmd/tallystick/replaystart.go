@@ -26,8 +26,8 @@ func (r *replayFlags) one(ctx context.Context, client *log.Client, cut *schemas.
 	r.fromItsStart(v, reason)
 	var view *replayedView
 	if o.standing(whole) {
-		maps.Copy(whole.Partitions, o.onto.Info.Cut.Partitions)
-		view, err = unchanged(v, o.onto)
+		maps.Copy(whole.Partitions, o.upon.Info.Cut.Partitions)
+		view, err = unchanged(v, o.upon)
 	} else {
 		view, err = r.whole(ctx, client, v, whole, o)
 	}
@@ -53,7 +53,7 @@ func (r *replayFlags) fromItsStart(v *definition.View, reason string) {
 
 // standing tells whether the tables are what a replay that goes on from them would write.
 func (o *jobOptions) standing(whole schemas.TopicCut) bool {
-	return o.onto != nil && o.onto.Info.FinalOnly == o.finalOnly && sameEnds(whole, o.onto.Info.Cut)
+	return o.continued && o.upon.Info.FinalOnly == o.finalOnly && sameEnds(whole, o.upon.Info.Cut)
 }
 
 // sameEnds tells whether nothing has come between two cuts of the same partitions.
@@ -94,18 +94,19 @@ func (r *replayFlags) startOf(ctx context.Context, client *log.Client, v *defini
 		return r.startOfDates(ctx, client, v, tc, o)
 	}
 	if r.goOn {
-		if o.onto, reason, err = r.tablesToGoOn(ctx, v, tc); err != nil {
+		if o.upon, reason, err = r.tablesToGoOn(ctx, v, tc); err != nil {
 			return o, tc, "", err
 		}
+		o.continued = o.upon != nil
 	}
-	if o.onto == nil {
+	if !o.continued {
 		o.from, err = r.validFrom(ctx, client, v, tc)
 		return o, tc, reason, err
 	}
-	if from := o.onto.Info.ValidFrom; from != nil {
+	if from := o.upon.Info.ValidFrom; from != nil {
 		o.from = *from
 	}
-	return o, begunAt(tc, o.onto.Info.Cut), "", nil
+	return o, begunAt(tc, o.upon.Info.Cut), "", nil
 }
 
 // begunAt is a cut that begins where an earlier one does.
@@ -177,8 +178,8 @@ type carryNote struct {
 // maxUnknown bounds carryNote.Unknown; with more of them nobody goes on.
 const maxUnknown = 1000
 
-// carried is the note of the job's publication.
-func (j *viewJob) carried(ctx context.Context) (json.RawMessage, error) {
+// note returns the carryNote of the job's publication.
+func (j *viewJob) note(ctx context.Context) (json.RawMessage, error) {
 	var note carryNote
 	if j.earlier != nil {
 		if err := json.Unmarshal(j.earlier, &note); err != nil {
