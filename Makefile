@@ -35,12 +35,11 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 lint:
 	go run $(STATICCHECK) -tags real,mutants,engines ./...
 
-# The packages that run goroutines. What the demo runs, the other tests of cmd run; those
-# that run the program again and again, or a whole replay, are of files, not of
-# goroutines; memory is another with -race.
+# The packages that run goroutines; of cmd what streams, serves and works by the clock, and
+# a replay: the others are of files, or run the program again and again.
 race:
 	go test -race ./batch/... ./stream/... ./store/... ./schemas/registry ./transforms/reading
-	go test -race -skip "TestDemo|IsBounded|Killed|InParts|DayByDay|FailingDisk|OfAnyLog|OfAll$$|TestGateOf|WithOtherSchemas" ./cmd/...
+	go test -race -run "Stream|Guard|Daemons|Round|Restored|RunOnServers|Stop|Within|Lag|Listen|Probes|Reconcile|TestReplayFromDate$$|TestGateHolds$$" ./cmd/...
 
 # A short fuzz of every decoder; FUZZTIME=10m for a long one.
 FUZZTIME ?= 10s
