@@ -49,6 +49,9 @@ func TestReplayDayByDay(t *testing.T) {
 		if again := g.replay(exitOK, "daily", "--continue"); again.Verdict != verdictStanding {
 			t.Fatalf("nothing has come, and the gate says %s", again.Verdict)
 		}
+		if said := g.run(exitOK, "replay", "--continue", "--out", filepath.Join(g.dir, "daily")); !strings.Contains(said, "nothing has come since: the tables stay as they are\ntables in ") {
+			t.Fatal(said)
+		}
 		if now, _ := g.published("daily"); !maps.Equal(now.Versions, before.Versions) {
 			t.Fatal("nothing has come, and it is published")
 		}

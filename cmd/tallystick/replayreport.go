@@ -176,6 +176,10 @@ func (o *replayOutput) print(w io.Writer) {
 		if b := v.BrokenIDs; b != nil && b.Count > 0 {
 			fmt.Fprintf(w, "  warning: %d ids occur in several partitions or entities, so copies of them are not recognised; for example %s\n", b.Count, examples(b.Examples))
 		}
+		if v.Continued && v.Units == nil {
+			fmt.Fprintln(w, "  nothing has come since: the tables stay as they are")
+			continue
+		}
 		if v.Table {
 			fmt.Fprintf(w, "  a table: %d entities, %d feature rows, %d states\n", v.Entities, v.Features, v.States)
 		} else if v.Boundary != nil {
