@@ -8,6 +8,7 @@ import (
 
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/gate"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/definition"
@@ -119,7 +120,7 @@ func replayed(v *definition.View, tc schemas.TopicCut, from schemas.Micros, r *b
 	for _, d := range days {
 		row := replayedDay{Partition: d.Partition, Ledger: ledgerOf(r.Days[d])}
 		if d.Day != batch.NoDay {
-			s := (schemas.Micros(d.Day) * schemas.Day).Time().Format("2006-01-02")
+			s := gate.Day(d.Day).String()
 			row.Day = &s
 		}
 		out.Days = append(out.Days, row)

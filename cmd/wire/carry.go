@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/schemas"
@@ -37,13 +36,9 @@ func (c *Carry) From() (*batch.From, error) {
 	}
 	for i := range info.Days {
 		d := &info.Days[i]
-		day := batch.NoDay
-		if d.Day != "" {
-			t, err := time.Parse(time.DateOnly, d.Day)
-			if err != nil {
-				return nil, fmt.Errorf("the ledger by day: %w", err)
-			}
-			day = schemas.Micros(t.UnixMicro()).Days()
+		day, err := parseDay(d.Day)
+		if err != nil {
+			return nil, fmt.Errorf("the ledger by day: %w", err)
 		}
 		f.Days[batch.PartitionDay{Partition: d.Partition, Day: day}] = &d.Ledger
 	}

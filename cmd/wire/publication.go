@@ -1,8 +1,13 @@
 package wire
 
 import (
+	"strconv"
+	"strings"
+	"time"
+
 	"github.com/tallystick/tallystick/batch"
 	"github.com/tallystick/tallystick/schemas"
+	"github.com/tallystick/tallystick/store/gate"
 	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/rows"
 )
@@ -30,10 +35,23 @@ func Publication(topic string, from schemas.Micros, r *batch.Report) offline.Pub
 	return p
 }
 
-// dayText formats days since the epoch as YYYY-MM-DD, "" for none.
+// dayText formats days since the epoch as YYYY-MM-DD, "" for none; a day beyond the years
+// 0 to 9999, on which broken event times lie, as "day" and its number.
 func dayText(day int64) string {
 	if day == batch.NoDay {
 		return ""
 	}
-	return (schemas.Micros(day) * schemas.Day).Time().Format("2006-01-02")
+	return gate.Day(day).String()
+}
+
+// parseDay is the reverse.
+func parseDay(text string) (int64, error) {
+	if text == "" {
+		return batch.NoDay, nil
+	}
+	if n, far := strings.CutPrefix(text, "day "); far {
+		return strconv.ParseInt(n, 10, 64)
+	}
+	t, err := time.Parse(time.DateOnly, text)
+	return schemas.Micros(t.UnixMicro()).Days(), err
 }
