@@ -29,7 +29,8 @@ type Store interface {
 	PutIfAbsent(ctx context.Context, name string, data []byte) error
 	// Create begins a file that is there, whole, once it is committed under a name.
 	Create(ctx context.Context, dir string) (Upload, error)
-	// Move renames a file. It replaces one of the new name.
+	// Move renames a file. It replaces one of the new name, and is young from then on: GC
+	// goes by age, and it may have been staged for days.
 	Move(ctx context.Context, from, to string) error
 	// Sync makes files and their names durable, after Create and Move.
 	Sync(ctx context.Context, names []string) error
@@ -236,6 +237,8 @@ func (l *Local) Move(_ context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
+	now := time.Now()
+	_ = os.Chtimes(a, now, now) // where it cannot be, it can still be moved
 	return l.rename(a, b)
 }
 
