@@ -61,6 +61,14 @@ func (o *Output) Finish(ctx context.Context, record any) error {
 		return fmt.Errorf("unit %s: %w", o.unit, err)
 	}
 	o.done = true
+	if was, err := o.work.record(ctx, o.unit); err == nil && was != nil {
+		// Others have run it meanwhile, and may have gone on from their rows. Ours need not
+		// be the same: a schema may have been registered in between.
+		if o.work.store.Remove(context.WithoutCancel(ctx), o.work.path(o.name)) == nil {
+			o.blocks.Discard()
+		}
+		return nil
+	}
 	if err := o.work.finish(ctx, unitRecord{Unit: o.unit, File: o.name, Size: size}, record); err != nil {
 		if o.work.store.Remove(context.WithoutCancel(ctx), o.work.path(o.name)) == nil {
 			o.blocks.Discard()

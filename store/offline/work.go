@@ -17,8 +17,9 @@ import (
 
 // Work is where the units of one view's replay leave their rows for later units,
 // and say that they are finished (B4). A unit that is run twice, or by two at once,
-// is harmless: each attempt writes a file of its own, the record of the last one to
-// finish names the file that counts, and all attempts hold the same rows.
+// is harmless: each attempt writes a file of its own, and the first one to finish has
+// the record, which names the file that counts. Two that finish at once may both write
+// it; they were run at once, and hold the same rows.
 //
 // Nothing is made durable: what a power failure leaves half-written is told by its
 // size and checksums, and its unit counts as not finished.
