@@ -162,8 +162,8 @@ func (g *Guard) Judge(w *Watch) (standing []Breach, fresh int) {
 	defer g.mu.Unlock()
 	g.take(w)
 	defer g.forget(w)
-	if g.base == nil {
-		return nil, 0
+	if g.base == nil { // nobody can say that what held before is over: see Standing
+		return slices.Clone(g.kept), 0
 	}
 	clock := g.clock()
 	for _, day := range slices.Sorted(maps.Keys(g.days)) {
