@@ -20,8 +20,10 @@ import (
 const (
 	layoutVersion = "2"
 	// writeRows is how many rows parquet-go is given at once: pages are cut only
-	// between such chunks, counted from the start of each call.
-	writeRows = 64
+	// between such chunks, counted from the start of each call. Of large rows it is
+	// given fewer: writeBytes counts their values as given.
+	writeRows  = 64
+	writeBytes = 4 << 20
 	// rowGroupRows and rowGroupBytes end a row group, whichever comes first; the
 	// latter counts values as given and bounds memory where they are large.
 	rowGroupRows  = 32_768
@@ -94,6 +96,7 @@ type Writer struct {
 	pw      *parquet.Writer
 	waiting []waiting // of each column
 	held    int       // rows that wait
+	bytes   int       // theirs
 	arena   []byte    // their text
 	out     *countingWriter
 	content hash.Hash
@@ -247,11 +250,12 @@ func (w *Writer) WriteAfter(row []schemas.Value, same int) error {
 		w.err = fmt.Errorf("parquet file, row %d: %w", w.info.Rows+1, err)
 		return w.err
 	}
-	if w.volume += len(w.scratch) - before; len(w.scratch) >= digestBytes {
+	w.bytes += len(w.scratch) - before
+	if len(w.scratch) >= digestBytes {
 		w.digest()
 	}
 	w.info.Rows++
-	if w.held++; w.held == writeRows {
+	if w.held++; w.held == writeRows || w.bytes >= writeBytes || w.inGroup+w.held == rowGroupRows {
 		w.flush()
 	}
 	return w.err
@@ -416,8 +420,8 @@ func (w *Writer) flush() {
 		}
 		w.waiting[i] = waiting{values: w.waiting[i].values[:0]}
 	}
-	w.inGroup += w.held
-	w.held, w.arena = 0, w.arena[:0]
+	w.inGroup, w.volume = w.inGroup+w.held, w.volume+w.bytes
+	w.held, w.bytes, w.arena = 0, 0, w.arena[:0]
 	if err == nil && (w.inGroup == rowGroupRows || w.volume >= rowGroupBytes) {
 		w.inGroup, w.volume = 0, 0
 		err = w.pw.Flush()
