@@ -276,6 +276,9 @@ func (f *workFile) openRows(ctx context.Context, w *Work, r *unitRecord) error {
 	if f.blob, err = w.store.Open(ctx, w.path(r.File)); err == nil {
 		f.blocks, err = spill.OpenBlocks(f.blob, f.blob.Size())
 	}
+	if errors.Is(err, fs.ErrNotExist) { // whoever has published the same job has removed it just now
+		err = &UnfinishedError{f.unit}
+	}
 	if err != nil {
 		err = errors.Join(err, f.close(w.disk))
 	}
