@@ -52,6 +52,9 @@ func (w *guardedWatch) Saw(in *transforms.Input, v *transforms.Verdict) {
 	w.clock = max(w.clock, in.Clock)
 }
 
+// Reached implements stream.Watch.
+func (w *guardedWatch) Reached(clock schemas.Micros) { w.w.Reached(clock) }
+
 // Show implements stream.Watch.
 func (w *guardedWatch) Show(st *transforms.State) { w.w.Show(st) }
 

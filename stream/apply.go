@@ -228,6 +228,9 @@ func (p *partition) step(ctx context.Context, it *item) error {
 		return err
 	}
 	s := it.shard
+	if s == nil && p.watch != nil {
+		p.watch.Reached(it.clock)
+	}
 	if s == nil || o < s.at { // a tick, or folded already
 		return p.moveTo(o+1, it.clock)
 	}

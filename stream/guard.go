@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 )
 
@@ -20,6 +21,9 @@ type Watch interface {
 	// Saw takes note of a record and its verdict, after it was folded. in is valid until
 	// it returns.
 	Saw(in *transforms.Input, v *transforms.Verdict)
+	// Reached takes note of the log clock where no record tells it: where the partition
+	// is read from, and at a tick.
+	Reached(clock schemas.Micros)
 	// Show takes note of a state that is to be written, before Hold is asked.
 	Show(st *transforms.State)
 	// Hold says why nothing of what was folded is to be written for now, "" = it may.

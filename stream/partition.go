@@ -212,6 +212,9 @@ func (p *partition) start(marks []Mark) error {
 	p.cleared = nil
 	p.pos, p.now, p.ahead = least.Next, least.Clock, true
 	p.phase, p.seek = active, true
+	if p.watch != nil {
+		p.watch.Reached(p.now)
+	}
 	return p.moveTo(p.pos, p.now)
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 )
 
@@ -34,6 +35,9 @@ func (w *simWatch) Saw(in *transforms.Input, v *transforms.Verdict) {
 		w.g.s.fail("B6: partition %d is held, and offset %d is folded", w.p, in.Offset)
 	}
 }
+
+// Reached implements Watch.
+func (w *simWatch) Reached(schemas.Micros) {}
 
 // Show implements Watch.
 func (w *simWatch) Show(*transforms.State) { w.g.s.shown++ }
@@ -71,11 +75,12 @@ func (p port) unheld(partition int32) {
 
 // counting counts the writes of a partition and holds from a record on.
 type counting struct {
-	saw   []int64
-	shown int
-	hold  bool
-	from  int64
-	why   string
+	saw     []int64
+	reached []schemas.Micros
+	shown   int
+	hold    bool
+	from    int64
+	why     string
 }
 
 // Watch implements Guard.
@@ -89,6 +94,9 @@ func (c *counting) Saw(in *transforms.Input, _ *transforms.Verdict) {
 	c.saw = append(c.saw, in.Offset)
 	c.hold = c.hold || in.Offset >= c.from
 }
+
+// Reached implements Watch.
+func (c *counting) Reached(clock schemas.Micros) { c.reached = append(c.reached, clock) }
 
 // Show implements Watch.
 func (c *counting) Show(*transforms.State) { c.shown++ }
@@ -148,6 +156,15 @@ func TestHoldAndRelease(t *testing.T) {
 	b.whole()
 	if !slices.IsSorted(c.saw) || c.shown == 0 {
 		t.Errorf("%d states were shown; records were folded twice: %v", c.shown, c.saw)
+	}
+	ticks := 0
+	for _, e := range b.logs[0] {
+		if e.kind == 't' {
+			ticks++
+		}
+	}
+	if ticks == 0 || len(c.reached) <= ticks || !slices.IsSorted(c.reached) {
+		t.Errorf("K7: of %d ticks and a beginning the guard heard %v", ticks, c.reached)
 	}
 }
 

@@ -92,6 +92,18 @@ func (w *Watch) Saw(in *transforms.Input, v *transforms.Verdict) {
 	w.g.intake.Add(d.taken, in)
 }
 
+// Reached takes note of the log clock where no record tells it: a partition without
+// records, or with ticks alone, keeps no day from being over.
+func (w *Watch) Reached(clock schemas.Micros) {
+	if clock <= w.clock {
+		return
+	}
+	w.clock = clock
+	w.g.mu.Lock()
+	w.handed = clock // what was counted and not handed over can only make figures greater
+	w.g.mu.Unlock()
+}
+
 // dayOf returns the day that a record counts on, as in the ledgers that the gate looks
 // at: that of its event time, where it has one. What is late counts on the first day
 // that is not closed, what is too far ahead on that of the clock: it makes no day.
