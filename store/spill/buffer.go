@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/bits"
 	"slices"
@@ -102,9 +103,10 @@ func (b *buffer) sort(compare func(a, b []byte) int) {
 	}
 }
 
-// write writes the sorted rows from a place in the file on.
-func (b *buffer) write(file io.WriterAt, at int64) error {
-	w := bufio.NewWriterSize(io.NewOffsetWriter(file, at), 1<<18)
+// write writes the sorted rows from a place in the file on, and returns their CRC-32C.
+func (b *buffer) write(file io.WriterAt, at int64) (uint32, error) {
+	sum := crc32.New(castagnoli)
+	w := bufio.NewWriterSize(io.MultiWriter(sum, io.NewOffsetWriter(file, at)), 1<<18)
 	var head [binary.MaxVarintLen64]byte
 	for _, x := range b.index {
 		row := b.row(x)
@@ -112,9 +114,9 @@ func (b *buffer) write(file io.WriterAt, at int64) error {
 		w.Write(row)
 	}
 	if err := w.Flush(); err != nil {
-		return fmt.Errorf("spill: %w", err)
+		return 0, fmt.Errorf("spill: %w", err)
 	}
-	return nil
+	return sum.Sum32(), nil
 }
 
 // clear forgets the rows and keeps the chunks.

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
+	"math"
 	"slices"
 )
 
@@ -13,7 +15,9 @@ type cursor struct {
 	row    []byte
 	prefix Prefix
 	src    *bufio.Reader // nil = in memory
-	copied []byte        // from src
+	sum    hash.Hash32   // of what src has read
+	want   uint32
+	copied []byte // from src
 	memory *buffer
 	index  []rowAt // the rows of memory that follow
 }
@@ -29,7 +33,13 @@ func (c *cursor) next(prefix func(row []byte) Prefix) error {
 	}
 	n, err := binary.ReadUvarint(c.src)
 	if err == io.EOF {
+		if c.sum.Sum32() != c.want {
+			return &DamagedError{"a run has changed"}
+		}
 		return err
+	}
+	if err == nil && n > math.MaxInt32 {
+		return &DamagedError{"a row does not fit its run"}
 	}
 	if err == nil {
 		c.copied = slices.Grow(c.copied[:0], int(n))[:n]

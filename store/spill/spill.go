@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math"
 
@@ -72,9 +73,10 @@ type Sorter struct {
 	buffer *buffer
 	sorted bool // so is the buffer, and all rows have been added
 	file   files.File
-	size   int64   // of the file
-	runs   []int64 // where each begins in the file
-	err    error   // the first one; it stays
+	size   int64    // of the file
+	runs   []int64  // where each begins in the file
+	sums   []uint32 // of the runs
+	err    error    // the first one; it stays
 }
 
 // New returns a sorter. It must be closed.
@@ -113,7 +115,8 @@ func (s *Sorter) write() (err error) {
 	}
 	s.runs, s.size = append(s.runs, s.size), s.size+n
 	s.buffer.sort(s.o.Compare)
-	err = s.buffer.write(s.file, s.size-n)
+	sum, err := s.buffer.write(s.file, s.size-n)
+	s.sums = append(s.sums, sum)
 	s.buffer.clear()
 	return err
 }
@@ -159,7 +162,8 @@ func (s *Sorter) open() (*merge, error) {
 		if i+1 < len(s.runs) {
 			to = s.runs[i+1]
 		}
-		m.cursors = append(m.cursors, &cursor{src: bufio.NewReaderSize(io.NewSectionReader(s.file, from, to-from), size)})
+		sum := crc32.New(castagnoli)
+		m.cursors = append(m.cursors, &cursor{src: bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(s.file, from, to-from), sum), size), sum: sum, want: s.sums[i]})
 	}
 	return m, m.start()
 }
