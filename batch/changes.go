@@ -26,8 +26,8 @@ type DateChanges struct {
 }
 
 // Change is one value that changed. Events are those that came after the earlier cut
-// with an event time before the boundary, or took the place of one there: the first
-// ones, by partition and offset; there are More.
+// with an event time before the boundary, or took the place of one there: the first ones
+// that were folded; there are More.
 type Change struct {
 	Boundary schemas.Micros `json:"boundary"`
 	Entity   []byte         `json:"entity"`
@@ -84,14 +84,37 @@ func (c *Changes) example(e Change) {
 // provisional is what the tables say of an entity that can still change, and what has
 // come since.
 type provisional struct {
-	rows   []rows.Feature // by boundary
-	events []moved
+	rows   []rows.Feature         // by boundary
+	events []moved                // the first ones that each boundary is the first to see
+	counts map[schemas.Micros]int // of all of them
 }
 
-// moved is an event, and the least event time whose boundaries it can change.
+// moved is an event, and the first boundary that it can change.
 type moved struct {
 	LateEvent
-	from schemas.Micros
+	first schemas.Micros
+}
+
+// seen returns the first events that a boundary sees, and how many more it does.
+func (p *provisional) seen(b schemas.Micros) (events []LateEvent, more int) {
+	for first, n := range p.counts {
+		if first <= b {
+			more += n
+		}
+	}
+	events = []LateEvent{}
+	for _, e := range p.events {
+		if e.first <= b && len(events) < maxLateEvents {
+			events = append(events, e.LateEvent)
+			more--
+		}
+	}
+	return events, more
+}
+
+func (p *provisional) clear() {
+	p.rows, p.events = p.rows[:0], p.events[:0]
+	clear(p.counts)
 }
 
 // note keeps an event that came after the earlier cut.
@@ -100,8 +123,12 @@ func (f *replayFold) note(in *transforms.Input, v *transforms.Verdict) {
 	if v.Replaced {
 		from = min(from, v.ReplacedEventTime)
 	}
-	if (v.Outcome == transforms.Applied || v.Replaced) && from < f.run.before.now {
-		f.were.events = append(f.were.events, moved{LateEvent{in.Partition, in.Offset, in.EventTime}, from})
+	if v.Outcome != transforms.Applied && !v.Replaced || from >= f.run.before.now {
+		return
+	}
+	first := f.after(max(from, f.run.before.closed)) // none before it is compared
+	if f.were.counts[first]++; f.were.counts[first] <= maxLateEvents {
+		f.were.events = append(f.were.events, moved{LateEvent{in.Partition, in.Offset, in.EventTime}, first})
 	}
 }
 
@@ -128,14 +155,8 @@ func (f *replayFold) compare(b schemas.Micros, res []transforms.Result) {
 			continue
 		}
 		values++
-		c := Change{Boundary: b, Entity: bytes.Clone(f.entity), Feature: f.run.View.Spec.Features[k].Name, Before: x, After: y, Events: []LateEvent{}}
-		for _, e := range f.were.events {
-			if e.from < b && len(c.Events) < maxLateEvents {
-				c.Events = append(c.Events, e.LateEvent)
-			} else if e.from < b {
-				c.More++
-			}
-		}
+		c := Change{Boundary: b, Entity: bytes.Clone(f.entity), Feature: f.run.View.Spec.Features[k].Name, Before: x, After: y}
+		c.Events, c.More = f.were.seen(b)
 		f.counts.Changes.example(c)
 	}
 	if d.Values += values; values > 0 || there != (res != nil) {

@@ -36,7 +36,7 @@ func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
 	}
 	defer out.Abort()
 	f := &replayFold{run: r, end: e, out: out, in: r.engine.NewInput(), books: newBooks(r.View.Source.History), reappear: reappear(r.engine.Spec()),
-		between: map[schemas.Micros]*transforms.State{}}
+		were: provisional{counts: map[schemas.Micros]int{}}, between: map[schemas.Micros]*transforms.State{}}
 	for shard := from; shard < to; shard++ {
 		f.shard = shard
 		if err := r.checkIDs(ctx, unit, shard, &f.counts); err != nil {
@@ -135,7 +135,7 @@ func (f *replayFold) entityOf(entity []byte) error {
 	}
 	f.entity, f.begun = append(f.entity[:0], entity...), true
 	f.partitions, f.states, f.tiles = f.partitions[:0], f.states[:0], f.tiles[:0]
-	f.were = provisional{f.were.rows[:0], f.were.events[:0]}
+	f.were.clear()
 	f.newest, f.next = schemas.Never, schemas.Never
 	clear(f.between)
 	return nil
