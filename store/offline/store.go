@@ -183,34 +183,7 @@ func (l *Local) Create(_ context.Context, dir string) (Upload, error) {
 	return u, nil
 }
 
-// begin makes the root where it is new, and its name and those of what is new above it
-// durable: Sync looks no higher than the root.
-func (l *Local) begin() error {
-	var above []string
-	for d := l.root; d != filepath.Dir(d); d = filepath.Dir(d) {
-		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		above = append(above, filepath.Dir(d))
-	}
-	if len(above) == 0 {
-		return nil
-	}
-	if err := l.files.MkdirAll(l.root); err != nil {
-		return err
-	}
-	for _, d := range above {
-		if err := l.files.Sync(d); err != nil && !errors.Is(err, fs.ErrPermission) { // who may not list it cannot sync it
-			return err
-		}
-	}
-	return nil
-}
-
 func (l *Local) create(dir string) (*localUpload, error) {
-	if err := l.begin(); err != nil {
-		return nil, err
-	}
 	if err := l.files.MkdirAll(dir); err != nil {
 		return nil, err
 	}
