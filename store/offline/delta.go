@@ -117,10 +117,44 @@ func (t *Table) checkEnd(ctx context.Context, have, want int64) error {
 			return &UnreadableError{t.name, have + 1, fmt.Sprintf("its JSON commit is gone; the Parquet checkpoint of version %d, which another engine wrote, is not read: restore _delta_log/*.json from a copy", last.Version)}
 		}
 	}
+	if want == Latest || have < want {
+		if err := t.checkGap(ctx, have+1); err != nil {
+			return err
+		}
+	}
 	if want != Latest && have < want {
 		return fmt.Errorf("table %s has no version %d, the newest is %d", t.name, want, have)
 	}
 	return nil
+}
+
+// checkGap refuses a log that lacks a version and has one of the next two: who reads it to
+// there would build upon what has been replaced since. Versions come one after the
+// other, so one that has come meanwhile is there before those after it.
+func (t *Table) checkGap(ctx context.Context, version int64) error {
+	for next := version + 1; next <= version+2; next++ {
+		if there, err := t.has(ctx, next); err != nil {
+			return err
+		} else if !there {
+			continue
+		}
+		if there, err := t.has(ctx, version); there || err != nil {
+			return err
+		}
+		return &UnreadableError{t.name, version, fmt.Sprintf("its commit is gone, that of version %d is there: %s", next, restoreCommit)}
+	}
+	return nil
+}
+
+func (t *Table) has(ctx context.Context, version int64) (bool, error) {
+	_, err := t.store.Stat(ctx, logName(version))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("table %s: %w", t.name, err)
+	}
+	return true, nil
 }
 
 // loading is a snapshot while its log is read.

@@ -121,6 +121,8 @@ func TestRefusedLogs(t *testing.T) {
 		{logName(1), `{"add":{"path":"x","size":1,"deletionVector":{"storageType":"u"}}}`, "deletion vector"},
 		{logName(1), `{"add":{"path":"s3://b/x","size":1}}`, "outside the table"},
 		{logName(1), `{"add":`, "line 1"},
+		{logName(2), `{}`, "version 1: its commit is gone, that of version 2 is there: restore it from a copy"},
+		{logName(3), `{}`, "version 1: its commit is gone, that of version 3 is there"},
 		{"_delta_log/_last_checkpoint", `{"version":10,"size":1}`, "Parquet checkpoint of version 10"},
 	} {
 		table, l := newTestTable(t)

@@ -282,9 +282,10 @@ func (s *Staged) settle(ctx context.Context, name TableName, anew bool) ([]strin
 
 // settleFile moves a file to its place. What stands there already, of an earlier
 // version or of a run that was killed, is replaced by its equal: its name says its
-// bytes, and GC goes by age. A file that the base names is no matter for GC.
+// bytes, a disk may have changed them, and GC goes by age. A file that the base names is
+// no matter for GC, and an object store answers for its bytes.
 func (s *Staged) settleFile(ctx context.Context, t *Table, f StagedFile, named bool) error {
-	if named {
+	if named && copies(t.store) {
 		if ok, err := f.published(ctx, t); ok || err != nil {
 			return err
 		}

@@ -298,6 +298,9 @@ func (f *workFile) close(disk *spill.Disk) error {
 
 // copies tells whether a store copies to the local disk what is opened.
 func copies(s Store) bool {
+	if c, ok := s.(*counted); ok {
+		s = c.store
+	}
 	_, ok := s.(*S3)
 	return ok
 }
