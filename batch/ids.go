@@ -25,7 +25,7 @@ type BrokenID struct {
 }
 
 func (b BrokenID) String() string {
-	return fmt.Sprintf("%s (%v and %v)", b.ID, b.First, b.Second)
+	return fmt.Sprintf("%q (%v and %v)", b.ID, b.First, b.Second)
 }
 
 // maxExamples bounds how many ids are named.

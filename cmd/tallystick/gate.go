@@ -64,7 +64,9 @@ func (g *gateFlags) options() (gate.Options, error) {
 	}
 	var tree map[string]any
 	if err = yaml.Unmarshal(b, &tree); err == nil {
-		b, err = json.Marshal(tree)
+		if b, err = json.Marshal(tree); err != nil {
+			err = errors.New("a key in it is no name")
+		}
 	}
 	if err == nil {
 		d := json.NewDecoder(bytes.NewReader(b))

@@ -134,6 +134,9 @@ func checkTree(flag, path string) error {
 	}
 	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
 		_, err := os.Stat(dir)
+		if _, e := os.Lstat(dir); e == nil && errors.Is(err, fs.ErrNotExist) {
+			return usagef("%s: the link %s leads nowhere: create what it names, or name another path", flag, dir)
+		}
 		if missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR); !missing || dir == filepath.Dir(dir) {
 			return checkDir(flag, dir)
 		}

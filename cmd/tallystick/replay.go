@@ -12,6 +12,7 @@ import (
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
 
@@ -224,6 +225,14 @@ func (r *replayFlags) checkTables(vs []*definition.View) error {
 	for _, v := range vs {
 		if _, err := r.tables(r.out, r.spill, v); err != nil {
 			return err
+		}
+		if offline.IsURL(r.out) {
+			continue
+		}
+		for _, table := range []offline.TableName{offline.Features, offline.Tiles, offline.Open, offline.Quarantine} {
+			if err := checkTree("--out", filepath.Join(r.out, v.Name, string(table))); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	osuser "os/user"
 	"strings"
@@ -64,6 +66,9 @@ type heldOutput struct {
 // allHeld returns what waits of the views, in their order.
 func (r *acceptFlags) allHeld(ctx context.Context) ([]heldView, error) {
 	vs, err := r.loadViews(r.views)
+	if _, missing := os.Stat(r.out); err == nil && !offline.IsURL(r.out) && errors.Is(missing, fs.ErrNotExist) {
+		err = usagef("--out: there is no directory %s: name the one that replay was given", r.out)
+	}
 	if err == nil {
 		err = r.checkPart()
 	}

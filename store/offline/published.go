@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"slices"
 	"strconv"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/rows"
@@ -257,7 +259,7 @@ func (p *Published) merge(ctx context.Context, name TableName, sel Select, colum
 			}
 		}
 		if err != nil {
-			fn(nil, fmt.Errorf("table %s, file %s: %w", p.t.tables[name].name, f.Path, err))
+			fn(nil, fmt.Errorf("table %s, file %s: %w", p.t.tables[name].name, f.Path, lost(err)))
 			return
 		}
 	}
@@ -276,10 +278,21 @@ func (p *Published) merge(ctx context.Context, name TableName, sel Select, colum
 		case io.EOF:
 			heap.Pop(&h).(*cursor).close()
 		default:
-			fn(nil, fmt.Errorf("table %s: %w", p.t.tables[name].name, err))
+			fn(nil, fmt.Errorf("table %s: %w", p.t.tables[name].name, lost(err)))
 			return
 		}
 	}
+}
+
+// errDamaged is in errors of files that are not what was written.
+var errDamaged = errors.New("it is damaged")
+
+// lost says what helps where a file is gone or damaged.
+func lost(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) || errors.Is(err, parquet.ErrCorrupted) {
+		return fmt.Errorf("%w; a replay without --continue puts it back", err)
+	}
+	return err
 }
 
 func (p *Published) open(ctx context.Context, name TableName, f *DataFile, columns []string) (*cursor, error) {
@@ -288,7 +301,7 @@ func (p *Published) open(ctx context.Context, name TableName, f *DataFile, colum
 		return nil, err
 	}
 	if b.Size() != f.Size {
-		err = fmt.Errorf("it has %d bytes, the log says %d: it is damaged", b.Size(), f.Size)
+		err = fmt.Errorf("it has %d bytes, the log says %d: %w", b.Size(), f.Size, errDamaged)
 	}
 	var rows *Rows
 	if err == nil {

@@ -84,7 +84,7 @@ func newRows(src io.ReaderAt, size int64, name string, columns []string, local *
 // of a file, not all of it.
 func guard(name string, err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("%s: it is damaged: %v", name, p)
+		*err = fmt.Errorf("%s: %w: %v", name, errDamaged, p)
 	}
 }
 

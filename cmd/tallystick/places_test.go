@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// B6: a place that cannot hold tables is told before anything is read, by its flag.
+func TestPlacesOfTables(t *testing.T) {
+	t.Parallel()
+	g := newGateRig(t)
+	g.days(1, nil)
+	err := errors.Join(os.Symlink("nowhere", at(g, "dangling")), os.Mkdir(at(g, "view"), 0o755), os.WriteFile(at(g, "view/v"), nil, 0o600),
+		os.MkdirAll(at(g, "table/v"), 0o755), os.WriteFile(at(g, "table/v/tiles"), nil, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"dangling":     "--out: the link " + at(g, "dangling") + " leads nowhere",
+		"dangling/sub": "--out: the link " + at(g, "dangling") + " leads nowhere",
+		"view":         "--out: " + at(g, "view/v") + " is not a directory",
+		"table":        "--out: " + at(g, "table/v/tiles") + " is not a directory",
+	} {
+		if said := g.run(exitUsage, "replay", "--out", at(g, name)); !strings.Contains(said, want) || strings.Count(said, "\n") != 1 {
+			t.Errorf("%s: %s", name, said)
+		}
+	}
+	for _, args := range [][]string{{"replay", "held"}, {"replay", "accept", "--reason", "r"}} {
+		if said := g.run(exitUsage, append(args, "--out", at(g, "none"))...); !strings.Contains(said, "--out: there is no directory "+at(g, "none")) {
+			t.Errorf("%s: %s", args, said)
+		}
+	}
+}
+
+// B5: where a file of tables is damaged or gone, who goes on from them is told what puts
+// it back, and it does, also up to the same cut.
+func TestDamagedTablesArePutBack(t *testing.T) {
+	t.Parallel()
+	g := newGateRig(t)
+	g.days(4, nil)
+	cut := at(g, "cut.json")
+	g.run(exitOK, "replay", "--out", at(g, "t"), "--save-cut", cut)
+	g.days(1, nil)
+	files, err := filepath.Glob(at(g, "t/v/open/event_date=*/*/*.parquet"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	whole, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damage := range map[string]func() error{
+		"changed": func() error {
+			b := append([]byte{}, whole...)
+			for i := 40; i < 80; i++ {
+				b[i] ^= 0x55
+			}
+			return os.WriteFile(files[0], b, 0o600)
+		},
+		"cut":  func() error { return os.Truncate(files[0], int64(len(whole)/2)) },
+		"gone": func() error { return os.Remove(files[0]) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if said := g.run(exitFailed, "replay", "--out", at(g, "t"), "--continue"); !strings.Contains(said, "a replay without --continue puts it back") {
+			t.Errorf("%s: %s", name, said)
+		}
+		g.run(exitOK, "replay", "--out", at(g, "t"), "--cut", cut)
+		if b, err := os.ReadFile(files[0]); err != nil || string(b) != string(whole) {
+			t.Errorf("%s: it is not put back: %v", name, err)
+		}
+	}
+	g.run(exitOK, "replay", "--out", at(g, "t"), "--continue")
+}
+
+func at(g *gateRig, name string) string { return filepath.Join(g.dir, name) }
