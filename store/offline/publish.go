@@ -51,7 +51,9 @@ type Publication struct {
 	// Entities: the tables and ledgers have these alone.
 	Entities *EntityRange  `json:"entities,omitempty"`
 	Ledgers  []rows.Ledger `json:"ledgers"`
-	Days     []DayEntry    `json:"days,omitempty"`
+	// Days stands in features only: it grows with the history, and every reader of a
+	// table reads all its commits.
+	Days []DayEntry `json:"days,omitempty"`
 	// Gate is what B6 found, who accepted it, and what the next run is held against;
 	// any JSON. It stands in features only, and does not name the publication.
 	Gate json.RawMessage `json:"gate,omitempty"`
@@ -146,7 +148,7 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 		if name == Features {
 			info.Tables = versions
 		} else {
-			info.Gate = nil
+			info.Gate, info.Days = nil, nil
 		}
 		if p.Mode == RepairDates && name == Open {
 			if err := info.keepRows(s.r.base[name]); err != nil {
