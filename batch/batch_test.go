@@ -386,7 +386,7 @@ func TestReplay(t *testing.T) {
 func (w *world) replay(t *testing.T, seed uint64) (*Report, *kept) {
 	t.Helper()
 	k := newKept()
-	job := &Replay{View: w.view, Source: w.source, Log: w, Cut: w.cut, Parallel: 1 + w.r.IntN(3), SpillDir: t.TempDir(), ValidFrom: schemas.Never,
+	job := &Replay{View: w.view, Source: w.source, Log: w, Cut: w.cut, Parallel: 1 + w.r.IntN(3), drainRows: w.r.IntN(5), SpillDir: t.TempDir(), ValidFrom: schemas.Never,
 		Work: newMemoryWork(k), ReadRecords: []int64{0, 1, 7, 30}[w.r.IntN(4)]}
 	rep, err := job.Run(background(t))
 	if err != nil {

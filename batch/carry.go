@@ -305,7 +305,7 @@ func (f *replayFold) withKept(p int32, closed []transforms.Tile) []transforms.Ti
 	if f.run.before == nil {
 		return closed
 	}
-	closed = slices.DeleteFunc(closed, func(t transforms.Tile) bool { return t.Start+t.Hop <= f.run.From.Boundary.Floor(t.Hop) })
+	closed = slices.DeleteFunc(closed, func(t transforms.Tile) bool { return isClosed(&t, f.run.From.Boundary) })
 	for _, t := range f.tiles {
 		if t.partition == p {
 			closed = append(closed, t.Tile)

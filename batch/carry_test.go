@@ -154,7 +154,7 @@ func (m memoryCarry) Features(_ context.Context, day int64, fn func(rows.Feature
 func (w *world) replayed(log Log, from *memoryTables, cut schemas.TopicCut) *memoryTables {
 	w.tb.Helper()
 	m := &memoryTables{}
-	r := &Replay{View: w.view, Source: w.source, Log: log, Cut: cut, Work: newMemoryWork(m), Parallel: 1 + w.r.IntN(2), Memory: 1 << 20,
+	r := &Replay{View: w.view, Source: w.source, Log: log, Cut: cut, Work: newMemoryWork(m), Parallel: 1 + w.r.IntN(2), drainRows: w.r.IntN(5), Memory: 1 << 20,
 		SpillDir: w.tb.TempDir(), ValidFrom: schemas.Never, ReadRecords: int64(1 + w.r.IntN(20))}
 	if from != nil {
 		f := *from.from

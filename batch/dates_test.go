@@ -35,7 +35,7 @@ func (w *world) begun(needs schemas.Micros) (cut schemas.TopicCut, late int) {
 func (w *world) replayedDates(cut schemas.TopicCut, d *Dates) (*memoryTables, *Report) {
 	w.tb.Helper()
 	m := &memoryTables{from: &From{}}
-	r := &Replay{View: w.view, Source: w.source, Log: w, Cut: cut, Dates: d, Work: newMemoryWork(m), Parallel: 1 + w.r.IntN(2), Memory: 1 << 20,
+	r := &Replay{View: w.view, Source: w.source, Log: w, Cut: cut, Dates: d, Work: newMemoryWork(m), Parallel: 1 + w.r.IntN(2), drainRows: w.r.IntN(5), Memory: 1 << 20,
 		SpillDir: w.tb.TempDir(), ValidFrom: schemas.Never, ReadRecords: int64(1 + w.r.IntN(20))}
 	rep, err := r.Run(w.tb.Context())
 	if err != nil {

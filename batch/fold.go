@@ -35,8 +35,10 @@ func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
 		return err
 	}
 	defer out.Abort()
-	f := &replayFold{run: r, end: e, out: out, in: r.engine.NewInput(), books: newBooks(r.View.Source.History), reappear: reappear(r.engine.Spec()),
-		were: provisional{counts: map[schemas.Micros]int{}}, between: map[schemas.Micros]*transforms.State{}}
+	f := &replayFold{run: r, ctx: ctx, unit: unit, end: e, out: out, in: r.engine.NewInput(), books: newBooks(r.View.Source.History), reappear: reappear(r.engine.Spec()),
+		were: provisional{counts: map[schemas.Micros]int{}}, between: map[schemas.Micros]*transforms.State{},
+		left: entityTiles{waiting: map[int32][]transforms.Tile{}}}
+	defer f.left.close()
 	for shard := from; shard < to; shard++ {
 		f.shard = shard
 		if err := r.checkIDs(ctx, unit, shard, &f.counts); err != nil {
@@ -87,6 +89,8 @@ func (r *Replay) sorted(ctx context.Context, unit string, kind byte, shard int, 
 // replayFold folds the entities of one shard, one after the other.
 type replayFold struct {
 	run    *Replay
+	ctx    context.Context
+	unit   string
 	end    *end
 	out    Output
 	shard  int
@@ -108,6 +112,8 @@ type replayFold struct {
 	results    []transforms.Result // scratch
 	tiles      []keptTileOf        // of the tables, those that are written anew
 	were       provisional         // of the tables
+	left       entityTiles         // tiles that left its states while it has many rows
+	undrained  int                 // rows since they were looked for
 	closed     []transforms.Tile   // scratch
 	uncounted  int64               // rows that run.Folded lacks
 	// between has what a table's entity had between two boundaries, by the latter.
@@ -136,7 +142,7 @@ func (f *replayFold) entityOf(entity []byte) error {
 	f.entity, f.begun = append(f.entity[:0], entity...), true
 	f.partitions, f.states, f.tiles = f.partitions[:0], f.states[:0], f.tiles[:0]
 	f.were.clear()
-	f.newest, f.next = schemas.Never, schemas.Never
+	f.newest, f.next, f.undrained = schemas.Never, schemas.Never, 0
 	clear(f.between)
 	return nil
 }
@@ -172,6 +178,12 @@ func (f *replayFold) row(row []byte) error {
 	}
 	if f.uncounted++; f.uncounted >= countAtOnce {
 		f.count()
+	}
+	if f.undrained++; f.undrained >= cmp.Or(f.run.drainRows, drainRows) {
+		f.undrained = 0
+		if err := f.drain(); err != nil {
+			return err
+		}
 	}
 	if !v.Quarantined() {
 		return nil
@@ -273,7 +285,7 @@ func (f *replayFold) finish() error {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
 	}
-	return nil
+	return f.endTiles()
 }
 
 // write trims a state at the closed boundary and writes it in its two parts.
@@ -286,8 +298,8 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 	} else {
 		f.run.engine.Join(s)
 	}
-	for _, t := range s.Evicted() {
-		if b != schemas.Never && t.Start+t.Hop <= b.Floor(t.Hop) {
+	for _, t := range append(f.left.waiting[p], s.Evicted()...) {
+		if b != schemas.Never && isClosed(&t, b) {
 			closed = append(closed, t)
 		} else {
 			row.Waiting = append(row.Waiting, t)
@@ -301,13 +313,12 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 	f.closed = closed
 	slices.SortStableFunc(closed, byStart)
 	slices.SortStableFunc(row.Waiting, byStart)
-	f.counts.Tiles += int64(len(closed))
 	kept := !empty || len(row.Waiting) > 0
 	if kept {
 		f.counts.States++
 	}
 	for _, t := range closed {
-		if err := f.out.Tile(rows.Tile{Shard: f.shard, Partition: p, Entity: f.entity, Tile: t}); err != nil {
+		if err := f.tile(p, t); err != nil {
 			return err
 		}
 	}

@@ -47,6 +47,8 @@ type Replay struct {
 	Progress *atomic.Int64 // records read; may be nil
 	Folded   *atomic.Int64 // rows folded; may be nil
 
+	drainRows int // 0 = drainRows; for tests
+
 	once   sync.Once
 	engine *transforms.View
 	broken error      // why there is no engine
