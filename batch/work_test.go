@@ -2,6 +2,7 @@ package batch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -74,6 +75,7 @@ type memoryOutput struct {
 	unit string
 	rows map[string][][]byte
 	sent []func() error
+	last map[[2]int64]rows.Tile // by partition and date
 }
 
 func (o *memoryOutput) Put(kind byte, shard int, row []byte) error {
@@ -90,6 +92,15 @@ func (o *memoryOutput) Feature(r rows.Feature) error {
 
 func (o *memoryOutput) Tile(r rows.Tile) error {
 	r.Entity = bytes.Clone(r.Entity)
+	if o.last == nil {
+		o.last = map[[2]int64]rows.Tile{}
+	}
+	k := [2]int64{int64(r.Partition), r.Tile.Start.Days()}
+	was, there := o.last[k]
+	if there && cmp.Or(cmp.Compare(was.Shard, r.Shard), bytes.Compare(was.Entity, r.Entity), cmp.Compare(was.Tile.Hop, r.Tile.Hop), cmp.Compare(was.Tile.Start, r.Tile.Start)) >= 0 {
+		return fmt.Errorf("tile %v of entity %x comes after %v", r.Tile, r.Entity, was.Tile)
+	}
+	o.last[k] = r
 	o.sent = append(o.sent, func() error { return o.w.sink.Tile(r) })
 	return nil
 }
