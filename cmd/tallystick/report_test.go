@@ -32,7 +32,7 @@ func TestReplayNamesIDs(t *testing.T) {
 	ids := &batch.BrokenIDs{Count: 2, Examples: []batch.BrokenID{{ID: "a", Second: schemas.Position{Offset: 7}}, {ID: "b", Second: schemas.Position{Partition: 1}}}}
 	var b strings.Builder
 	(&replayOutput{Views: []replayedView{{View: "v", BrokenIDs: ids}}}).print(&b)
-	if want := "for example a (partition 0 offset 0 and partition 0 offset 7), b (partition 0 offset 0 and partition 1 offset 0)\n"; !strings.Contains(b.String(), want) {
+	if want := "for example \"a\" (partition 0 offset 0 and partition 0 offset 7), \"b\" (partition 0 offset 0 and partition 1 offset 0)\n"; !strings.Contains(b.String(), want) {
 		t.Errorf("%s\nwant %s", b.String(), want)
 	}
 }

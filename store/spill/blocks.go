@@ -2,6 +2,7 @@ package spill
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -15,7 +16,7 @@ import (
 type Stream [9]byte
 
 // BlockWriter writes rows of many streams into one file. The rows of a stream keep
-// their order. Memory is bounded whatever the number of streams: rows gather in
+// their order. Memory is bounded but for 21 bytes a block, 40 for who reads: rows gather in
 // chunks, and when no more may be taken those of a stream go to the file together.
 //
 //	file    block… index footer
@@ -33,11 +34,12 @@ type BlockWriter struct {
 	streams []*gathered // in the order in which they were seen
 	last    int         // the stream of the last row
 	recent  [256]int32  // streams by a part of their names, + 1: looked at before ids
-	index   []block
+	index   []byte      // as in the file
 	size    int64
 	taken   int64 // of the disk
 }
 
+// block is an entry of the index that is read.
 type block struct {
 	stream Stream
 	length uint32
@@ -45,6 +47,10 @@ type block struct {
 	sum    uint32
 	offset int64 // not in the file
 }
+
+// knownStreams is how many streams a writer remembers from one flush to the next: there
+// may be one for each date and partition of many years.
+const knownStreams = 4096
 
 const (
 	entrySize  = 9 + 4 + 4 + 4
@@ -120,6 +126,10 @@ func (b *BlockWriter) flush() error {
 		}
 		b.memory.give(g)
 	}
+	if len(b.streams) > knownStreams {
+		b.streams, b.recent = nil, [256]int32{}
+		clear(b.ids)
+	}
 	return nil
 }
 
@@ -143,16 +153,19 @@ func (b *BlockWriter) block(s Stream, cs []chunk, size int) error {
 	if err := b.take(size); err != nil {
 		return err
 	}
-	e := block{stream: s, length: uint32(size), offset: b.size}
+	var rows, sum uint32
 	for _, c := range cs {
-		e.rows += c.rows
-		e.sum = crc32.Update(e.sum, castagnoli, c.b)
+		rows += c.rows
+		sum = crc32.Update(sum, castagnoli, c.b)
 		if _, err := b.w.Write(c.b); err != nil {
 			return fmt.Errorf("spill: %w", err)
 		}
 	}
 	b.size += int64(size)
-	b.index = append(b.index, e)
+	b.index = append(b.index, s[:]...)
+	for _, n := range [...]uint32{uint32(size), rows, sum} {
+		b.index = binary.BigEndian.AppendUint32(b.index, n)
+	}
 	return nil
 }
 
@@ -162,23 +175,16 @@ func (b *BlockWriter) Close() (int64, error) {
 	if err := b.flush(); err != nil {
 		return 0, err
 	}
-	index := make([]byte, 0, entrySize*len(b.index)+footerSize)
-	for _, e := range b.index {
-		index = append(index, e.stream[:]...)
-		index = binary.BigEndian.AppendUint32(index, e.length)
-		index = binary.BigEndian.AppendUint32(index, e.rows)
-		index = binary.BigEndian.AppendUint32(index, e.sum)
-	}
-	sum := crc32.Checksum(index, castagnoli)
-	index = binary.BigEndian.AppendUint64(index, uint64(b.size))
-	index = binary.BigEndian.AppendUint32(index, uint32(len(b.index)))
-	index = binary.BigEndian.AppendUint32(index, sum)
-	index = append(index, blockMagic...)
-	if err := b.take(len(index)); err != nil {
+	foot := binary.BigEndian.AppendUint64(nil, uint64(b.size))
+	foot = binary.BigEndian.AppendUint32(foot, uint32(len(b.index)/entrySize))
+	foot = binary.BigEndian.AppendUint32(foot, crc32.Checksum(b.index, castagnoli))
+	foot = append(foot, blockMagic...)
+	if err := b.take(len(b.index) + len(foot)); err != nil {
 		return 0, err
 	}
-	b.size += int64(len(index))
-	b.w.Write(index) // an error sticks and is seen at Flush
+	b.size += int64(len(b.index) + len(foot))
+	b.w.Write(b.index) // an error sticks and is seen at Flush
+	b.w.Write(foot)
 	if err := b.w.Flush(); err != nil {
 		return 0, fmt.Errorf("spill: %w", err)
 	}
@@ -193,8 +199,8 @@ func (e *DamagedError) Error() string { return "a file of rows is damaged: " + e
 // Blocks is a file of blocks that is read. Its methods may be called by several
 // goroutines at once.
 type Blocks struct {
-	r       io.ReaderAt
-	streams map[Stream][]block
+	r      io.ReaderAt
+	blocks []block // by stream; those of one in their order
 }
 
 // OpenBlocks reads the index of a file of this many bytes. The error is a
@@ -218,7 +224,7 @@ func OpenBlocks(r io.ReaderAt, size int64) (*Blocks, error) {
 	if crc32.Checksum(index, castagnoli) != binary.BigEndian.Uint32(foot[12:]) {
 		return nil, &DamagedError{"its index has changed"}
 	}
-	f := &Blocks{r: r, streams: map[Stream][]block{}}
+	f := &Blocks{r: r, blocks: make([]block, 0, n)}
 	offset := int64(0)
 	for ; len(index) > 0; index = index[entrySize:] {
 		e := block{stream: Stream(index), length: binary.BigEndian.Uint32(index[9:]), rows: binary.BigEndian.Uint32(index[13:]),
@@ -226,22 +232,24 @@ func OpenBlocks(r io.ReaderAt, size int64) (*Blocks, error) {
 		if e.length > blockBytes && e.rows > 1 {
 			return nil, &DamagedError{"a block is too long"}
 		}
-		f.streams[e.stream] = append(f.streams[e.stream], e)
+		f.blocks = append(f.blocks, e)
 		offset += int64(e.length)
 	}
 	if uint64(offset) != at {
 		return nil, &DamagedError{"its blocks do not fill it"}
 	}
+	slices.SortStableFunc(f.blocks, func(a, b block) int { return bytes.Compare(a.stream[:], b.stream[:]) })
 	return f, nil
 }
 
 // Streams returns the streams of the file, in ascending order.
 func (f *Blocks) Streams() []Stream {
-	out := make([]Stream, 0, len(f.streams))
-	for s := range f.streams {
-		out = append(out, s)
+	var out []Stream
+	for i := range f.blocks {
+		if s := f.blocks[i].stream; i == 0 || s != f.blocks[i-1].stream {
+			out = append(out, s)
+		}
 	}
-	slices.SortFunc(out, func(a, b Stream) int { return slices.Compare(a[:], b[:]) })
 	return out
 }
 
@@ -250,7 +258,11 @@ func (f *Blocks) Streams() []Stream {
 // the call only. The error is a *DamagedError where the file is to blame.
 func (f *Blocks) Rows(ctx context.Context, s Stream, fn func(row []byte) error) error {
 	var buf []byte
-	for _, e := range f.streams[s] {
+	at, _ := slices.BinarySearchFunc(f.blocks, s, func(e block, s Stream) int { return bytes.Compare(e.stream[:], s[:]) })
+	for _, e := range f.blocks[at:] {
+		if e.stream != s {
+			break
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -58,11 +58,9 @@ func TestBlocksComeBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, bs := range f.streams {
-			for _, b := range bs {
-				if b.length > blockBytes && b.rows > 1 {
-					t.Fatalf("B3: a block of %d bytes, which a reader holds", b.length)
-				}
+		for _, b := range f.blocks {
+			if b.length > blockBytes && b.rows > 1 {
+				t.Fatalf("B3: a block of %d bytes, which a reader holds", b.length)
 			}
 		}
 		if got := f.Streams(); len(got) != len(want) {
