@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tallystick/tallystick/store/files"
@@ -153,11 +154,28 @@ func (l *Local) PutIfAbsent(_ context.Context, name string, data []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := l.syncAbove(); err != nil {
+		return err
+	}
 	if err := l.files.Link(tmp, p); err != nil {
 		return err
 	}
 	dir := filepath.Dir(p)
 	return errors.Join(l.files.Sync(dir), l.files.Sync(filepath.Dir(dir))) // dir may be new
+}
+
+// syncAbove makes the name of the root durable, and those of the directories above it:
+// they may be new, and Sync looks no higher than the root. A directory that cannot be
+// listed, or whose file system is of a kind that keeps nothing, is not one that we made.
+func (l *Local) syncAbove() error {
+	for d := filepath.Dir(l.root); ; d = filepath.Dir(d) {
+		if err := l.files.Sync(d); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) {
+			return err
+		}
+		if d == filepath.Dir(d) {
+			return nil
+		}
+	}
 }
 
 // write makes a temporary file and returns its name, also with an error.
