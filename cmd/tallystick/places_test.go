@@ -13,23 +13,23 @@ func TestPlacesOfTables(t *testing.T) {
 	t.Parallel()
 	g := newGateRig(t)
 	g.days(1, nil)
-	err := errors.Join(os.Symlink("nowhere", at(g, "dangling")), os.Mkdir(at(g, "view"), 0o755), os.WriteFile(at(g, "view/v"), nil, 0o600),
-		os.MkdirAll(at(g, "table/v"), 0o755), os.WriteFile(at(g, "table/v/tiles"), nil, 0o600))
+	err := errors.Join(os.Symlink("nowhere", g.at("dangling")), os.Mkdir(g.at("view"), 0o755), os.WriteFile(g.at("view/v"), nil, 0o600),
+		os.MkdirAll(g.at("table/v"), 0o755), os.WriteFile(g.at("table/v/tiles"), nil, 0o600))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"dangling":     "--out: the link " + at(g, "dangling") + " leads nowhere",
-		"dangling/sub": "--out: the link " + at(g, "dangling") + " leads nowhere",
-		"view":         "--out: " + at(g, "view/v") + " is not a directory",
-		"table":        "--out: " + at(g, "table/v/tiles") + " is not a directory",
+		"dangling":     "--out: the link " + g.at("dangling") + " leads nowhere",
+		"dangling/sub": "--out: the link " + g.at("dangling") + " leads nowhere",
+		"view":         "--out: " + g.at("view/v") + " is not a directory",
+		"table":        "--out: " + g.at("table/v/tiles") + " is not a directory",
 	} {
-		if said := g.run(exitUsage, "replay", "--out", at(g, name)); !strings.Contains(said, want) || strings.Count(said, "\n") != 1 {
+		if said := g.run(exitUsage, "replay", "--out", g.at(name)); !strings.Contains(said, want) || strings.Count(said, "\n") != 1 {
 			t.Errorf("%s: %s", name, said)
 		}
 	}
 	for _, args := range [][]string{{"replay", "held"}, {"replay", "accept", "--reason", "r"}} {
-		if said := g.run(exitUsage, append(args, "--out", at(g, "none"))...); !strings.Contains(said, "--out: there is no directory "+at(g, "none")) {
+		if said := g.run(exitUsage, append(args, "--out", g.at("none"))...); !strings.Contains(said, "--out: there is no directory "+g.at("none")) {
 			t.Errorf("%s: %s", args, said)
 		}
 	}
@@ -41,10 +41,10 @@ func TestDamagedTablesArePutBack(t *testing.T) {
 	t.Parallel()
 	g := newGateRig(t)
 	g.days(4, nil)
-	cut := at(g, "cut.json")
-	g.run(exitOK, "replay", "--out", at(g, "t"), "--save-cut", cut)
+	cut := g.at("cut.json")
+	g.run(exitOK, "replay", "--out", g.at("t"), "--save-cut", cut)
 	g.days(1, nil)
-	files, err := filepath.Glob(at(g, "t/v/open/event_date=*/*/*.parquet"))
+	files, err := filepath.Glob(g.at("t/v/open/event_date=*/*/*.parquet"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
@@ -66,15 +66,15 @@ func TestDamagedTablesArePutBack(t *testing.T) {
 		if err := damage(); err != nil {
 			t.Fatal(err)
 		}
-		if said := g.run(exitFailed, "replay", "--out", at(g, "t"), "--continue"); !strings.Contains(said, "a replay without --continue puts it back") {
+		if said := g.run(exitFailed, "replay", "--out", g.at("t"), "--continue"); !strings.Contains(said, "a replay without --continue puts it back") {
 			t.Errorf("%s: %s", name, said)
 		}
-		g.run(exitOK, "replay", "--out", at(g, "t"), "--cut", cut)
+		g.run(exitOK, "replay", "--out", g.at("t"), "--cut", cut)
 		if b, err := os.ReadFile(files[0]); err != nil || string(b) != string(whole) {
 			t.Errorf("%s: it is not put back: %v", name, err)
 		}
 	}
-	g.run(exitOK, "replay", "--out", at(g, "t"), "--continue")
+	g.run(exitOK, "replay", "--out", g.at("t"), "--continue")
 }
 
-func at(g *gateRig, name string) string { return filepath.Join(g.dir, name) }
+func (g *gateRig) at(name string) string { return filepath.Join(g.dir, name) }

@@ -92,8 +92,8 @@ func (w *Watch) Saw(in *transforms.Input, v *transforms.Verdict) {
 	w.g.intake.Add(d.taken, in)
 }
 
-// Reached takes note of the log clock where no record tells it: a partition without
-// records, or with ticks alone, keeps no day from being over.
+// Reached takes note of the log clock where no record tells it: a partition that has had
+// records before, or has ticks alone, keeps no day from being over.
 func (w *Watch) Reached(clock schemas.Micros) {
 	if clock <= w.clock {
 		return
