@@ -6,112 +6,236 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 	"math/bits"
 	"slices"
 	"sync"
 )
 
-// buffer holds rows in memory.
+// buffer holds rows in memory, those of a group together.
 type buffer struct {
 	limit  int      // bytes
-	chunks [][]byte // rows, back to back; never copied to grow
-	active int      // the chunk that the next row goes to
-	held   int      // bytes of the chunks
-	index  []rowAt
-	size   int64 // of its rows in a file
+	slabs  [][]byte // pieces of groups, one after the other; never copied to grow
+	active int      // the slab that the next piece goes to
+	space  int      // bytes of the slabs
+	rows   int
+	size   int64 // of the rows in a file
 	groups groups
+	// jumbled is how many rows the largest group has that is out of order: an index of
+	// them is made to sort it.
+	jumbled int
+	index   []rowAt // scratch, of one group
 }
 
-// rowAt is where in a buffer a row is.
+// place is where in the slabs a piece begins. In front of its rows stand, little-endian,
+// the slab and the place of the piece that follows and where its rows end, 4 bytes each;
+// of the last piece of a group they say nothing.
+type place struct{ slab, at uint32 }
+
+const pieceHead = 12
+
+// A group's pieces grow with it, so that few rows take little, and rows of many groups
+// that come in turn little more than their bytes.
+const mostPiece = 1 << 10
+
+// rowAt is where in a slab a row of a group is that is out of order: its length, its
+// bytes, its end.
 type rowAt struct {
-	prefix   Prefix
-	chunk    int32
-	group    int32 // while the rows are brought together
-	from, to uint32
+	prefix             Prefix
+	slab, at, body, to uint32
 }
 
-// rowOverhead is what a row costs in memory besides its bytes.
-const rowOverhead = 40 + groupOverhead
+// indexCost is what a row takes besides in a group that is out of order, in bytes.
+const indexCost = 40
 
-func (b *buffer) row(at rowAt) []byte { return b.chunks[at.chunk][at.from:at.to] }
+func (b *buffer) row(x *rowAt) []byte { return b.slabs[x.slab][x.body:x.to] }
 
-// fits tells whether a row of n bytes can be added: any to an empty buffer.
-func (b *buffer) fits(n int) bool { return len(b.index) == 0 || b.with(n) <= b.limit }
+// held returns the bytes that the buffer takes once it is sorted.
+func (b *buffer) held() int { return b.space + b.groups.held() + indexCost*b.indexed() }
 
-// with returns the bytes that the buffer takes while a row of n bytes is added.
-func (b *buffer) with(n int) int {
-	held := b.held + rowOverhead*cap(b.index)
-	if len(b.index) == cap(b.index) { // it will be copied into one of at most twice the size
-		held += 2 * rowOverhead * cap(b.index)
+// indexed is how many rows the index has room for, once the rows are sorted.
+func (b *buffer) indexed() int { return max(b.jumbled, cap(b.index)) }
+
+// slabSize is the size of a slab; a larger row gets one of its own.
+func (b *buffer) slabSize() int { return min(1<<20, b.limit/16) }
+
+// add adds a row, if the limit allows it; any to an empty buffer.
+func (b *buffer) add(row []byte, p *Prefix, compare func(a, b []byte) int) bool {
+	n := uint32(rowSize(len(row)))
+	g := b.groups.find(p)
+	disorder := g != nil && (g.disorder || b.before(row, p, g, compare))
+	if g == nil || disorder || g.end-g.fill < n {
+		if !b.fits(g, int(n), disorder) {
+			if b.rows > 0 {
+				return false
+			}
+			*b = buffer{limit: b.limit} // a row larger than those before
+		}
+		g = b.room(g, p, n, disorder)
 	}
-	if b.room(n) == len(b.chunks) {
-		held += max(n, b.chunkSize())
-	}
-	return held
+	s := binary.AppendUvarint(b.slabs[g.piece.slab][:g.fill], uint64(len(row)))
+	g.last = uint32(len(s))
+	g.fill = uint32(len(append(s, row...)))
+	g.prefix[2] = p[2]
+	g.rows++
+	b.rows++
+	b.size += int64(n)
+	return true
 }
 
-// room returns the first chunk from the active one that has room for n bytes,
-// len(b.chunks) when there is none.
-func (b *buffer) room(n int) int {
+// before tells whether a row goes before the last one of its group.
+func (b *buffer) before(row []byte, p *Prefix, g *group, compare func(a, b []byte) int) bool {
+	if p[2] != g.prefix[2] {
+		return p[2] < g.prefix[2]
+	}
+	return compare(row, b.slabs[g.piece.slab][g.last:g.fill]) < 0
+}
+
+// fits tells whether a row of a group, nil for a new one, can be added that takes n bytes.
+func (b *buffer) fits(g *group, n int, disorder bool) bool {
+	held := b.held()
+	if g == nil {
+		if list, table := b.groups.grown(); list > cap(b.groups.list) || table > len(b.groups.table) {
+			held += groupSize*list + slotSize*table // while the old ones are there
+		}
+	}
+	if size := pieceSize(g, n); size > 0 && b.slabFor(size) == len(b.slabs) {
+		held += max(size, b.slabSize())
+	}
+	if disorder {
+		held += indexCost * max(0, int(g.rows)+1-b.indexed())
+	}
+	return held <= b.limit
+}
+
+// pieceSize is that of the piece that a row of n bytes needs, 0 where there is room.
+func pieceSize(g *group, n int) int {
+	if g == nil {
+		return pieceHead + n
+	}
+	if int(g.end-g.fill) >= n {
+		return 0
+	}
+	return max(pieceHead+n, min(mostPiece, 2*int(g.end-g.piece.at)))
+}
+
+// slabFor returns the first slab from the active one that has room for n bytes,
+// len(b.slabs) when there is none.
+func (b *buffer) slabFor(n int) int {
 	i := b.active
-	for i < len(b.chunks) && cap(b.chunks[i])-len(b.chunks[i]) < n {
+	for i < len(b.slabs) && cap(b.slabs[i])-len(b.slabs[i]) < n {
 		i++
 	}
 	return i
 }
 
-// chunkSize is the size of a chunk; a larger row gets one of its own.
-func (b *buffer) chunkSize() int { return min(1<<20, b.limit/16) }
+// room makes room for a row of a group that takes n bytes.
+func (b *buffer) room(g *group, p *Prefix, n uint32, disorder bool) *group {
+	begun := g != nil
+	size := pieceSize(g, int(n))
+	if !begun {
+		g = b.groups.insert(p)
+	}
+	if disorder {
+		g.disorder = true
+		b.jumbled = max(b.jumbled, int(g.rows)+1)
+	}
+	if size == 0 {
+		return g
+	}
+	at := b.piece(size)
+	if begun {
+		head := b.slabs[g.piece.slab][g.piece.at:]
+		binary.LittleEndian.PutUint32(head, at.slab)
+		binary.LittleEndian.PutUint32(head[4:], at.at)
+		binary.LittleEndian.PutUint32(head[8:], g.fill)
+	} else {
+		g.first = at
+	}
+	g.piece, g.fill, g.end = at, at.at+pieceHead, at.at+uint32(size)
+	return g
+}
 
-func (b *buffer) add(row []byte, prefix Prefix) {
-	if len(b.index) == 0 && b.with(len(row)) > b.limit { // a row larger than those before
-		b.chunks, b.held, b.active = nil, 0, 0
+// piece takes so many bytes of a slab.
+func (b *buffer) piece(size int) place {
+	i := b.slabFor(size)
+	if i == len(b.slabs) {
+		s := make([]byte, 0, max(size, b.slabSize()))
+		b.slabs, b.space = append(b.slabs, s), b.space+cap(s)
 	}
-	i := b.room(len(row))
-	if i == len(b.chunks) {
-		c := make([]byte, 0, max(len(row), b.chunkSize()))
-		b.chunks, b.held = append(b.chunks, c), b.held+cap(c)
-	}
-	from := len(b.chunks[i])
-	b.chunks[i] = append(b.chunks[i], row...)
 	b.active = i
-	b.index = append(b.index, rowAt{prefix: prefix, chunk: int32(i), from: uint32(from), to: uint32(from + len(row))})
-	b.size += rowSize(len(row))
+	at := len(b.slabs[i])
+	b.slabs[i] = b.slabs[i][:at+size]
+	return place{uint32(i), uint32(at)}
+}
+
+// in returns the rows in a piece of a group.
+func (b *buffer) in(g *group, p place) []byte {
+	slab, end := b.slabs[p.slab], g.fill
+	if p != g.piece {
+		end = binary.LittleEndian.Uint32(slab[p.at+8:])
+	}
+	return slab[p.at+pieceHead : end]
+}
+
+// after returns the piece after one that is not the last of its group.
+func (b *buffer) after(p place) place {
+	head := b.slabs[p.slab][p.at:]
+	return place{binary.LittleEndian.Uint32(head), binary.LittleEndian.Uint32(head[4:])}
+}
+
+// pieces returns the pieces of a group, and the rows in each.
+func (b *buffer) pieces(g *group) iter.Seq2[place, []byte] {
+	return func(yield func(place, []byte) bool) {
+		for p := g.first; yield(p, b.in(g, p)) && p != g.piece; {
+			p = b.after(p)
+		}
+	}
+}
+
+// sorted returns the rows of a group that is out of order, valid until the next call.
+func (b *buffer) sorted(g *group, o *Options) []rowAt {
+	if cap(b.index) < b.jumbled {
+		b.index = make([]rowAt, 0, b.jumbled)
+	}
+	b.index = b.index[:0]
+	for p, rows := range b.pieces(g) {
+		for at := p.at + pieceHead; len(rows) > 0; {
+			n, k := binary.Uvarint(rows)
+			body := at + uint32(k)
+			to := body + uint32(n)
+			b.index = append(b.index, rowAt{o.Prefix(rows[k : k+int(n)]), p.slab, at, body, to})
+			at, rows = to, rows[k+int(n):]
+		}
+	}
+	slices.SortFunc(b.index, func(x, y rowAt) int {
+		if c := x.prefix.compare(&y.prefix); c != 0 {
+			return c
+		}
+		return o.Compare(b.row(&x), b.row(&y))
+	})
+	return b.index
 }
 
 // rowSize is what a row of n bytes takes in a run: it stands behind its length.
 func rowSize(n int) int64 { return int64(max(1, (bits.Len(uint(n))+6)/7) + n) }
 
-// sort brings the rows into order. Those of a group, such as the events of an entity,
-// mostly come in theirs: most rows are compared with their neighbours alone.
-func (b *buffer) sort(compare func(a, b []byte) int) {
-	order := func(x, y rowAt) int {
-		if c := x.prefix.compare(&y.prefix); c != 0 {
-			return c
-		}
-		return compare(b.row(x), b.row(y))
-	}
-	if !b.group() {
-		slices.SortFunc(b.index, order)
-		return
-	}
-	for i := range b.groups.list {
-		g := &b.groups.list[i]
-		if rows := b.index[g.at-int(g.rows) : g.at]; !slices.IsSortedFunc(rows, order) {
-			slices.SortFunc(rows, order)
-		}
-	}
-}
-
-// write writes the sorted rows from a place in the file on, and returns their CRC-32C.
-func (b *buffer) write(file io.WriterAt, at int64) (uint32, error) {
+// write writes the rows, whose groups are sorted, from a place in the file on, and
+// returns their CRC-32C.
+func (b *buffer) write(file io.WriterAt, at int64, o *Options) (uint32, error) {
 	sum := crc32.New(castagnoli)
 	w := bufio.NewWriterSize(io.MultiWriter(sum, io.NewOffsetWriter(file, at)), 1<<18)
-	var head [binary.MaxVarintLen64]byte
-	for _, x := range b.index {
-		row := b.row(x)
-		w.Write(head[:binary.PutUvarint(head[:], uint64(len(row)))]) // errors stick to w and are seen at Flush
-		w.Write(row)
+	for i := range b.groups.list { // errors stick to w and are seen at Flush
+		g := &b.groups.list[i]
+		if !g.disorder {
+			for _, rows := range b.pieces(g) {
+				w.Write(rows)
+			}
+			continue
+		}
+		for _, x := range b.sorted(g, o) {
+			w.Write(b.slabs[x.slab][x.at:x.to])
+		}
 	}
 	if err := w.Flush(); err != nil {
 		return 0, fmt.Errorf("spill: %w", err)
@@ -119,11 +243,12 @@ func (b *buffer) write(file io.WriterAt, at int64) (uint32, error) {
 	return sum.Sum32(), nil
 }
 
-// clear forgets the rows and keeps the chunks.
+// clear forgets the rows and keeps the memory.
 func (b *buffer) clear() {
-	b.index, b.active, b.size = b.index[:0], 0, 0
-	for i := range b.chunks {
-		b.chunks[i] = b.chunks[i][:0]
+	b.active, b.rows, b.size, b.jumbled = 0, 0, 0, 0
+	b.groups.clear()
+	for i := range b.slabs {
+		b.slabs[i] = b.slabs[i][:0]
 	}
 }
 

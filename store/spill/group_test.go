@@ -2,52 +2,91 @@ package spill
 
 import (
 	"bytes"
+	"io"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
 
-// B1, B3: rows that come group by group, nearly in order or in none, stand in the
-// order of a plain sort; grouping gives up where it has no use,
-// and leaves the rows as they were.
+// walked returns the rows in memory, in their order.
+func walked(b *buffer, o *Options) (out [][]byte) {
+	for w := (&walk{b: b, o: o}); ; {
+		row, err := w.next()
+		if err == io.EOF {
+			return out
+		}
+		out = append(out, slices.Clone(row))
+	}
+}
+
+// B1, B3: rows that come group by group, in order, nearly so or in none, stand in the
+// order of a plain sort, in memory and in a run; what they take is counted, and no more
+// than allowed.
 func TestGrouped(t *testing.T) {
-	grouped, given, inOrder := 0, 0, 0
+	ordered, jumbled, full := 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		apart := rapid.SampledFrom([]int{1, 3, 300}).Draw(t, "groups")
 		sorted := rapid.Bool().Draw(t, "in order")
-		b := &buffer{limit: 1 << 20}
+		long := rapid.SampledFrom([]int{0, 10, 3000, 9000}).Draw(t, "length")
+		o := &Options{Compare: bytes.Compare, Prefix: func(row []byte) Prefix { return PrefixOf(row[:17]) }} // the end is no part of it
+		b := &buffer{limit: rapid.SampledFrom([]int{minBuffer, 1 << 20}).Draw(t, "limit")}
 		var want [][]byte
-		for n := range rapid.IntRange(0, 400).Draw(t, "rows") {
+		for n := range rapid.SampledFrom([]int{0, 5, 60, 400}).Draw(t, "rows") {
 			key := byte(n / 2)
 			if !sorted {
 				key = rapid.Byte().Draw(t, "key")
 			}
 			of := rapid.IntRange(0, apart-1).Draw(t, "group")
-			row := append(bytes.Repeat([]byte{7}, 12), byte(of>>8), byte(of), 0, 0, key, byte(n>>8), byte(n)) // the end is no part of the prefix
-			p := PrefixOf(row[:17])
-			b.add(row, p)
+			row := append(bytes.Repeat([]byte{7}, 12), byte(of>>8), byte(of), 0, 0, key, byte(n>>8), byte(n))
+			row = append(row, make([]byte, rapid.IntRange(0, long).Draw(t, "more"))...)
+			p := o.Prefix(row)
+			if !b.add(row, &p, o.Compare) {
+				full++
+				break
+			}
+			if taken := taken(b); taken > b.limit || taken != b.held() {
+				t.Fatalf("B3: %d rows take %d bytes, of which %d are counted; %d are allowed", len(want)+1, taken, b.held(), b.limit)
+			}
 			want = append(want, row)
 		}
-		before := slices.Clone(b.index)
-		if b.group() {
-			grouped++
-		} else if given++; !slices.EqualFunc(b.index, before, func(x, y rowAt) bool { return x.from == y.from && x.chunk == y.chunk }) {
-			t.Fatal("rows that were not grouped have moved")
-		}
-		b.index = before
-		b.sort(bytes.Compare)
-		slices.SortFunc(want, bytes.Compare)
-		for i, x := range b.index {
-			if !bytes.Equal(b.row(x), want[i]) {
-				t.Fatalf("row %d of %d is another one", i, len(want))
+		for _, g := range b.groups.list {
+			if g.disorder {
+				jumbled++
+			} else if g.rows > 1 {
+				ordered++
 			}
 		}
-		if sorted {
-			inOrder++
+		slices.SortFunc(want, bytes.Compare)
+		b.groups.sort()
+		if got := walked(b, o); !slices.EqualFunc(got, want, bytes.Equal) {
+			t.Fatalf("%d rows of %d come back, or in another order", len(got), len(want))
 		}
 	})
-	if !testing.Short() && min(grouped, given, inOrder) < 10 {
-		t.Errorf("%d times grouped, %d times given up, %d times in order: the test sees too little", grouped, given, inOrder)
+	if !testing.Short() && min(ordered, jumbled, 10*full) < 10 {
+		t.Errorf("%d groups in order, %d not, %d times full: the test sees too little", ordered, jumbled, full)
+	}
+}
+
+// taken returns the bytes that a buffer takes, with the index that sorting it takes.
+func taken(b *buffer) int {
+	rows := 0
+	for _, g := range b.groups.list {
+		if g.disorder {
+			rows = max(rows, int(g.rows))
+		}
+	}
+	n := indexCost*max(rows, cap(b.index)) + groupSize*cap(b.groups.list) + slotSize*len(b.groups.table)
+	for _, s := range b.slabs {
+		n += cap(s)
+	}
+	return n
+}
+
+// B3: what is counted for a group and for a row of an index is what they take.
+func TestSizes(t *testing.T) {
+	if g, x := unsafe.Sizeof(group{}), unsafe.Sizeof(rowAt{}); g != groupSize || x != indexCost {
+		t.Errorf("a group takes %d bytes, a row of an index %d", g, x)
 	}
 }

@@ -14,41 +14,108 @@ import (
 type cursor struct {
 	row    []byte
 	prefix Prefix
-	src    *bufio.Reader // nil = in memory
-	sum    hash.Hash32   // of what src has read
+	memory *walk // nil = a run
+	src    *bufio.Reader
+	sum    hash.Hash32 // of what src has read
 	want   uint32
-	copied []byte // from src
-	memory *buffer
-	index  []rowAt // the rows of memory that follow
+	large  []byte // a row that does not fit src
+	taken  int    // bytes of src that row takes
 }
 
-// next goes to the next row; io.EOF: there is none.
-func (c *cursor) next(prefix func(row []byte) Prefix) error {
-	if c.src == nil {
-		if len(c.index) == 0 {
-			return io.EOF
+// next goes to the next row; io.EOF: there is none. prefix may be nil.
+func (c *cursor) next(prefix func(row []byte) Prefix) (err error) {
+	if c.memory != nil {
+		c.row, err = c.memory.next()
+	} else {
+		c.row, err = c.read()
+	}
+	if err == nil && prefix != nil {
+		c.prefix = prefix(c.row)
+	}
+	return err
+}
+
+// read returns the next row of a run.
+func (c *cursor) read() ([]byte, error) {
+	c.src.Discard(c.taken) // it was peeked at
+	c.taken = 0
+	head, err := c.src.Peek(binary.MaxVarintLen32)
+	if len(head) == 0 && err == io.EOF {
+		if c.sum.Sum32() != c.want {
+			return nil, &DamagedError{"a run has changed"}
 		}
-		c.row, c.prefix, c.index = c.memory.row(c.index[0]), c.index[0].prefix, c.index[1:]
+		return nil, err
+	}
+	if err != nil && err != io.EOF { // the last row may be shorter
+		return nil, fmt.Errorf("spill: %w", err)
+	}
+	n, k := binary.Uvarint(head)
+	if k <= 0 || n > math.MaxInt32 {
+		return nil, &DamagedError{"a row does not fit its run"}
+	}
+	if k+int(n) <= c.src.Size() {
+		row, err := c.src.Peek(k + int(n))
+		if err != nil {
+			return nil, fmt.Errorf("spill: a run is cut short: %w", err)
+		}
+		c.taken = len(row)
+		return row[k:], nil
+	}
+	c.src.Discard(k)
+	c.large = slices.Grow(c.large[:0], int(n))[:n]
+	if _, err := io.ReadFull(c.src, c.large); err != nil {
+		return nil, fmt.Errorf("spill: a run is cut short: %w", err)
+	}
+	return c.large, nil
+}
+
+// walk goes through the rows of a buffer whose groups are sorted, in their order.
+type walk struct {
+	b     *buffer
+	o     *Options
+	group int     // the one that follows
+	of    *group  // the one before it; nil = none
+	piece place   // of its pieces, the one that rest is of
+	rest  []byte  // rows of the piece
+	index []rowAt // the rest of a group that is out of order
+}
+
+// next returns the next row; io.EOF: there is none.
+func (w *walk) next() ([]byte, error) {
+	for len(w.rest) == 0 {
+		if len(w.index) > 0 {
+			row := w.b.row(&w.index[0])
+			w.index = w.index[1:]
+			return row, nil
+		}
+		if err := w.forth(); err != nil {
+			return nil, err
+		}
+	}
+	n, k := binary.Uvarint(w.rest)
+	row := w.rest[k : k+int(n)]
+	w.rest = w.rest[k+int(n):]
+	return row, nil
+}
+
+// forth goes to the next piece or group.
+func (w *walk) forth() error {
+	if w.of != nil && !w.of.disorder && w.piece != w.of.piece {
+		w.piece = w.b.after(w.piece)
+		w.rest = w.b.in(w.of, w.piece)
 		return nil
 	}
-	n, err := binary.ReadUvarint(c.src)
-	if err == io.EOF {
-		if c.sum.Sum32() != c.want {
-			return &DamagedError{"a run has changed"}
-		}
-		return err
+	if w.group == len(w.b.groups.list) {
+		return io.EOF
 	}
-	if err == nil && n > math.MaxInt32 {
-		return &DamagedError{"a row does not fit its run"}
+	w.of = &w.b.groups.list[w.group]
+	w.group++
+	if w.of.disorder {
+		w.index = w.b.sorted(w.of, w.o)
+		return nil
 	}
-	if err == nil {
-		c.copied = slices.Grow(c.copied[:0], int(n))[:n]
-		_, err = io.ReadFull(c.src, c.copied)
-	}
-	if err != nil {
-		return fmt.Errorf("spill: a run is cut short: %w", err)
-	}
-	c.row, c.prefix = c.copied, prefix(c.copied)
+	w.piece = w.of.first
+	w.rest = w.b.in(w.of, w.piece)
 	return nil
 }
 
@@ -84,7 +151,11 @@ func (m *merge) start() error {
 
 // next goes past the least row.
 func (m *merge) next() error {
-	err := m.cursors[0].next(m.o.Prefix)
+	prefix := m.o.Prefix
+	if len(m.cursors) == 1 { // nothing is compared
+		prefix = nil
+	}
+	err := m.cursors[0].next(prefix)
 	if err == io.EOF {
 		last := len(m.cursors) - 1
 		m.cursors[0] = m.cursors[last]

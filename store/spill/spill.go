@@ -93,11 +93,14 @@ func (s *Sorter) Add(row []byte) error {
 	if len(row) > math.MaxInt32 {
 		return fmt.Errorf("spill: a row of %d bytes is too large", len(row))
 	}
-	if s.err == nil && !s.buffer.fits(len(row)) {
-		s.err = s.write()
+	if s.err != nil {
+		return s.err
 	}
-	if s.err == nil {
-		s.buffer.add(row, s.o.Prefix(row))
+	prefix := s.o.Prefix(row)
+	if !s.buffer.add(row, &prefix, s.o.Compare) {
+		if s.err = s.write(); s.err == nil {
+			s.buffer.add(row, &prefix, s.o.Compare)
+		}
 	}
 	return s.err
 }
@@ -114,8 +117,8 @@ func (s *Sorter) write() (err error) {
 		return err
 	}
 	s.runs, s.size = append(s.runs, s.size), s.size+n
-	s.buffer.sort(s.o.Compare)
-	sum, err := s.buffer.write(s.file, s.size-n)
+	s.buffer.groups.sort()
+	sum, err := s.buffer.write(s.file, s.size-n, &s.o)
 	s.sums = append(s.sums, sum)
 	s.buffer.clear()
 	return err
@@ -151,10 +154,10 @@ func (s *Sorter) open() (*merge, error) {
 		return nil, s.err
 	}
 	if !s.sorted {
-		s.buffer.sort(s.o.Compare)
+		s.buffer.groups.sort()
 		s.sorted = true
 	}
-	m := &merge{o: &s.o, cursors: []*cursor{{memory: s.buffer, index: s.buffer.index}}}
+	m := &merge{o: &s.o, cursors: []*cursor{{memory: &walk{b: s.buffer, o: &s.o}}}}
 	// Many runs are read through small buffers, as all of them are read at once.
 	size := min(1<<16, max(1<<12, s.o.Memory/(16*max(1, len(s.runs)))))
 	for i, from := range s.runs {

@@ -84,15 +84,6 @@ func TestSorted(t *testing.T) {
 	}
 }
 
-// taken returns the bytes that the rows in memory take.
-func (s *Sorter) taken() int {
-	n := rowOverhead * cap(s.buffer.index)
-	for _, c := range s.buffer.chunks {
-		n += cap(c)
-	}
-	return n
-}
-
 // Memory is what was allowed, nothing is written while the rows fit, and what
 // would pass the disk limit is refused before it is written (B3).
 func TestBounds(t *testing.T) {
@@ -105,9 +96,9 @@ func TestBounds(t *testing.T) {
 	for i := 0; err == nil && i < 1_000_000; i++ {
 		x := append(row(i), make([]byte, r.IntN(300))...)
 		if err = s.Add(x); err == nil {
-			added += len(x) + rowOverhead
+			added += len(x) + pieceHead + groupSize + 2*slotSize
 		}
-		if taken := s.taken(); taken > memory {
+		if taken := taken(s.buffer); taken > memory {
 			t.Fatalf("B3: row %d: %d bytes are held, %d are allowed", i, taken, memory)
 		}
 		if added < memory/2 && s.Spilled() > 0 {
