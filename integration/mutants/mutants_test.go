@@ -71,7 +71,7 @@ var mutants = []struct {
 	{"carried final rows not written again", "B5", "batch/carry.go", "\t\t\treturn f.out.Feature(row)\n", "\t\t\treturn nil\n", dayByDay},
 	{"the clock of a range not handed on", "B4", "batch/read.go", "clock = rec.clock()", "_ = rec.clock()", []string{"./batch", "-run", "^TestReplay$"}},
 	{"a torn record counts", "B4", "store/offline/work.go", "want := fmt.Appendf(nil, \"%s%d}\\n\", recordSum, crc32.Checksum(line[:at], castagnoli))", "want := line[at:]", []string{"./store/offline", "-run", "^TestChangedRecordIsNotFinished$"}},
-	{"changed rows count", "B4", "store/spill/blocks.go", "if crc32.Checksum(buf, castagnoli) != e.sum {", "if false {", []string{"./store/spill", "-run", "Blocks"}},
+	{"changed rows count", "B4", "store/spill/blocks.go", "if crc32.Checksum(b, castagnoli) != e.sum {", "if false {", []string{"./store/spill", "-run", "Blocks"}},
 	{"windows of dates cut off", "K8", "batch/dates.go", "dayStart(d.From).SubSat(window)", "dayStart(d.From).SubSat(window / 8)", []string{"./batch", "-run", "^TestDatesAsFromTheBeginning$"}},
 	{"states of dates cut off", "K8", "batch/dates.go", "\t\tat = min(at, d.states(v, closed))\n", "", []string{"./batch", "-run", "^TestDates(AsFromTheBeginning|Need)$"}},
 	{"a guard that is not asked", "B6", "stream/guard.go", "\tif why := p.watch.Hold(); why != \"\" {\n\t\treturn p.hold(why)\n\t}\n\treturn nil\n}\n\n// hold sets", "\treturn nil\n}\n\n// hold sets", []string{"./stream", "-run", "^Test(HoldAndRelease|HeldRunEnds)$"}},

@@ -29,6 +29,8 @@ type Work struct {
 	disk  *spill.Disk
 	alone bool // the store holds work areas of one view and nothing else
 
+	buffers sync.Pool // *[]byte, what blocks are read into
+
 	mu     sync.Mutex
 	opened map[string]*workFile // by unit
 	asked  uint64               // counts acquire
@@ -338,7 +340,12 @@ func (w *Work) each(ctx context.Context, unit string, s spill.Stream, fn func(ro
 	if f.blocks == nil {
 		return nil
 	}
-	err = f.blocks.Rows(ctx, s, fn)
+	buf, _ := w.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	defer w.buffers.Put(buf)
+	err = f.blocks.Rows(ctx, s, buf, fn)
 	var d *spill.DamagedError
 	if errors.As(err, &d) {
 		return w.damaged(ctx, unit, err)

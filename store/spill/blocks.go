@@ -255,9 +255,9 @@ func (f *Blocks) Streams() []Stream {
 
 // Rows calls fn with the rows of a stream in the order in which they were added,
 // until it fails or ctx ends, whose cause is returned then. A row is valid during
-// the call only. The error is a *DamagedError where the file is to blame.
-func (f *Blocks) Rows(ctx context.Context, s Stream, fn func(row []byte) error) error {
-	var buf []byte
+// the call only. Blocks are read into buf, which grows to hold the largest one. The error
+// is a *DamagedError where the file is to blame.
+func (f *Blocks) Rows(ctx context.Context, s Stream, buf *[]byte, fn func(row []byte) error) error {
 	at, _ := slices.BinarySearchFunc(f.blocks, s, func(e block, s Stream) int { return bytes.Compare(e.stream[:], s[:]) })
 	for _, e := range f.blocks[at:] {
 		if e.stream != s {
@@ -266,15 +266,18 @@ func (f *Blocks) Rows(ctx context.Context, s Stream, fn func(row []byte) error) 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		buf = slices.Grow(buf[:0], int(e.length))[:e.length]
-		if _, err := f.r.ReadAt(buf, e.offset); err != nil && !errors.Is(err, io.EOF) {
+		if cap(*buf) < int(e.length) {
+			*buf = make([]byte, e.length)
+		}
+		b := (*buf)[:e.length]
+		if _, err := f.r.ReadAt(b, e.offset); err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("spill: %w", err)
 		}
-		if crc32.Checksum(buf, castagnoli) != e.sum {
+		if crc32.Checksum(b, castagnoli) != e.sum {
 			return &DamagedError{"a block has changed"}
 		}
 		rows := uint32(0)
-		for b := buf; len(b) > 0; rows++ {
+		for ; len(b) > 0; rows++ {
 			n, k := binary.Uvarint(b)
 			if k <= 0 || n > uint64(len(b)-k) {
 				return &DamagedError{"a row does not fit its block"}

@@ -56,7 +56,7 @@ func TestBlocksOfManyStreams(t *testing.T) {
 	}
 	for i := 0; i < streams; i += 997 {
 		var got []string
-		if err := r.Rows(t.Context(), stream(i), func(row []byte) error { got = append(got, string(row)); return nil }); err != nil {
+		if err := r.Rows(t.Context(), stream(i), new([]byte), func(row []byte) error { got = append(got, string(row)); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if want := []string{fmt.Sprint("row ", i, 0), fmt.Sprint("row ", i, 1)}; !slices.Equal(got, want) {

@@ -68,7 +68,7 @@ func TestBlocksComeBack(t *testing.T) {
 		}
 		for s, list := range want {
 			i := 0
-			err := f.Rows(t.Context(), s, func(row []byte) error {
+			err := f.Rows(t.Context(), s, new([]byte), func(row []byte) error {
 				if i >= len(list) || !bytes.Equal(row, list[i]) {
 					return fmt.Errorf("row %d is another one", i)
 				}
@@ -129,7 +129,7 @@ func FuzzBlocks(f *testing.F) {
 			return
 		}
 		for _, s := range file.Streams() {
-			if err = file.Rows(t.Context(), s, func([]byte) error { return nil }); err != nil {
+			if err = file.Rows(t.Context(), s, new([]byte), func([]byte) error { return nil }); err != nil {
 				break
 			}
 		}
