@@ -46,6 +46,10 @@ func TestReplayDayByDay(t *testing.T) {
 			t.Fatalf("B5: continued %v: %d records read, of %d offsets; %d in all", v.Continued, v.RecordsRead, v.Offsets, v.Total.Read)
 		}
 		before, _ := g.published("daily")
+		commit, err := os.ReadFile(filepath.Join(g.dir, "daily", "v", "features", "_delta_log", fmt.Sprintf("%020d.json", before.Versions[offline.Features])))
+		if err != nil || !bytes.Contains(commit, []byte(`"days_upon"`)) {
+			t.Fatalf("B5: the commit of a day has all days there were: %v, %s", err, commit)
+		}
 		if again := g.replay(exitOK, "daily", "--continue"); again.Verdict != verdictStanding {
 			t.Fatalf("nothing has come, and the gate says %s", again.Verdict)
 		}

@@ -230,13 +230,11 @@ func (g *viewGuard) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var info offline.Info
-	if s.Info != nil {
-		if err := json.Unmarshal(s.Info, &info); err != nil {
-			return fmt.Errorf("table features of view %s in %s, version %d: commitInfo: %w", g.view.Name, g.from, s.InfoVersion, err)
-		}
+	info, err := g.features.Ours(s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", g.from, err)
 	}
-	if s.Info == nil || info.Gate == nil {
+	if info == nil || info.Gate == nil {
 		g.version = s.Version
 		g.say(fmt.Sprintf("the guard guards nothing: the publication in %s has no figures of the gate; `tallystick replay` writes them", g.from))
 		return nil
@@ -251,7 +249,7 @@ func (g *viewGuard) refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("table features of view %s in %s, version %d: %w", g.view.Name, g.from, s.InfoVersion, err)
 	}
-	g.accept(rec, &info)
+	g.accept(rec, info)
 	g.version = s.Version
 	return nil
 }

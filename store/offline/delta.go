@@ -43,6 +43,7 @@ type Snapshot struct {
 	InfoVersion int64
 	// writer is the least version of writers that may commit.
 	writer int
+	days   dayList // of the last commit of ours
 }
 
 // UnreadableError says that a table uses what we do not read.
@@ -169,12 +170,8 @@ const restoreCommit = "restore it from a copy, or remove the tables of the view 
 
 // check tells whether a version of ours is whole: what is lost at its end names files,
 // whose rows would be missing without a word.
-func (s *loading) check() error {
-	if s.InfoVersion != s.Version {
-		return nil
-	}
-	var info Info
-	if err := json.Unmarshal(s.Info, &info); err != nil || info.Mode != ReplaceTable || info.Format != infoFormat {
+func (s *loading) check(info *Info) error {
+	if info == nil || info.Mode != ReplaceTable {
 		return nil // the rows of others may stand beside its own, or it is not ours
 	}
 	if len(s.rows) < len(s.files) {
@@ -212,7 +209,15 @@ func (s *loading) apply(b []byte) error {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
 	}
-	return s.check()
+	if s.InfoVersion != s.Version {
+		return nil
+	}
+	info, err := s.said()
+	if err != nil { // who needs it is told
+		info = nil
+	}
+	s.days.follow(info)
+	return s.check(info)
 }
 
 func (s *loading) take(a *action) error {

@@ -2,7 +2,6 @@ package offline
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -234,12 +233,12 @@ func (c *collector) versions(ctx context.Context) (func(int64) bool, error) {
 func (c *collector) pin(ctx context.Context, kept func(int64) bool, pinned map[TableName]map[int64]bool) error {
 	s := newLoading()
 	return c.t.load(ctx, s, Latest, func() error {
-		if !kept(s.Version) || s.Info == nil {
+		if !kept(s.Version) {
 			return nil
 		}
-		var info Info
-		if err := json.Unmarshal(s.Info, &info); err != nil {
-			return fmt.Errorf("commitInfo: %w", err)
+		info, err := s.said()
+		if info == nil {
+			return err
 		}
 		pinned[Features][s.InfoVersion] = true
 		for name, v := range info.Tables {

@@ -238,7 +238,10 @@ func TestGCTellsOfALostFile(t *testing.T) {
 		if strings.HasSuffix(name, s.Files[Tiles][0].Path) && !published { // removed, and now the job's turn
 			published = true
 			base := s.r.base[Tiles]
-			info := Info{Publication: Publication{Mode: ReplaceTable}, ID: "x"}
+			info := Info{Format: infoFormat, Publication: Publication{Mode: ReplaceTable}, ID: "x"}
+			for _, f := range s.Files[Tiles] {
+				info.Rows += f.Info.Rows
+			}
 			c, err := s.change(Tiles, &info)
 			if err == nil {
 				_, err = g.tables.tables[Tiles].Commit(t.Context(), base, *c)

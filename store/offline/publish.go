@@ -51,8 +51,8 @@ type Publication struct {
 	// Entities: the tables and ledgers have these alone.
 	Entities *EntityRange  `json:"entities,omitempty"`
 	Ledgers  []rows.Ledger `json:"ledgers"`
-	// Days stands in features only: it grows with the history, and every reader of a
-	// table reads all its commits.
+	// Days stands in features only: it grows with the history. A commit has those that have
+	// changed (Info.DaysUpon), as every reader of a table reads all its commits.
 	Days []DayEntry `json:"days,omitempty"`
 	// Gate is what B6 found, who accepted it, and what the next run is held against;
 	// any JSON. It stands in features only, and does not name the publication.
@@ -115,9 +115,10 @@ type Info struct {
 	// Tables has the versions of the publication's other tables. It stands in
 	// features only, whose commit completes the publication.
 	Tables map[TableName]int64 `json:"tables,omitempty"`
+	// DaysUpon, in a commit, is the publication before, of whose days Days are those that
+	// have changed, or are new; "" where they are all.
+	DaysUpon string `json:"days_upon,omitempty"`
 }
-
-const infoFormat = 1
 
 func (i *Info) appID() string { return "tallystick:" + i.View + ":" + i.Fingerprint }
 
@@ -138,6 +139,10 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 	if err != nil {
 		return nil, err
 	}
+	before, err := s.r.Before()
+	if err != nil {
+		return nil, err
+	}
 	versions := map[TableName]int64{}
 	for _, name := range tableOrder {
 		info := Info{Format: infoFormat, View: s.r.t.view.Name, Fingerprint: s.r.t.view.Fingerprint, Table: name, ID: id, Publication: p,
@@ -147,12 +152,13 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 		}
 		if name == Features {
 			info.Tables = versions
+			info.upon(before)
 		} else {
 			info.Gate, info.Days = nil, nil
 		}
 		if p.Mode == RepairDates && name == Open {
-			if err := info.keepRows(s.r.base[name]); err != nil {
-				return nil, fmt.Errorf("table %s: %w", s.r.t.tables[name].name, err)
+			if err := s.r.keepRows(name, &info); err != nil {
+				return nil, err
 			}
 		}
 		v, err := s.publish(ctx, name, &info)
@@ -170,16 +176,12 @@ func (s *Staged) Publish(ctx context.Context, p Publication) (map[TableName]int6
 }
 
 // keepRows takes over what the version before says of its rows.
-func (i *Info) keepRows(base *Snapshot) error {
-	var have Info
-	if base.Info == nil {
-		return nil
+func (r *Run) keepRows(name TableName, info *Info) error {
+	have, err := r.t.tables[name].Ours(r.base[name])
+	if err == nil && have != nil {
+		info.Rows, info.Content = have.Rows, have.Content
 	}
-	if err := json.Unmarshal(base.Info, &have); err != nil {
-		return fmt.Errorf("version %d: commitInfo: %w", base.InfoVersion, err)
-	}
-	i.Rows, i.Content = have.Rows, have.Content
-	return nil
+	return err
 }
 
 // Published tells whether the version that is built upon is of this publication: then
@@ -189,21 +191,11 @@ func (s *Staged) Published(p Publication) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return published(s.r.base[Features], id)
+	return s.r.t.tables[Features].published(s.r.base[Features], id)
 }
 
 // Before returns what the commit says that the run builds upon, nil for none.
-func (r *Run) Before() (*Info, error) {
-	base := r.base[Features]
-	if base.Info == nil {
-		return nil, nil
-	}
-	var have Info
-	if err := json.Unmarshal(base.Info, &have); err != nil {
-		return nil, fmt.Errorf("table %s: version %d: commitInfo: %w", r.t.tables[Features].name, base.InfoVersion, err)
-	}
-	return &have, nil
-}
+func (r *Run) Before() (*Info, error) { return r.t.tables[Features].Ours(r.base[Features]) }
 
 // id depends on everything that is published but the gate's words, which depend on
 // what was published before. It puts p into its order.
@@ -212,10 +204,7 @@ func (s *Staged) id(p *Publication) (string, error) {
 		a, b := p.Ledgers[i], p.Ledgers[j]
 		return a.Shard < b.Shard || a.Shard == b.Shard && a.Partition < b.Partition
 	})
-	sort.Slice(p.Days, func(i, j int) bool {
-		a, b := p.Days[i], p.Days[j]
-		return a.Partition < b.Partition || a.Partition == b.Partition && a.Day < b.Day
-	})
+	sortDays(p.Days)
 	p.Cut = s.cut
 	named := *p
 	named.Gate = nil
@@ -239,9 +228,9 @@ func (s *Staged) publish(ctx context.Context, name TableName, info *Info) (int64
 	if err != nil {
 		return 0, err
 	}
-	done, err := published(base, info.ID)
+	done, err := t.published(base, info.ID)
 	if err != nil {
-		return 0, fmt.Errorf("table %s: %w", t.name, err)
+		return 0, err
 	}
 	paths, err := s.settle(ctx, name, info.Mode == RepairDates)
 	if err != nil {
@@ -257,15 +246,12 @@ func (s *Staged) publish(ctx context.Context, name TableName, info *Info) (int64
 }
 
 // published tells whether the last commit of ours is of this publication.
-func published(base *Snapshot, id string) (bool, error) {
-	if base.Info == nil {
-		return false, nil
+func (t *Table) published(base *Snapshot, id string) (bool, error) {
+	have, err := base.said()
+	if err != nil {
+		return false, &UnreadableError{t.name, base.InfoVersion, err.Error()}
 	}
-	var have Info
-	if err := json.Unmarshal(base.Info, &have); err != nil {
-		return false, fmt.Errorf("version %d: commitInfo: %w", base.InfoVersion, err)
-	}
-	return have.ID == id, nil
+	return have != nil && have.ID == id, nil
 }
 
 // settle moves the files of a table to their places and returns these; anew also those
@@ -360,9 +346,8 @@ func (s *Staged) metadata(c *Change, name TableName, info *Info, base *Snapshot,
 		c.Metadata = m
 		return nil
 	}
-	if base.Info != nil && info.Mode != ReplaceTable {
-		var have Info
-		if err := json.Unmarshal(base.Info, &have); err == nil && have.Fingerprint != info.Fingerprint {
+	if info.Mode != ReplaceTable {
+		if have, err := base.said(); err == nil && have != nil && have.Fingerprint != info.Fingerprint {
 			return &SchemaChangeError{s.r.t.tables[name].name, have.Fingerprint, info.Fingerprint}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"container/heap"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +21,7 @@ import (
 // Published is one complete publication: the four tables at the versions that
 // belong together.
 type Published struct {
-	Info     Info // as committed to features
+	Info     Info // as committed to features, with all days
 	Versions map[TableName]int64
 	t        *Tables
 	snaps    map[TableName]*Snapshot
@@ -39,16 +38,14 @@ func (t *Tables) Published(ctx context.Context) (*Published, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Info == nil {
+	info, err := features.Ours(s)
+	if err != nil {
+		return nil, err
+	}
+	if info == nil {
 		return nil, fmt.Errorf("view %s: %w", t.view.Name, ErrNothingPublished)
 	}
-	p := &Published{t: t, Versions: map[TableName]int64{Features: s.InfoVersion}, snaps: map[TableName]*Snapshot{Features: s}}
-	if err := json.Unmarshal(s.Info, &p.Info); err != nil {
-		return nil, fmt.Errorf("table %s, version %d: commitInfo: %w", features.name, s.InfoVersion, err)
-	}
-	if p.Info.Format != infoFormat {
-		return nil, &UnreadableError{features.name, s.InfoVersion, fmt.Sprintf("its commitInfo is of format %d, we read %d", p.Info.Format, infoFormat)}
-	}
+	p := &Published{t: t, Info: *info, Versions: map[TableName]int64{Features: s.InfoVersion}, snaps: map[TableName]*Snapshot{Features: s}}
 	if s.Version != s.InfoVersion {
 		if p.snaps[Features], err = features.Snapshot(ctx, s.InfoVersion); err != nil {
 			return nil, err
@@ -62,7 +59,7 @@ func (t *Tables) Published(ctx context.Context) (*Published, error) {
 		if p.snaps[name], err = t.tables[name].Snapshot(ctx, v); err != nil {
 			return nil, err
 		}
-		if same, err := published(p.snaps[name], p.Info.ID); err != nil || !same {
+		if same, err := t.tables[name].published(p.snaps[name], p.Info.ID); err != nil || !same {
 			return nil, &UnreadableError{t.tables[name].name, v, "it is not of the publication that features names"}
 		}
 		p.Versions[name] = v

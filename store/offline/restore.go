@@ -88,9 +88,9 @@ func (p *Published) SameColumns() (bool, error) {
 // its version holds.
 func (p *Published) openRows() (written, held int64, err error) {
 	s, name := p.snaps[Open], p.t.tables[Open].name
-	var info Info
-	if err := json.Unmarshal(s.Info, &info); err != nil {
-		return 0, 0, fmt.Errorf("table %s: commitInfo: %w", name, err)
+	info, err := p.t.tables[Open].Ours(s)
+	if err != nil {
+		return 0, 0, err
 	}
 	sel := p.ofCut(Select{})
 	for i := range s.Files {
