@@ -286,31 +286,45 @@ func (w *Writer) repeat(same int, row []schemas.Value) {
 func (w *Writer) add(i int, v *schemas.Value) error {
 	col, c := &w.cols[i], &w.waiting[i]
 	w.scratch = v.Append(w.scratch)
-	switch {
-	case v.IsNull():
+	switch k := v.Kind(); {
+	case k == schemas.Null:
 		if !col.Nullable {
 			return fmt.Errorf("column %q is null and may not be", col.Name)
 		}
 		w.info.Columns[i].Nulls++
 		c.values = append(c.values, parquet.Value{})
 		return nil
-	case v.Kind() != col.Kind:
-		return fmt.Errorf("column %q is of kind %s, the value of kind %s", col.Name, col.Kind, v.Kind())
+	case k != col.Kind:
+		return fmt.Errorf("column %q is of kind %s, the value of kind %s", col.Name, col.Kind, k)
 	}
 	switch col.Kind {
 	case schemas.Int:
 		return w.addNumber(i, v.Int())
 	case schemas.Timestamp:
 		return w.addNumber(i, int64(v.Micros()))
-	case schemas.List:
-		return w.addList(i, *v)
+	case schemas.Double:
+		w.addDouble(i, v)
+		return nil
 	case schemas.String:
 		return w.addText(i, v)
-	case schemas.Double, schemas.Bool:
+	case schemas.List:
+		return w.addList(i, *v)
+	case schemas.Bool:
 		w.stat(i, v)
 	}
 	c.values = append(c.values, w.value(i, *v))
 	return nil
+}
+
+// addDouble is add for a Double.
+func (w *Writer) addDouble(i int, v *schemas.Value) {
+	c := &w.waiting[i]
+	w.stat(i, v)
+	p := parquet.DoubleValue(v.Double())
+	if w.cols[i].Nullable {
+		p = p.Level(0, 1, i)
+	}
+	c.values = append(c.values, p)
 }
 
 // addText is add for a String: many columns say the same row after row, and what has

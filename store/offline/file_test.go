@@ -312,3 +312,43 @@ func BenchmarkWriter(b *testing.B) {
 		i++
 	}
 }
+
+// BenchmarkFeatureRows writes rows of table features, four boundaries of an entity in turn.
+func BenchmarkFeatureRows(b *testing.B) {
+	cols := []Column{{Name: "entity", Kind: schemas.Bytes, Sorted: true}, {Name: "user", Kind: schemas.String}, {Name: "boundary", Kind: schemas.Timestamp}, {Name: "final", Kind: schemas.Bool}}
+	for i := range 7 {
+		k := schemas.Double
+		if i%3 == 0 {
+			k = schemas.Int
+		}
+		cols = append(cols, Column{Name: fmt.Sprint("f", i), Kind: k, Nullable: true}, Column{Name: fmt.Sprint("s", i), Kind: schemas.String, Nullable: true})
+	}
+	w, err := NewWriter(io.Discard, cols, WriterOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	row := make([]schemas.Value, len(cols))
+	b.ReportAllocs()
+	for n := range b.N {
+		same := 2
+		if n%4 == 0 {
+			user := fmt.Sprintf("u%07d", n/4)
+			row[0], row[1] = schemas.BytesValue(user), schemas.StringValue(user)
+			same = 0
+		}
+		row[2], row[3] = schemas.TimestampValue(schemas.Micros(n%4)*schemas.Hour), schemas.BoolValue(true)
+		for i := range 7 {
+			v, s := schemas.DoubleValue(float64((n/7*31+i)%5000)/100), "ok"
+			if i%3 == 0 {
+				v = schemas.IntValue(int64(n/5+i) % 40)
+			}
+			if (n/9+i)%6 == 0 {
+				v, s = schemas.Value{}, "empty"
+			}
+			row[4+2*i], row[5+2*i] = v, schemas.StringValue(s)
+		}
+		if err := w.WriteAfter(row, same); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
