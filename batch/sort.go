@@ -13,7 +13,11 @@ import (
 // the order in which they are folded: entity, clock, partition, offset. An
 // entity of any size streams through (B3). pool may be nil.
 func newSorter(dir, name string, memory int, disk *spill.Disk, pool *spill.Pool) *spill.Sorter {
-	return spill.New(spill.Options{Path: filepath.Join(dir, name), Memory: memory, Disk: disk, Pool: pool, Compare: compareRows, Prefix: rowPrefix})
+	return spill.New(spill.Options{Path: filepath.Join(dir, name), Memory: memory, Disk: disk, Pool: pool, Compare: compareRows, Prefix: rowPrefix,
+		Group: func(row []byte) []byte {
+			entity, _ := transforms.RowKey(row)
+			return entity
+		}})
 }
 
 // rowPrefix is the entity and, where that is short, the clock. Entities are

@@ -60,10 +60,15 @@ func (b *buffer) indexed() int { return max(b.jumbled, cap(b.index)) }
 func (b *buffer) slabSize() int { return min(1<<20, b.limit/16) }
 
 // add adds a row, if the limit allows it; any to an empty buffer.
-func (b *buffer) add(row []byte, p *Prefix, compare func(a, b []byte) int) bool {
-	n := uint32(rowSize(len(row)))
-	g := b.groups.find(p)
-	disorder := g != nil && (g.disorder || b.before(row, p, g, compare))
+func (b *buffer) add(row []byte, o *Options) bool {
+	p := o.Prefix(row)
+	var key []byte
+	if o.Group != nil {
+		key = o.Group(row)
+	}
+	n, hash := uint32(rowSize(len(row))), hashOf(&p, key)
+	g := b.find(hash, &p, key, o)
+	disorder := g != nil && (g.disorder || b.before(row, &p, g, o.Compare))
 	if g == nil || disorder || g.end-g.fill < n {
 		if !b.fits(g, int(n), disorder) {
 			if b.rows > 0 {
@@ -71,7 +76,11 @@ func (b *buffer) add(row []byte, p *Prefix, compare func(a, b []byte) int) bool 
 			}
 			*b = buffer{limit: b.limit} // a row larger than those before
 		}
-		g = b.room(g, p, n, disorder)
+		size := pieceSize(g, int(n))
+		if g == nil {
+			g = b.groups.insert(hash, &p)
+		}
+		b.room(g, size, disorder)
 	}
 	s := binary.AppendUvarint(b.slabs[g.piece.slab][:g.fill], uint64(len(row)))
 	g.last = uint32(len(s))
@@ -129,22 +138,17 @@ func (b *buffer) slabFor(n int) int {
 	return i
 }
 
-// room makes room for a row of a group that takes n bytes.
-func (b *buffer) room(g *group, p *Prefix, n uint32, disorder bool) *group {
-	begun := g != nil
-	size := pieceSize(g, int(n))
-	if !begun {
-		g = b.groups.insert(p)
-	}
+// room gives a group another piece of so many bytes, unless they are 0.
+func (b *buffer) room(g *group, size int, disorder bool) {
 	if disorder {
 		g.disorder = true
 		b.jumbled = max(b.jumbled, int(g.rows)+1)
 	}
 	if size == 0 {
-		return g
+		return
 	}
 	at := b.piece(size)
-	if begun {
+	if g.rows > 0 {
 		head := b.slabs[g.piece.slab][g.piece.at:]
 		binary.LittleEndian.PutUint32(head, at.slab)
 		binary.LittleEndian.PutUint32(head[4:], at.at)
@@ -153,7 +157,6 @@ func (b *buffer) room(g *group, p *Prefix, n uint32, disorder bool) *group {
 		g.first = at
 	}
 	g.piece, g.fill, g.end = at, at.at+pieceHead, at.at+uint32(size)
-	return g
 }
 
 // piece takes so many bytes of a slab.

@@ -1,6 +1,12 @@
 package spill
 
-import "slices"
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+)
 
 // groups finds the group of a row. Its zero value is ready.
 type groups struct {
@@ -8,9 +14,8 @@ type groups struct {
 	table []int32 // hash → place in list + 1, linear probing; at most half full
 }
 
-// group is rows whose prefixes begin with the same two numbers, such as the events of an
-// entity: they mostly come in their order. They lie in pieces, back to back, each behind
-// its length, as in a run.
+// group is rows that belong together, such as the events of an entity: they mostly come
+// in their order. They lie in pieces, back to back, each behind its length, as in a run.
 type group struct {
 	prefix    Prefix // of the last row
 	first     place  // the first piece
@@ -18,6 +23,7 @@ type group struct {
 	fill, end uint32 // where in its slab the next row goes, and where the piece ends
 	last      uint32 // where the last row begins, behind its length
 	rows      int32
+	hash      uint32
 	disorder  bool // a row came that goes before the one before it
 }
 
@@ -25,30 +31,60 @@ const (
 	groupSize = 64 // bytes of a group
 	slotSize  = 4
 	leastList = 16
+	keyBytes  = 16 // of Options.Group, that stand in the prefix
 )
 
-// find returns the group of a prefix; nil = there is none yet.
-func (g *groups) find(p *Prefix) *group {
+// hashOf returns the hash of what rows of a group have in common.
+func hashOf(p *Prefix, key []byte) uint32 {
+	if len(key) > keyBytes {
+		return uint32(xxhash.Sum64(key))
+	}
+	h := p[0] * 0x9e3779b97f4a7c15
+	return uint32((h ^ h>>32 ^ p[1]) * 0xd6e8feb86659fd93 >> 32)
+}
+
+// find returns the group of a row; nil = there is none yet.
+func (b *buffer) find(hash uint32, p *Prefix, key []byte, o *Options) *group {
+	g := &b.groups
 	if len(g.table) == 0 {
 		return nil
 	}
-	for i := g.slot(p); ; i++ {
-		n := g.table[i&(len(g.table)-1)]
+	for i := hash; ; i++ {
+		n := g.table[int(i)&(len(g.table)-1)]
 		if n == 0 {
 			return nil
 		}
-		if x := &g.list[n-1]; x.prefix[0] == p[0] && x.prefix[1] == p[1] {
+		x := &g.list[n-1]
+		if x.hash == hash && x.prefix[0] == p[0] && x.prefix[1] == p[1] && (len(key) <= keyBytes || bytes.Equal(b.key(x, o), key)) {
 			return x
 		}
 	}
 }
 
+// key returns what the rows of a group have in common.
+func (b *buffer) key(g *group, o *Options) []byte {
+	first := b.in(g, g.first)
+	n, k := binary.Uvarint(first)
+	return o.Group(first[k : k+int(n)])
+}
+
+// sortGroups brings the groups into order. None is found from then on.
+func (b *buffer) sortGroups(o *Options) {
+	slices.SortFunc(b.groups.list, func(x, y group) int {
+		p, q := Prefix{x.prefix[0], x.prefix[1]}, Prefix{y.prefix[0], y.prefix[1]}
+		if c := p.compare(&q); c != 0 || o.Group == nil {
+			return c
+		}
+		return bytes.Compare(b.key(&x, o), b.key(&y, o))
+	})
+}
+
 // insert returns a new group, which moves the others.
-func (g *groups) insert(p *Prefix) *group {
+func (g *groups) insert(hash uint32, p *Prefix) *group {
 	if list, table := g.grown(); list > cap(g.list) || table > len(g.table) {
 		g.grow(list, table)
 	}
-	g.list = append(g.list, group{prefix: *p})
+	g.list = append(g.list, group{prefix: *p, hash: hash})
 	g.enter(len(g.list) - 1)
 	return &g.list[len(g.list)-1]
 }
@@ -79,29 +115,15 @@ func (g *groups) grow(list, table int) {
 
 // enter puts a group into the table.
 func (g *groups) enter(n int) {
-	i := g.slot(&g.list[n].prefix)
+	i := int(g.list[n].hash) & (len(g.table) - 1)
 	for g.table[i] != 0 {
 		i = (i + 1) & (len(g.table) - 1)
 	}
 	g.table[i] = int32(n) + 1
 }
 
-func (g *groups) slot(p *Prefix) int {
-	h := p[0] * 0x9e3779b97f4a7c15
-	h = (h ^ h>>32 ^ p[1]) * 0xd6e8feb86659fd93
-	return int(h>>32) & (len(g.table) - 1)
-}
-
 // held returns the bytes that they take.
 func (g *groups) held() int { return groupSize*cap(g.list) + slotSize*len(g.table) }
-
-// sort brings the groups into order. Nothing is found from then on.
-func (g *groups) sort() {
-	slices.SortFunc(g.list, func(x, y group) int {
-		p, o := Prefix{x.prefix[0], x.prefix[1]}, Prefix{y.prefix[0], y.prefix[1]}
-		return p.compare(&o)
-	})
-}
 
 func (g *groups) clear() {
 	g.list = g.list[:0]

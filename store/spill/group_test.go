@@ -30,7 +30,11 @@ func TestGrouped(t *testing.T) {
 		apart := rapid.SampledFrom([]int{1, 3, 300}).Draw(t, "groups")
 		sorted := rapid.Bool().Draw(t, "in order")
 		long := rapid.SampledFrom([]int{0, 10, 3000, 9000}).Draw(t, "length")
-		o := &Options{Compare: bytes.Compare, Prefix: func(row []byte) Prefix { return PrefixOf(row[:17]) }} // the end is no part of it
+		o, zeros := &Options{Compare: bytes.Compare, Prefix: func(row []byte) Prefix { return PrefixOf(row[:17]) }}, 0 // the end is no part of it
+		if rapid.Bool().Draw(t, "long keys") {
+			zeros = 4
+			o.Prefix, o.Group = func(row []byte) Prefix { return PrefixOf(row[:21]) }, func(row []byte) []byte { return row[:20] }
+		}
 		b := &buffer{limit: rapid.SampledFrom([]int{minBuffer, 1 << 20}).Draw(t, "limit")}
 		var want [][]byte
 		for n := range rapid.SampledFrom([]int{0, 5, 60, 400}).Draw(t, "rows") {
@@ -39,10 +43,10 @@ func TestGrouped(t *testing.T) {
 				key = rapid.Byte().Draw(t, "key")
 			}
 			of := rapid.IntRange(0, apart-1).Draw(t, "group")
-			row := append(bytes.Repeat([]byte{7}, 12), byte(of>>8), byte(of), 0, 0, key, byte(n>>8), byte(n))
+			row := append(make([]byte, zeros, 3*zeros+24), bytes.Repeat([]byte{7}, 12)...)
+			row = append(row, byte(of>>8), byte(of), 0, 0, key, byte(n>>8), byte(n))
 			row = append(row, make([]byte, rapid.IntRange(0, long).Draw(t, "more"))...)
-			p := o.Prefix(row)
-			if !b.add(row, &p, o.Compare) {
+			if !b.add(row, o) {
 				full++
 				break
 			}
@@ -52,6 +56,9 @@ func TestGrouped(t *testing.T) {
 			want = append(want, row)
 		}
 		for _, g := range b.groups.list {
+			if g.disorder && sorted {
+				t.Fatal("rows of a group that came in order are sorted")
+			}
 			if g.disorder {
 				jumbled++
 			} else if g.rows > 1 {
@@ -59,7 +66,7 @@ func TestGrouped(t *testing.T) {
 			}
 		}
 		slices.SortFunc(want, bytes.Compare)
-		b.groups.sort()
+		b.sortGroups(o)
 		if got := walked(b, o); !slices.EqualFunc(got, want, bytes.Equal) {
 			t.Fatalf("%d rows of %d come back, or in another order", len(got), len(want))
 		}

@@ -38,6 +38,11 @@ type Options struct {
 	// as Compare does. Comparing rows waits for memory, comparing prefixes does not.
 	// nil = Compare decides alone.
 	Prefix func(row []byte) Prefix
+	// Group returns what rows have in common that are kept together, such as their entity,
+	// as few of them are out of order. It orders rows first, as bytes compare; none is the
+	// beginning of another; and the first 16 bytes of it, or zeros behind what is shorter,
+	// are those of the prefix. nil = the first 16 bytes of the prefix are all of it.
+	Group func(row []byte) []byte
 	// Pool has the memory of sorters that were closed; nil = it is taken anew.
 	Pool *Pool
 }
@@ -96,10 +101,9 @@ func (s *Sorter) Add(row []byte) error {
 	if s.err != nil {
 		return s.err
 	}
-	prefix := s.o.Prefix(row)
-	if !s.buffer.add(row, &prefix, s.o.Compare) {
+	if !s.buffer.add(row, &s.o) {
 		if s.err = s.write(); s.err == nil {
-			s.buffer.add(row, &prefix, s.o.Compare)
+			s.buffer.add(row, &s.o)
 		}
 	}
 	return s.err
@@ -117,7 +121,7 @@ func (s *Sorter) write() (err error) {
 		return err
 	}
 	s.runs, s.size = append(s.runs, s.size), s.size+n
-	s.buffer.groups.sort()
+	s.buffer.sortGroups(&s.o)
 	sum, err := s.buffer.write(s.file, s.size-n, &s.o)
 	s.sums = append(s.sums, sum)
 	s.buffer.clear()
@@ -154,7 +158,7 @@ func (s *Sorter) open() (*merge, error) {
 		return nil, s.err
 	}
 	if !s.sorted {
-		s.buffer.groups.sort()
+		s.buffer.sortGroups(&s.o)
 		s.sorted = true
 	}
 	m := &merge{o: &s.o, cursors: []*cursor{{memory: &walk{b: s.buffer, o: &s.o}}}}
