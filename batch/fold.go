@@ -298,11 +298,13 @@ func (f *replayFold) write(p int32, s *transforms.State) error {
 	} else {
 		f.run.engine.Join(s)
 	}
-	for _, t := range append(f.left.waiting[p], s.Evicted()...) {
-		if b != schemas.Never && isClosed(&t, b) {
-			closed = append(closed, t)
-		} else {
-			row.Waiting = append(row.Waiting, t)
+	for _, tiles := range [...][]transforms.Tile{f.left.waiting[p], s.Evicted()} {
+		for _, t := range tiles {
+			if b != schemas.Never && isClosed(&t, b) {
+				closed = append(closed, t)
+			} else {
+				row.Waiting = append(row.Waiting, t)
+			}
 		}
 	}
 	empty := s.Empty() // it equals a missing one

@@ -295,7 +295,11 @@ func (v *View) Encode(s *State) Parts {
 // have left retention at the state's clock are passed over.
 func (v *View) Tiles(s *State, b schemas.Micros) []Tile {
 	v.settleTiles(s)
-	var tiles []Tile
+	most := int32(0)
+	for li := range s.levels {
+		most += s.levels[li].count
+	}
+	tiles := make([]Tile, 0, most)
 	for li := range v.levels {
 		l := &v.levels[li]
 		end, held := b.Floor(l.hop), l.index(s.clock.SubSat(l.retention))

@@ -198,7 +198,7 @@ func (v *View) dropTo(s *State, li int, end int64) {
 func (v *View) evict(s *State, li int, index int64, body []byte) {
 	if s.KeepEvicted {
 		if s.evicted == nil {
-			s.evicted = &[]Tile{}
+			s.evicted = new(make([]Tile, 0, 16))
 		}
 		*s.evicted = append(*s.evicted, v.levels[li].tile(index, body))
 	}
