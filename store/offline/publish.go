@@ -112,6 +112,9 @@ type Info struct {
 	Publication
 	Rows    int64  `json:"rows"`
 	Content string `json:"content_sha256"` // over all rows of this run
+	// Actions is over the lines of the commit after its first, which has this; set by
+	// Commit.
+	Actions string `json:"actions_sha256"`
 	// Tables has the versions of the publication's other tables. It stands in
 	// features only, whose commit completes the publication.
 	Tables map[TableName]int64 `json:"tables,omitempty"`
