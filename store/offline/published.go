@@ -59,7 +59,11 @@ func (t *Tables) Published(ctx context.Context) (*Published, error) {
 		if p.snaps[name], err = t.tables[name].Snapshot(ctx, v); err != nil {
 			return nil, err
 		}
-		if same, err := t.tables[name].published(p.snaps[name], p.Info.ID); err != nil || !same {
+		same, err := t.tables[name].published(p.snaps[name], p.Info.ID)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
 			return nil, &UnreadableError{t.tables[name].name, v, "it is not of the publication that features names"}
 		}
 		p.Versions[name] = v
