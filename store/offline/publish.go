@@ -283,6 +283,11 @@ func (s *Staged) settleFile(ctx context.Context, t *Table, f StagedFile, named b
 	}
 	err := t.store.Move(ctx, s.r.staged(f.Path), f.Path)
 	if errors.Is(err, fs.ErrNotExist) { // moved by Publish before, or removed by a job that has published
+		if !named { // it may have stood there for days
+			if err := t.store.Touch(ctx, f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
 		if ok, e := f.published(ctx, t); ok || e != nil {
 			return e
 		}
