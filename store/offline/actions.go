@@ -26,6 +26,9 @@ type action struct {
 	Add        *addFile    `json:"add,omitempty"`
 }
 
+// ours tells whether it is what a commit of ours begins with.
+func (a *action) ours() bool { return a.CommitInfo != nil && a.CommitInfo.Tallystick != nil }
+
 // CommitInfo says who committed what. Its times come from the cut (B1).
 type CommitInfo struct {
 	Timestamp  int64             `json:"timestamp"` // ms

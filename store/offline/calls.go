@@ -57,7 +57,7 @@ func (c *Calls) take(ctx context.Context, k callKind) error {
 type CallCounts struct {
 	Get    int64 `json:"get"`
 	Put    int64 `json:"put"`
-	Copy   int64 `json:"copy"` // on the server; renames in a directory
+	Copy   int64 `json:"copy"` // on the server; of a directory, files renamed or made young
 	Head   int64 `json:"head"`
 	List   int64 `json:"list"`
 	Delete int64 `json:"delete"`
@@ -131,6 +131,14 @@ func (c *counted) Move(ctx context.Context, from, to string) error {
 		return err
 	}
 	return c.store.Move(ctx, from, to)
+}
+
+// Touch implements Store.
+func (c *counted) Touch(ctx context.Context, name string) error {
+	if err := c.calls.take(ctx, callCopy); err != nil {
+		return err
+	}
+	return c.store.Touch(ctx, name)
 }
 
 // Sync implements Store.

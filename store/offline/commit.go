@@ -3,6 +3,8 @@ package offline
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +21,7 @@ type Change struct {
 	Millis    int64 // every time in the commit, ms since the epoch, from the cut
 	Operation string
 	Mode      string
-	Info      any       // kept in commitInfo as tallystick
+	Info      any       // kept in commitInfo as tallystick; an *Info with what says that the rest is whole
 	Metadata  *Metadata // nil = as it is
 	Txn       *Txn
 	Remove    []DataFile
@@ -66,12 +68,36 @@ func (t *Table) Commit(ctx context.Context, base *Snapshot, c Change) (int64, er
 }
 
 func (c *Change) encode(create bool) ([]byte, error) {
-	info, err := marshal(c.Info)
+	var lines bytes.Buffer
+	for _, a := range c.actions(create) {
+		if err := appendAction(&lines, a); err != nil {
+			return nil, err
+		}
+	}
+	info := c.Info
+	if said, ok := info.(*Info); ok {
+		sealed := *said
+		sealed.Actions = sumActions(lines.Bytes())
+		info = &sealed
+	}
+	kept, err := marshal(info)
 	if err != nil {
 		return nil, err
 	}
-	actions := []action{{CommitInfo: &CommitInfo{Timestamp: c.Millis, Operation: c.Operation, Parameters: map[string]string{"mode": c.Mode},
-		EngineInfo: "tallystick/" + layoutVersion, BlindAdd: len(c.Remove) == 0, Tallystick: info}}}
+	var b bytes.Buffer
+	err = appendAction(&b, action{CommitInfo: &CommitInfo{Timestamp: c.Millis, Operation: c.Operation, Parameters: map[string]string{"mode": c.Mode},
+		EngineInfo: "tallystick/" + layoutVersion, BlindAdd: len(c.Remove) == 0, Tallystick: kept}})
+	return append(b.Bytes(), lines.Bytes()...), err
+}
+
+// sumActions is the digest of lines of a commit, the last line break not counted.
+func sumActions(lines []byte) string {
+	sum := sha256.Sum256(bytes.TrimSuffix(lines, []byte("\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+// actions are the lines of a commit after its first.
+func (c *Change) actions(create bool) (actions []action) {
 	if create {
 		actions = append(actions, action{Protocol: &protocol{1, 2}})
 	}
@@ -88,13 +114,7 @@ func (c *Change) encode(create bool) ([]byte, error) {
 		actions = append(actions, action{Add: &addFile{Path: encodePath(f.Path), PartitionValues: f.Partition, Size: f.Size,
 			ModificationTime: c.Millis, DataChange: true, Stats: f.Stats, Tags: f.Tags}})
 	}
-	var b bytes.Buffer
-	for _, a := range actions {
-		if err := appendAction(&b, a); err != nil {
-			return nil, err
-		}
-	}
-	return b.Bytes(), nil
+	return actions
 }
 
 // marshal is json.Marshal without HTML escapes.

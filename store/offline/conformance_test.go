@@ -21,7 +21,7 @@ var oddNames = []string{"region=a%2Fb", "region=a%2fb", "region=a%252Fb", "regio
 	"region=a b", "region=a+b", "region=a&b", "region=a;b", "region=a,b", "region=(a)", "region=$a@b!", "region=a~b"}
 
 func conformance(t *testing.T, newStore func(*testing.T) Store) {
-	for name, test := range map[string]func(*testing.T, Store){"whole": wholeFiles, "uploads": uploads, "move": moves, "lists": lists, "names": names, "race": race} {
+	for name, test := range map[string]func(*testing.T, Store){"whole": wholeFiles, "uploads": uploads, "move": moves, "touch": touches, "lists": lists, "names": names, "race": race} {
 		t.Run(name, func(t *testing.T) { test(t, newStore(t)) })
 	}
 }
@@ -184,6 +184,35 @@ func moves(t *testing.T, s Store) {
 	}
 	if err := s.Sync(t.Context(), []string{"d/b"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// B2: a file that is touched is young, and stays what it was; so does a large one.
+func touches(t *testing.T, s Store) {
+	ctx := t.Context()
+	for name, text := range map[string]string{"d/small": "text", "d/large": strings.Repeat("x", 2*partSize+1)} {
+		put(t, s, name, text)
+		before, err := s.Stat(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for after, end := before, time.Now().Add(10*time.Second); !after.Modified.After(before.Modified); { // a server counts in seconds
+			if err = s.Touch(ctx, name); err == nil {
+				after, err = s.Stat(ctx, name)
+			}
+			if err != nil || time.Now().After(end) {
+				t.Fatalf("%s: modified %v, then %v, %v", name, before.Modified, after.Modified, err)
+			}
+		}
+		if read(t, s, name) != text {
+			t.Errorf("%s has become another", name)
+		}
+	}
+	if err := s.Touch(ctx, "d/none"); !errors.Is(err, fs.ErrNotExist) || read(t, s, "d/none") != "-" {
+		t.Errorf("there is nothing to touch: %v", err)
+	}
+	if left, err := s.List(ctx, staging); err != nil || slices.ContainsFunc(left, func(e Entry) bool { return !e.Dir }) {
+		t.Errorf("%v stays, %v", left, err)
 	}
 }
 

@@ -3,9 +3,12 @@ package offline
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -106,34 +109,33 @@ func TestDamagedStagedFilesAreWrittenAnew(t *testing.T) {
 	}
 }
 
-// B2: of a commit of ours nothing can be lost, line by line or byte by byte, without a
-// reader, and the next run, being told so in one sentence.
+// B2: of a commit of ours, of whatever mode, nothing can be lost, doubled, moved or changed
+// behind what it says of itself, without a reader, and the next run, being told so in one
+// sentence.
 func TestDamagedCommitIsTold(t *testing.T) {
 	v := testView(t, testDefinition)
 	root := t.TempDir()
 	tables := openTables(t, root, v)
-	for end := range int64(2) { // the second has files removed, too
-		if _, err := randomRun(v, uint64(end), 9).publish(t, tables, publishOptions{end: end + 1}); err != nil {
+	removed := map[Mode]bool{}
+	for end, mode := range []Mode{ReplaceTable, ReplaceTable, ReplaceDates, RepairDates, AppendFiles} {
+		o := publishOptions{end: int64(end + 1), mode: mode, dates: &DateRange{"2025-12-31", "2026-01-01"}}
+		if _, err := randomRun(v, uint64(end), 9).publish(t, tables, o); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range tableOrder {
-			path := filepath.Join(root, "v", string(name), filepath.FromSlash(logName(end)))
+			path := filepath.Join(root, "v", string(name), filepath.FromSlash(logName(int64(end))))
 			whole, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for at := 0; at < len(whole)-2; at++ { // without the last newline it is the same
-				if line := whole[at] == '\n'; !line && at%211 != 0 {
-					continue
+			removed[mode] = removed[mode] || bytes.Contains(whole, []byte(`{"remove"`))
+			for _, part := range damagedCommits(whole) {
+				if err := os.WriteFile(path, part, 0o600); err != nil {
+					t.Fatal(err)
 				}
-				for _, part := range [][]byte{whole[:at], whole[:at+1]} {
-					if err := os.WriteFile(path, part, 0o600); err != nil {
-						t.Fatal(err)
-					}
-					_, err := tables.tables[name].Snapshot(t.Context(), Latest)
-					if err == nil || !strings.Contains(err.Error(), "its commit is damaged") || !strings.Contains(err.Error(), string(name)) {
-						t.Errorf("B2: %s, version %d, %d of %d bytes: %v", name, end, len(part), len(whole), err)
-					}
+				_, err := tables.tables[name].Snapshot(t.Context(), Latest)
+				if err == nil || !strings.Contains(err.Error(), "its commit is damaged") || !strings.Contains(err.Error(), restoreCommit) || !strings.Contains(err.Error(), string(name)) {
+					t.Fatalf("B2: %s, %s of version %d: %v; it was\n%s\nand is\n%s", name, mode, end, err, whole, part)
 				}
 			}
 			if err := os.WriteFile(path, whole, 0o600); err != nil {
@@ -144,7 +146,84 @@ func TestDamagedCommitIsTold(t *testing.T) {
 			t.Error("nothing is read")
 		}
 	}
+	if !removed[ReplaceTable] || !removed[ReplaceDates] || !removed[RepairDates] {
+		t.Errorf("too little is seen: files are removed by %v", removed)
+	}
 }
+
+// damagedCommits returns what may become of a commit whose first line stays.
+func damagedCommits(whole []byte) (out [][]byte) {
+	for at := range whole[:len(whole)-2] { // without the last newline it is the same
+		if whole[at] == '\n' || at%211 == 0 {
+			out = append(out, whole[:at], whole[:at+1])
+		}
+	}
+	lines := bytes.SplitAfter(whole, []byte("\n"))
+	lines = lines[:len(lines)-1]
+	for i := 1; i < len(lines); i++ {
+		out = append(out, bytes.Join(slices.Delete(slices.Clone(lines), i, i+1), nil),
+			bytes.Join(slices.Insert(slices.Clone(lines), i, lines[i]), nil))
+		if i > 1 {
+			out = append(out, bytes.Join(slices.Concat(lines[:i-1], [][]byte{lines[i], lines[i-1]}, lines[i+1:]), nil))
+		}
+	}
+	for at := len(lines[0]); at < len(whole)-1; at += 101 {
+		b := bytes.Clone(whole)
+		b[at] ^= 1
+		out = append(out, b)
+	}
+	return out
+}
+
+// B2: commits of other engines, upon ours and below them, are none of ours: they are read,
+// and built upon, whatever they name, and those of format 1 as they were.
+func TestOtherEnginesBetweenOurCommits(t *testing.T) {
+	v := testView(t, testDefinition)
+	root := t.TempDir()
+	tables := openTables(t, root, v)
+	want := 0
+	for end, mode := range []Mode{ReplaceTable, ReplaceDates, AppendFiles, RepairDates} {
+		o := publishOptions{end: int64(end + 1), mode: mode}
+		if _, err := randomRun(v, uint64(end), 3).publish(t, tables, o); err != nil {
+			t.Fatalf("%s: %v", mode, err)
+		}
+		g := &dayRig{TB: t, root: root, tables: tables}
+		if mode == ReplaceDates {
+			for _, name := range tableOrder {
+				g.replaced(name, int64(2*end), `"format":2`, `"format":1`)
+				b, err := os.ReadFile(g.logPath(name, int64(2*end)))
+				if err == nil { // as the earlier program wrote it
+					err = os.WriteFile(g.logPath(name, int64(2*end)), actionsSum.ReplaceAll(b, nil), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, name := range tableOrder {
+			s, err := tables.tables[name].Snapshot(t.Context(), Latest)
+			if err != nil {
+				t.Fatalf("B2: %s, %s: %v", name, mode, err)
+			}
+			f := s.Files[len(s.Files)-1]
+			other := fmt.Sprintf(`{"remove":{"path":%q,"dataChange":false}}
+{"add":{"path":"%s-%d.parquet","partitionValues":{"event_date":"2031-01-01"},"size":1,"dataChange":false,"stats":"{}"}}
+{"commitInfo":{"operation":"OPTIMIZE"}}`, encodePath(f.Path), name, end)
+			if err := tables.tables[name].store.PutIfAbsent(t.Context(), logName(s.Version+1), []byte(other)); err != nil {
+				t.Fatal(err)
+			}
+			if now, err := tables.tables[name].Snapshot(t.Context(), Latest); err != nil || len(now.Files) != len(s.Files) {
+				t.Errorf("B2: %s, upon %s: %v", name, mode, err)
+			}
+		}
+		want += 2
+		if s, err := tables.tables[Tiles].Snapshot(t.Context(), Latest); err != nil || s.Version != int64(want-1) || s.InfoVersion != int64(want-2) {
+			t.Errorf("B2: %s: %+v, %v", mode, s, err)
+		}
+	}
+}
+
+var actionsSum = regexp.MustCompile(`,"actions_sha256":"[0-9a-f]{64}"`)
 
 // B1, B2: published files that a disk has changed, and that have kept their size, are put
 // back by a replay of all, also up to the same cut, which publishes nothing.

@@ -9,7 +9,7 @@ import (
 	"github.com/tallystick/tallystick/transforms"
 )
 
-// The formats of Info: 1 has no DaysUpon.
+// The formats of Info: 1 has neither DaysUpon nor Actions.
 const (
 	firstInfoFormat = 1
 	infoFormat      = 2

@@ -338,6 +338,28 @@ func TestUnknownFormatIsRefused(t *testing.T) {
 	}
 }
 
+// B2: where another table's commit cannot be read, readers say why; only where it is of
+// another publication do they say that.
+func TestPublishedTellsOfOtherTables(t *testing.T) {
+	for _, name := range tableOrder[:len(tableOrder)-1] {
+		for words, want := range map[[2]string]string{
+			{`"format":2,`, `"format":3,`}:           "its commitInfo is of format 3, this program reads 1 to 2: a newer one wrote it, upgrade this",
+			{`"format":2,`, `"format":0,`}:           "commitInfo: it is of format 0, this program reads 1 to 2",
+			{`"publication":"`, `"publication":"x`}:  "it is not of the publication that features names",
+			{`"tallystick":{`, `"other":{`}:          "it is not of the publication that features names",
+			{`"txn":{`, `"txn":{"appId":"other"},"`}: "its commit is damaged",
+		} {
+			g := newDayRig(t, filepath.Join(t.TempDir(), "t"), testView(t, testDefinition))
+			g.publish(ReplaceTable, nil)
+			g.replaced(name, 0, words[0], words[1])
+			_, err := g.tables.Published(t.Context())
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("table v/%s, version 0: %s", name, want)) {
+				t.Errorf("B2: %s: %s: %v", name, words[1], err)
+			}
+		}
+	}
+}
+
 // B2: where the commit that a difference goes by is another one than it was, readers and
 // the next run are told; no list of days is made of two histories.
 func TestDaysOfAnotherHistoryAreTold(t *testing.T) {

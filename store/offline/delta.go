@@ -168,8 +168,8 @@ type loading struct {
 // restoreCommit says what helps where a commit is damaged.
 const restoreCommit = "restore it from a copy, or remove the tables of the view and replay anew"
 
-// check tells whether a version of ours is whole: what is lost at its end names files,
-// whose rows would be missing without a word.
+// check tells whether a version of ours is whole, also where commits before it say
+// nothing of their lines.
 func (s *loading) check(info *Info) error {
 	if info == nil || info.Mode != ReplaceTable {
 		return nil // the rows of others may stand beside its own, or it is not ours
@@ -195,6 +195,7 @@ func (s *loading) apply(b []byte) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return fmt.Errorf("its commit is damaged: it is empty; %s", restoreCommit)
 	}
+	var info *Info
 	for n := 1; len(b) > 0; n++ {
 		line, rest, _ := bytes.Cut(b, []byte("\n"))
 		b = rest
@@ -208,21 +209,37 @@ func (s *loading) apply(b []byte) error {
 		if err := s.take(&a); err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
+		if a.ours() {
+			var err error
+			if info, err = s.sealed(b); err != nil {
+				return err
+			}
+		}
 	}
 	if s.InfoVersion != s.Version {
 		return nil
-	}
-	info, err := s.said()
-	if err != nil { // who needs it is told
-		info = nil
 	}
 	s.days.follow(info)
 	return s.check(info)
 }
 
+// sealed returns what a commit of ours says in its first line, where those after it are the
+// ones that were written: a file that is not named would be missing without a word, one
+// that is not removed would be there twice. nil: who needs to know is told why not.
+func (s *loading) sealed(lines []byte) (*Info, error) {
+	info, err := s.said()
+	if err != nil {
+		return nil, nil
+	}
+	if info.Format > firstInfoFormat && info.Actions != sumActions(lines) {
+		return nil, fmt.Errorf("its commit is damaged: the lines after its first are not those that were written; %s", restoreCommit)
+	}
+	return info, nil
+}
+
 func (s *loading) take(a *action) error {
 	switch {
-	case a.CommitInfo != nil && a.CommitInfo.Tallystick != nil:
+	case a.ours():
 		s.Info, s.InfoVersion = a.CommitInfo.Tallystick, s.Version
 	case a.Protocol != nil:
 		s.writer = a.Protocol.MinWriter

@@ -205,7 +205,7 @@ func TestDeltaStats(t *testing.T) {
 }
 
 // B1: the golden table. What changes it is a new layout version, or format of commits.
-const goldenTables = "92d51b5769af6a2ee12a84ad69969c2882d43b836079c238cda94d0efa9efc76"
+const goldenTables = "d9ba3daca6a392f008d1eca7c0bdaeec9ea7db00fc5a51aa5ed18ad358ab2dc7"
 
 func TestGoldenTables(t *testing.T) {
 	v := testView(t, testDefinition)

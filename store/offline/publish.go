@@ -112,6 +112,9 @@ type Info struct {
 	Publication
 	Rows    int64  `json:"rows"`
 	Content string `json:"content_sha256"` // over all rows of this run
+	// Actions is over the lines of the commit after its first, which has this; set by
+	// Commit.
+	Actions string `json:"actions_sha256"`
 	// Tables has the versions of the publication's other tables. It stands in
 	// features only, whose commit completes the publication.
 	Tables map[TableName]int64 `json:"tables,omitempty"`
@@ -280,6 +283,11 @@ func (s *Staged) settleFile(ctx context.Context, t *Table, f StagedFile, named b
 	}
 	err := t.store.Move(ctx, s.r.staged(f.Path), f.Path)
 	if errors.Is(err, fs.ErrNotExist) { // moved by Publish before, or removed by a job that has published
+		if !named { // it may have stood there for days
+			if err := t.store.Touch(ctx, f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
 		if ok, e := f.published(ctx, t); ok || e != nil {
 			return e
 		}

@@ -1,15 +1,11 @@
 package offline
 
 import (
-	"bytes"
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
-	"slices"
 	"strconv"
 
 	"github.com/parquet-go/parquet-go"
@@ -59,7 +55,11 @@ func (t *Tables) Published(ctx context.Context) (*Published, error) {
 		if p.snaps[name], err = t.tables[name].Snapshot(ctx, v); err != nil {
 			return nil, err
 		}
-		if same, err := t.tables[name].published(p.snaps[name], p.Info.ID); err != nil || !same {
+		same, err := t.tables[name].published(p.snaps[name], p.Info.ID)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
 			return nil, &UnreadableError{t.tables[name].name, v, "it is not of the publication that features names"}
 		}
 		p.Versions[name] = v
@@ -97,7 +97,7 @@ type Select struct {
 }
 
 // Tiles yields the tiles by shard, entity, source partition, level and start.
-// It keeps one file per date open, each with a page per column.
+// It keeps the files of all chosen dates and partitions open, each with a page per column.
 func (p *Published) Tiles(ctx context.Context, sel Select) iter.Seq2[rows.Tile, error] {
 	return func(yield func(rows.Tile, error) bool) {
 		p.merge(ctx, Tiles, sel, []string{"entity", "level", "start", "count", "cells"}, func(c *cursor, v []schemas.Value) {
@@ -175,7 +175,8 @@ func cutClock(cut schemas.TopicCut) schemas.Micros {
 	return at
 }
 
-// Features yields the values by shard, entity and boundary.
+// Features yields the values by shard, entity and boundary. It keeps the files of one
+// shard open.
 func (p *Published) Features(ctx context.Context, sel Select) iter.Seq2[rows.Feature, error] {
 	columns := []string{"entity", "boundary", "final"}
 	for _, f := range p.t.view.Spec.Features {
@@ -210,77 +211,6 @@ func statusOf(v schemas.Value) transforms.Status {
 	return 0
 }
 
-// cursor stands at a row of one file.
-type cursor struct {
-	rows  *Rows
-	blob  Blob
-	part  int32
-	shard int
-	order int    // of the file: ties keep it
-	key   []byte // orders rows within a shard
-	row   []schemas.Value
-	place func(*cursor, []schemas.Value)
-}
-
-func (c *cursor) next() error {
-	row, err := c.rows.Next()
-	if err == nil {
-		c.row, c.key = row, c.key[:0]
-		c.place(c, row)
-	}
-	return err
-}
-
-func (c *cursor) close() { errors.Join(c.rows.Close(), c.blob.Close()) }
-
-// merge calls fn with the rows of the chosen files, in order, until it returns
-// false; with an error at most once.
-func (p *Published) merge(ctx context.Context, name TableName, sel Select, columns []string, place func(*cursor, []schemas.Value), fn func(*cursor, error) bool) {
-	var h cursorHeap
-	defer func() {
-		for _, c := range h {
-			c.close()
-		}
-	}()
-	for i, f := range p.snaps[name].Files {
-		part, ok, err := sel.file(name, &f, p.t.layout[name])
-		if err == nil && ok {
-			var c *cursor
-			if c, err = p.open(ctx, name, &f, columns); err == nil {
-				c.part, c.order, c.place = part, i, place
-				if err = c.next(); err == io.EOF {
-					c.close()
-					continue
-				}
-				h = append(h, c)
-			}
-		}
-		if err != nil {
-			fn(nil, fmt.Errorf("table %s, file %s: %w", p.t.tables[name].name, f.Path, lost(err)))
-			return
-		}
-	}
-	heap.Init(&h)
-	for len(h) > 0 {
-		if err := ctx.Err(); err != nil {
-			fn(nil, err)
-			return
-		}
-		if !fn(h[0], nil) {
-			return
-		}
-		switch err := h[0].next(); err {
-		case nil:
-			heap.Fix(&h, 0)
-		case io.EOF:
-			heap.Pop(&h).(*cursor).close()
-		default:
-			fn(nil, fmt.Errorf("table %s: %w", p.t.tables[name].name, lost(err)))
-			return
-		}
-	}
-}
-
 // errDamaged is in errors of files that are not what was written.
 var errDamaged = errors.New("it is damaged")
 
@@ -290,25 +220,6 @@ func lost(err error) error {
 		return fmt.Errorf("%w; a replay without --continue puts it back", err)
 	}
 	return err
-}
-
-func (p *Published) open(ctx context.Context, name TableName, f *DataFile, columns []string) (*cursor, error) {
-	b, err := p.t.tables[name].store.Open(ctx, f.Path)
-	if err != nil {
-		return nil, err
-	}
-	if b.Size() != f.Size {
-		err = fmt.Errorf("it has %d bytes, the log says %d: %w", b.Size(), f.Size, errDamaged)
-	}
-	var rows *Rows
-	if err == nil {
-		rows, err = NewRows(b, b.Size(), f.Path, columns...)
-	}
-	if err != nil {
-		b.Close()
-		return nil, err
-	}
-	return &cursor{rows: rows, blob: b}, nil
 }
 
 // file tells whether a file is chosen, and its source partition or shard.
@@ -330,27 +241,4 @@ func (sel *Select) file(name TableName, f *DataFile, l layout) (int32, bool, err
 		return 0, false, err
 	}
 	return part, day >= sel.FromDay && (sel.ToDay == 0 || day <= sel.ToDay) || sel.FromDay == 0 && sel.ToDay == 0, nil
-}
-
-type cursorHeap []*cursor
-
-func (h cursorHeap) Len() int      { return len(h) }
-func (h cursorHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *cursorHeap) Push(x any)   { *h = append(*h, x.(*cursor)) }
-func (h cursorHeap) Less(i, j int) bool {
-	a, b := h[i], h[j]
-	if a.shard != b.shard {
-		return a.shard < b.shard
-	}
-	if c := bytes.Compare(a.key, b.key); c != 0 {
-		return c < 0
-	}
-	return a.order < b.order
-}
-
-func (h *cursorHeap) Pop() any {
-	old := *h
-	c := old[len(old)-1]
-	*h = slices.Delete(old, len(old)-1, len(old))
-	return c
 }

@@ -124,16 +124,37 @@ func (s *S3) Move(ctx context.Context, from, to string) error {
 	return s.move(ctx, a, b, from)
 }
 
+// Touch implements Store. An object cannot be copied onto itself on all servers, and stays
+// as old as it was on some that can: it is copied aside and back.
+func (s *S3) Touch(ctx context.Context, name string) error {
+	key, err := s.key(name)
+	if err != nil {
+		return err
+	}
+	aside, err := s.key(staging + "/" + temporaryPrefix + rand.Text())
+	if err != nil {
+		return err
+	}
+	if err := s.copy(ctx, key, aside, name); err != nil {
+		return err
+	}
+	return s.move(ctx, aside, key, name)
+}
+
 func (s *S3) move(ctx context.Context, a, b, from string) error {
+	if err := s.copy(ctx, a, b, from); err != nil {
+		return err
+	}
+	return s.remove(ctx, a)
+}
+
+func (s *S3) copy(ctx context.Context, a, b, from string) error {
 	src, dst := minio.CopySrcOptions{Bucket: s.bucket.name, Object: a}, minio.CopyDestOptions{Bucket: s.bucket.name, Object: b}
 	_, err := s.bucket.core.Client.CopyObject(ctx, dst, src)
 	if tooLarge(err) {
 		_, err = s.bucket.core.ComposeObject(ctx, dst, src) // part by part
 	}
-	if err != nil {
-		return s.bucket.told("copy", from, err)
-	}
-	return s.remove(ctx, a)
+	return s.bucket.told("copy", from, err)
 }
 
 // tooLarge tells whether an object is beyond the 5 GiB that one request copies.

@@ -74,6 +74,7 @@ func everyCall(t *testing.T, s Store) map[string]error {
 	_, out["Stat"] = s.Stat(ctx, "a")
 	_, out["List"] = s.List(ctx, "a")
 	out["Move"] = s.Move(ctx, "a", "b")
+	out["Touch"] = s.Touch(ctx, "a")
 	out["Remove"] = s.Remove(ctx, "a")
 	out["RemoveAll"] = s.RemoveAll(ctx, "a")
 	for _, size := range []int{1, partSize + 1} {
@@ -329,6 +330,7 @@ func (n noted) Read(context.Context, string) ([]byte, error)      { return nil, 
 func (n noted) PutIfAbsent(context.Context, string, []byte) error { return nil }
 func (n noted) Create(context.Context, string) (Upload, error)    { return nil, nil }
 func (n noted) Move(context.Context, string, string) error        { return nil }
+func (n noted) Touch(context.Context, string) error               { return nil }
 func (n noted) Sync(context.Context, []string) error              { return nil }
 func (n noted) Open(context.Context, string) (Blob, error)        { return nil, nil }
 func (n noted) List(context.Context, string) ([]Entry, error)     { return nil, nil }

@@ -33,6 +33,8 @@ type Store interface {
 	// Move renames a file. It replaces one of the new name, and is young from then on: GC
 	// goes by age, and it may have been staged for days.
 	Move(ctx context.Context, from, to string) error
+	// Touch makes a file young that stands in its place, as Move would have.
+	Touch(ctx context.Context, name string) error
 	// Sync makes files and their names durable, after Create and Move.
 	Sync(ctx context.Context, names []string) error
 	// Open opens a file for reading.
@@ -255,9 +257,26 @@ func (l *Local) Move(_ context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	_ = os.Chtimes(a, now, now) // where it cannot be, it can still be moved
+	_ = touch(a) // where it cannot be, it can still be moved
 	return l.rename(a, b)
+}
+
+// Touch implements Store. What is another user's, or on a file system that keeps no
+// times, stays as old as it is.
+func (l *Local) Touch(_ context.Context, name string) error {
+	p, err := l.path(name)
+	if err != nil {
+		return err
+	}
+	if err := touch(p); !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}
+
+func touch(path string) error {
+	now := time.Now()
+	return files.Told(os.Chtimes(path, now, now))
 }
 
 func (l *Local) rename(from, to string) error {
