@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 )
 
 // ErrConflict says that another job published first: the version was taken by
@@ -21,7 +22,7 @@ type Change struct {
 	Millis    int64 // every time in the commit, ms since the epoch, from the cut
 	Operation string
 	Mode      string
-	Info      any       // kept in commitInfo as tallystick; an *Info with what says that the rest is whole
+	Info      any       // kept in commitInfo as tallystick; of an *Info with what says that the commit is whole
 	Metadata  *Metadata // nil = as it is
 	Txn       *Txn
 	Remove    []DataFile
@@ -68,32 +69,51 @@ func (t *Table) Commit(ctx context.Context, base *Snapshot, c Change) (int64, er
 }
 
 func (c *Change) encode(create bool) ([]byte, error) {
-	var lines bytes.Buffer
-	for _, a := range c.actions(create) {
-		if err := appendAction(&lines, a); err != nil {
-			return nil, err
-		}
-	}
-	info := c.Info
-	if said, ok := info.(*Info); ok {
-		sealed := *said
-		sealed.Actions = sumActions(lines.Bytes())
-		info = &sealed
-	}
-	kept, err := marshal(info)
+	info, err := marshal(c.Info)
 	if err != nil {
 		return nil, err
 	}
+	first := action{CommitInfo: &CommitInfo{Timestamp: c.Millis, Operation: c.Operation, Parameters: map[string]string{"mode": c.Mode},
+		EngineInfo: "tallystick/" + layoutVersion, BlindAdd: len(c.Remove) == 0, Tallystick: info}}
 	var b bytes.Buffer
-	err = appendAction(&b, action{CommitInfo: &CommitInfo{Timestamp: c.Millis, Operation: c.Operation, Parameters: map[string]string{"mode": c.Mode},
-		EngineInfo: "tallystick/" + layoutVersion, BlindAdd: len(c.Remove) == 0, Tallystick: kept}})
-	return append(b.Bytes(), lines.Bytes()...), err
+	for _, a := range append([]action{first}, c.actions(create)...) {
+		if err := appendAction(&b, a); err != nil {
+			return nil, err
+		}
+	}
+	return seal(b.Bytes()), nil
 }
 
-// sumActions is the digest of lines of a commit, the last line break not counted.
-func sumActions(lines []byte) string {
-	sum := sha256.Sum256(bytes.TrimSuffix(lines, []byte("\n")))
-	return hex.EncodeToString(sum[:])
+// sumField is what stands before the digest of a commit: Info.Sum. Quotes within strings
+// are escaped, so that it stands nowhere else.
+const sumField = `"commit_sha256":"`
+
+// seal fills in the digest of a commit of ours.
+func seal(commit []byte) []byte {
+	at := bytes.Index(commit, []byte(sumField+`"`))
+	if at < 0 {
+		return commit
+	}
+	at += len(sumField)
+	return slices.Insert(commit, at, []byte(digestOf(commit, at, at))...)
+}
+
+// sealed tells whether a commit has a digest, and whether it is the one of what there is.
+func sealed(commit []byte) (has, sound bool) {
+	from := bytes.Index(commit, []byte(sumField)) + len(sumField)
+	to := from + 2*sha256.Size
+	if from < len(sumField) || to > len(commit) {
+		return false, false
+	}
+	return true, string(commit[from:to]) == digestOf(commit, from, to)
+}
+
+// digestOf is the digest of a commit without commit[from:to] and the last line break.
+func digestOf(commit []byte, from, to int) string {
+	h := sha256.New()
+	h.Write(commit[:from])
+	h.Write(bytes.TrimSuffix(commit[to:], []byte("\n")))
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // actions are the lines of a commit after its first.

@@ -151,7 +151,7 @@ func TestDamagedCommitIsTold(t *testing.T) {
 	}
 }
 
-// damagedCommits returns what may become of a commit whose first line stays.
+// damagedCommits returns what may become of a commit.
 func damagedCommits(whole []byte) (out [][]byte) {
 	for at := range whole[:len(whole)-2] { // without the last newline it is the same
 		if whole[at] == '\n' || at%211 == 0 {
@@ -160,14 +160,14 @@ func damagedCommits(whole []byte) (out [][]byte) {
 	}
 	lines := bytes.SplitAfter(whole, []byte("\n"))
 	lines = lines[:len(lines)-1]
-	for i := 1; i < len(lines); i++ {
+	for i := range lines {
 		out = append(out, bytes.Join(slices.Delete(slices.Clone(lines), i, i+1), nil),
 			bytes.Join(slices.Insert(slices.Clone(lines), i, lines[i]), nil))
-		if i > 1 {
+		if i > 0 {
 			out = append(out, bytes.Join(slices.Concat(lines[:i-1], [][]byte{lines[i], lines[i-1]}, lines[i+1:]), nil))
 		}
 	}
-	for at := len(lines[0]); at < len(whole)-1; at += 101 {
+	for at := 0; at < len(whole)-1; at += 101 {
 		b := bytes.Clone(whole)
 		b[at] ^= 1
 		out = append(out, b)
@@ -191,13 +191,6 @@ func TestOtherEnginesBetweenOurCommits(t *testing.T) {
 		if mode == ReplaceDates {
 			for _, name := range tableOrder {
 				g.replaced(name, int64(2*end), `"format":2`, `"format":1`)
-				b, err := os.ReadFile(g.logPath(name, int64(2*end)))
-				if err == nil { // as the earlier program wrote it
-					err = os.WriteFile(g.logPath(name, int64(2*end)), actionsSum.ReplaceAll(b, nil), 0o600)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
 			}
 		}
 		for _, name := range tableOrder {
@@ -223,7 +216,7 @@ func TestOtherEnginesBetweenOurCommits(t *testing.T) {
 	}
 }
 
-var actionsSum = regexp.MustCompile(`,"actions_sha256":"[0-9a-f]{64}"`)
+var commitSum = regexp.MustCompile(`,"commit_sha256":"[0-9a-f]{64}"`)
 
 // B1, B2: published files that a disk has changed, and that have kept their size, are put
 // back by a replay of all, also up to the same cut, which publishes nothing.

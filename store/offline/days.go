@@ -9,7 +9,7 @@ import (
 	"github.com/tallystick/tallystick/transforms"
 )
 
-// The formats of Info: 1 has neither DaysUpon nor Actions.
+// The formats of Info: 1 has neither DaysUpon nor Sum.
 const (
 	firstInfoFormat = 1
 	infoFormat      = 2

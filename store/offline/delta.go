@@ -196,6 +196,7 @@ func (s *loading) apply(b []byte) error {
 		return fmt.Errorf("its commit is damaged: it is empty; %s", restoreCommit)
 	}
 	var info *Info
+	whole, ours := b, false
 	for n := 1; len(b) > 0; n++ {
 		line, rest, _ := bytes.Cut(b, []byte("\n"))
 		b = rest
@@ -211,28 +212,33 @@ func (s *loading) apply(b []byte) error {
 		}
 		if a.ours() {
 			var err error
-			if info, err = s.sealed(b); err != nil {
+			if info, err = s.sealed(whole); err != nil {
 				return err
 			}
 		}
+		ours = ours || a.Txn != nil && strings.HasPrefix(a.Txn.AppID, appPrefix)
 	}
-	if s.InfoVersion != s.Version {
+	switch {
+	case s.InfoVersion == s.Version:
+	case ours:
+		return fmt.Errorf("its commit is damaged: its first line is gone; %s", restoreCommit)
+	default:
 		return nil
 	}
 	s.days.follow(info)
 	return s.check(info)
 }
 
-// sealed returns what a commit of ours says in its first line, where those after it are the
-// ones that were written: a file that is not named would be missing without a word, one
-// that is not removed would be there twice. nil: who needs to know is told why not.
-func (s *loading) sealed(lines []byte) (*Info, error) {
+// sealed returns what a commit of ours says, where it is the one that was written: a file
+// that is not named would be missing without a word, one that is not removed would be there
+// twice. nil: who needs to know is told why not.
+func (s *loading) sealed(commit []byte) (*Info, error) {
 	info, err := s.said()
+	if has, sound := sealed(commit); has && !sound || !has && err == nil && info.Format > firstInfoFormat {
+		return nil, fmt.Errorf("its commit is damaged: it is not what was written; %s", restoreCommit)
+	}
 	if err != nil {
 		return nil, nil
-	}
-	if info.Format > firstInfoFormat && info.Actions != sumActions(lines) {
-		return nil, fmt.Errorf("its commit is damaged: the lines after its first are not those that were written; %s", restoreCommit)
 	}
 	return info, nil
 }

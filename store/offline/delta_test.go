@@ -205,7 +205,7 @@ func TestDeltaStats(t *testing.T) {
 }
 
 // B1: the golden table. What changes it is a new layout version, or format of commits.
-const goldenTables = "d9ba3daca6a392f008d1eca7c0bdaeec9ea7db00fc5a51aa5ed18ad358ab2dc7"
+const goldenTables = "b8ff4973155e718fd8164830fcf740188cdd688802d3d51dc8519c3798133733"
 
 func TestGoldenTables(t *testing.T) {
 	v := testView(t, testDefinition)

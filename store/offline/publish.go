@@ -112,9 +112,8 @@ type Info struct {
 	Publication
 	Rows    int64  `json:"rows"`
 	Content string `json:"content_sha256"` // over all rows of this run
-	// Actions is over the lines of the commit after its first, which has this; set by
-	// Commit.
-	Actions string `json:"actions_sha256"`
+	// Sum is over the commit but for itself; set by Commit.
+	Sum string `json:"commit_sha256"`
 	// Tables has the versions of the publication's other tables. It stands in
 	// features only, whose commit completes the publication.
 	Tables map[TableName]int64 `json:"tables,omitempty"`
@@ -123,7 +122,10 @@ type Info struct {
 	DaysUpon string `json:"days_upon,omitempty"`
 }
 
-func (i *Info) appID() string { return "tallystick:" + i.View + ":" + i.Fingerprint }
+// appPrefix begins the application of our txn actions.
+const appPrefix = "tallystick:"
+
+func (i *Info) appID() string { return appPrefix + i.View + ":" + i.Fingerprint }
 
 // SchemaChangeError says that rows of another definition cannot join a table.
 type SchemaChangeError struct{ Table, Have, Want string }
