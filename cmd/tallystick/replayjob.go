@@ -97,6 +97,7 @@ type viewJob struct {
 	remove func()          // the scratch directory
 	// Of a run that others share: which of the processes this is.
 	share, of int
+	again     string          // what to do once another job has published first
 	carried   *batch.From     // what the tables hold that the job goes on from, nil = the log's start
 	earlier   json.RawMessage // what they carry besides, see carryNote
 	entities  *offline.EntityRange
@@ -119,6 +120,7 @@ type jobOptions struct {
 	records   int64
 	finalOnly bool
 	share, of int
+	planned   bool // what it builds upon is fixed
 }
 
 // job begins the replay of a view, or goes on with one that was killed. Close it.
@@ -131,7 +133,10 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	if err != nil {
 		return nil, err
 	}
-	j := &viewJob{r: r, view: v, cut: tc, from: o.from, upon: o.upon, entities: o.entities, remove: remove, share: o.share, of: o.of}
+	j := &viewJob{r: r, view: v, cut: tc, from: o.from, upon: o.upon, entities: o.entities, remove: remove, share: o.share, of: o.of, again: "run it again"}
+	if o.planned {
+		j.again = "plan, or replay, anew"
+	}
 	defer func() {
 		if err != nil {
 			j.close()
@@ -206,7 +211,7 @@ func (o *jobOptions) publication() string {
 func (j *viewJob) goesOnFrom(id string) error {
 	now, err := j.run.Before()
 	if err == nil && (now == nil) != (id == "") || now != nil && now.ID != id {
-		err = fmt.Errorf("%w; nothing of this run is visible: run it again", offline.ErrConflict)
+		err = fmt.Errorf("%w; nothing of this run is visible: %s", offline.ErrConflict, j.again)
 	}
 	return err
 }
@@ -260,25 +265,6 @@ func (r *replayFlags) workRoots() (root, at *offline.Root, err error) {
 		err = usagef("--work: %w", err)
 	}
 	return root, at, err
-}
-
-// publishedUpon tells whether a job up to a cut, and of dates if any, has been published
-// upon that version of features.
-func publishedUpon(ctx context.Context, tables *offline.Tables, v *definition.View, cut schemas.TopicCut, d *batch.Dates, e *offline.EntityRange, base int64) (bool, error) {
-	p, err := tables.Published(ctx)
-	if errors.Is(err, offline.ErrNothingPublished) {
-		return false, nil
-	}
-	if err != nil || p.Versions[offline.Features] <= base || p.Info.Fingerprint != v.Fingerprint || !p.Info.Entities.Equal(e) {
-		return false, err
-	}
-	if d != nil && (p.Info.Dates == nil || *p.Info.Dates != *dateRange(d.From, d.To)) {
-		return false, nil
-	}
-	have := p.Info.Cut
-	return have.TopicID == cut.TopicID && maps.EqualFunc(have.Partitions, cut.Partitions, func(a, b schemas.PartitionCut) bool {
-		return a.End == b.End && (a.Start == b.Start || d != nil && d.Settled) // whose start is that of the tables
-	}), nil
 }
 
 func (j *viewJob) close() {

@@ -12,7 +12,6 @@ import (
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/files"
 	"github.com/tallystick/tallystick/store/log"
-	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
 
@@ -147,7 +146,8 @@ func (r *partFlags) planned(ctx context.Context, client *log.Client, cut *schema
 		}
 		plan.Views = append(plan.Views, *pv)
 	}
-	return plan, nil
+	plan.Sum, err = plan.sum()
+	return plan, err
 }
 
 func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *replayPlan, v *definition.View) (*plannedView, error) {
@@ -288,16 +288,12 @@ func (r *partFlags) part(ctx context.Context, client *log.Client, p *replayPlan,
 
 func (r *partFlags) partOf(ctx context.Context, client *log.Client, p *replayPlan, i int, v *definition.View, share, of int, fn func(j *viewJob, published bool) error) error {
 	pv := &p.Views[i]
-	tc, _ := p.cutOf(i, v)
+	tc := p.cutOf(i, v)
 	tables, err := r.tables(r.out, r.spill, v)
 	if err != nil {
 		return err
 	}
-	d, err := pv.dates()
-	if err != nil {
-		return err
-	}
-	done, err := publishedUpon(ctx, tables, v, tc, d, pv.Entities, pv.Base[offline.Features])
+	done, err := pv.published(ctx, tables, tc)
 	if err != nil {
 		return err
 	}
@@ -334,6 +330,10 @@ func (r *partFlags) runPublish(ctx context.Context, w, _ io.Writer) error {
 				view, _, err = j.publish(ctx)
 			}
 			if unit := unfinished(err); unit != "" {
+				// Unless another one that has published has removed it.
+				if _, err := p.Views[i].published(ctx, j.tables, j.cut); err != nil {
+					return err
+				}
 				return notRun(unit)
 			}
 			if err != nil {

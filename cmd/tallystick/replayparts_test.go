@@ -112,6 +112,9 @@ func TestReplayInParts(t *testing.T) {
 	p.change("views.unit_records", "0", "is not a plan")
 	p.change("cut", "null", "is not a plan")
 	p.change("surplus", "1", "is not a plan")
+	p.change("views.units", "9", "was changed after it was written")
+	p.change("views.continued", "true", "was changed after it was written")
+	p.change("sum", `""`, "was changed after it was written")
 	p.plan = ""
 	p.refused(p.start("publish"), "--plan: its value is empty")
 	if k.root = p.root; len(k.files()) > 0 {

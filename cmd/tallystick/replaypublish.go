@@ -126,7 +126,7 @@ func (j *viewJob) publishStaged(ctx context.Context, staged *offline.Staged, rep
 	}
 	_, err = staged.Publish(ctx, p)
 	if errors.Is(err, offline.ErrConflict) {
-		return nil, fmt.Errorf("%w; nothing of this run is visible: run it again", err)
+		return nil, fmt.Errorf("%w; nothing of this run is visible: %s", err, j.again)
 	}
 	if err == nil {
 		j.clean(ctx)
