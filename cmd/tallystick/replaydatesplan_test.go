@@ -117,7 +117,7 @@ func TestDatesInParts(t *testing.T) {
 	date := g.date(3)
 	p := g.planned("fresh", "fresh", "--from-date", date)
 	p.together()
-	p.ok(p.start("publish"), "rows of "+date)
+	p.ok(p.start("publish"), "rows of "+date+" and later were written")
 	g.dates("t")
 	if got := g.live("fresh"); len(differing(got, from(g.live("t"), got, date))) > 0 || len(got) < 20 {
 		t.Errorf("B1: %v differ", differing(got, from(g.live("t"), got, date)))

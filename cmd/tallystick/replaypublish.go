@@ -105,9 +105,12 @@ func (j *viewJob) publication(ctx context.Context, report *batch.Report) (offlin
 	return p, err
 }
 
+// noLastDate ends a range of dates that has no end.
+const noLastDate = "9999-12-31"
+
 // dateRange is a range of days since the epoch.
 func dateRange(from, to int64) *offline.DateRange {
-	r := &offline.DateRange{From: gate.Day(from).String(), To: "9999-12-31"}
+	r := &offline.DateRange{From: gate.Day(from).String(), To: noLastDate}
 	if to != batch.LastDay {
 		r.To = gate.Day(to).String()
 	}
