@@ -100,7 +100,7 @@ func (r *partFlags) runPlan(ctx context.Context, w, notices io.Writer) error {
 	if err := r.checkPart(); err != nil {
 		return err
 	}
-	if err := checkFile("--output", r.output, r.definition()); err != nil {
+	if err := checkFile("--output", r.output, r.definition(), r.tablesDir(), input{"cut file", r.cut}); err != nil {
 		return err
 	}
 	vs, cut, client, err := r.inputs(ctx)
