@@ -235,7 +235,7 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 	}
 	j, err := r.job(ctx, nil, h.view, cut, o)
 	if err != nil {
-		return nil, err
+		return nil, o.told(err)
 	}
 	defer j.close()
 	if standing { // whoever accepted it was killed before this
@@ -248,5 +248,5 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 	if unit := unfinished(err); unit != "" {
 		return nil, fmt.Errorf("what waited as %s is not all there any more (unit %s): replay again", h.ID, unit)
 	}
-	return view, err
+	return view, o.told(err)
 }

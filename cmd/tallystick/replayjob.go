@@ -97,7 +97,6 @@ type viewJob struct {
 	remove func()          // the scratch directory
 	// Of a run that others share: which of the processes this is.
 	share, of int
-	again     string          // what to do once another job has published first
 	carried   *batch.From     // what the tables hold that the job goes on from, nil = the log's start
 	earlier   json.RawMessage // what they carry besides, see carryNote
 	entities  *offline.EntityRange
@@ -133,10 +132,7 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 	if err != nil {
 		return nil, err
 	}
-	j := &viewJob{r: r, view: v, cut: tc, from: o.from, upon: o.upon, entities: o.entities, remove: remove, share: o.share, of: o.of, again: "run it again"}
-	if o.planned {
-		j.again = "plan, or replay, anew"
-	}
+	j := &viewJob{r: r, view: v, cut: tc, from: o.from, upon: o.upon, entities: o.entities, remove: remove, share: o.share, of: o.of}
 	defer func() {
 		if err != nil {
 			j.close()
@@ -211,7 +207,7 @@ func (o *jobOptions) publication() string {
 func (j *viewJob) goesOnFrom(id string) error {
 	now, err := j.run.Before()
 	if err == nil && (now == nil) != (id == "") || now != nil && now.ID != id {
-		err = fmt.Errorf("%w; nothing of this run is visible: %s", offline.ErrConflict, j.again)
+		err = offline.ErrConflict
 	}
 	return err
 }
@@ -320,10 +316,22 @@ func (r *replayFlags) withJob(ctx context.Context, client *log.Client, v *defini
 func (r *replayFlags) inJob(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut, o jobOptions, fn func(j *viewJob) error) (id string, err error) {
 	j, err := r.job(ctx, client, v, tc, o)
 	if err != nil {
-		return "", err
+		return "", o.told(err)
 	}
 	defer j.close()
-	return j.id, fn(j)
+	return j.id, o.told(fn(j))
+}
+
+// told adds what to do to the error that another job has published first.
+func (o *jobOptions) told(err error) error {
+	if !errors.Is(err, offline.ErrConflict) {
+		return err
+	}
+	again := "run it again"
+	if o.planned {
+		again = "plan, or replay, anew"
+	}
+	return fmt.Errorf("%w; nothing of this run is visible: %s", err, again)
 }
 
 // toRead returns how many offsets of the cut are the job's to read.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -127,11 +126,7 @@ func (j *viewJob) publishStaged(ctx context.Context, staged *offline.Staged, rep
 	if err != nil || !pass {
 		return said, err
 	}
-	_, err = staged.Publish(ctx, p)
-	if errors.Is(err, offline.ErrConflict) {
-		return nil, fmt.Errorf("%w; nothing of this run is visible: %s", err, j.again)
-	}
-	if err == nil {
+	if _, err = staged.Publish(ctx, p); err == nil {
 		j.clean(ctx)
 	}
 	return said, err
