@@ -32,7 +32,7 @@ type TimeoutError struct {
 }
 
 func (e *TimeoutError) Error() string {
-	return fmt.Sprintf("unit %s has not finished within %v (--unit-timeout)", e.Unit, e.After)
+	return fmt.Sprintf("unit %s has not finished within %v: give units longer with --unit-timeout, or less to do with --unit-records", e.Unit, e.After)
 }
 
 // Driver runs the units of a phase that are not finished, alone or with other

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -178,7 +179,9 @@ func TestDriverTriesAgain(t *testing.T) {
 			}
 			return nil
 		}, 2, func(err error) bool { return err == nil }},
-		"hangs": {func(ctx context.Context, _ int) error { return hang(ctx) }, 3, func(err error) bool { return errors.As(err, &late) && late.Unit == "0/0" }},
+		"hangs": {func(ctx context.Context, _ int) error { return hang(ctx) }, 3, func(err error) bool {
+			return errors.As(err, &late) && late.Unit == "0/0" && strings.Contains(err.Error(), "0/0 has not finished within 50ms: give units longer with --unit-timeout")
+		}},
 	} {
 		f := newFakeUnits()
 		f.run = func(ctx context.Context, _ string, nth int) error { return c.run(ctx, nth) }

@@ -296,7 +296,7 @@ func TestGateHoldsTheNewest(t *testing.T) {
 		}
 	}
 	before, _ := g.published("t")
-	if said := g.run(exitFailed, append([]string{"replay", "accept", "--reason", "late"}, out...)...); !strings.Contains(said, "replay again") && !strings.Contains(said, "run it again") {
+	if said := g.run(exitFailed, append([]string{"replay", "accept", "--reason", "late"}, out...)...); !strings.Contains(said, "replaced by another publication since: plan, or replay, anew") {
 		t.Errorf("accepted after another publication: %s", said)
 	}
 	if after, _ := g.published("t"); !maps.Equal(before.Versions, after.Versions) {

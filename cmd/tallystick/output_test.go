@@ -65,6 +65,20 @@ func TestOutputsSpareInputs(t *testing.T) {
 			t.Errorf("%v: %s%s", args, out, errs)
 		}
 	}
+	tables := filepath.Join(dir, "t")
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"is the cut file", []string{"replay", "plan", "--out", tables, "--cut", labels, "-o", labels}},
+		{"is the directory of the tables", []string{"replay", "plan", "--out", tables, "-o", tables}},
+		{"is the directory of the tables", []string{"replay", "--out", tables, "--save-cut", tables + "/"}},
+	} {
+		args := append(c.args, "-f", file, "--brokers", "127.0.0.1:1")
+		if out, errs := tally(t, exitUsage, args...); out != "" || !strings.Contains(errs, c.want+", which would be overwritten: name another") {
+			t.Errorf("%v: %s%s", args, out, errs)
+		}
+	}
 	for _, args := range [][]string{
 		{"replay", "--out", ""},
 		{"replay", "--cut="},

@@ -149,6 +149,9 @@ func (r *replayFlags) rows() int {
 	return int((&memoryFlag{r.memory}).heap() / 4 * 3)
 }
 
+// tablesDir is --out, where no file may stand.
+func (r *replayFlags) tablesDir() input { return input{"directory of the tables", r.out} }
+
 func (r *replayFlags) checkOutputs() error {
 	if err := r.everyFlag.check(); err != nil {
 		return err
@@ -168,7 +171,7 @@ func (r *replayFlags) checkOutputs() error {
 	if err := r.checkDates(); err != nil {
 		return err
 	}
-	if err := checkFile("--save-cut", r.saveCut, r.definition()); err != nil {
+	if err := checkFile("--save-cut", r.saveCut, r.definition(), r.tablesDir()); err != nil {
 		return err
 	}
 	if err := checkTree("--out", r.out); err != nil {

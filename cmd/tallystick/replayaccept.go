@@ -223,13 +223,9 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 		return nil, err
 	}
 	plan, cut := &h.held.View, h.held.Cut
-	d, err := plan.dates()
+	standing, err := plan.published(ctx, tables, cut)
 	if err != nil {
-		return nil, err
-	}
-	standing, err := publishedUpon(ctx, tables, h.view, cut, d, plan.Entities, plan.Base[offline.Features])
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", h.ID, err)
 	}
 	o := jobOptions{id: h.ID, from: plan.from(), base: plan.Base, records: plan.UnitRecords, finalOnly: plan.FinalOnly, entities: plan.Entities}
 	if !standing {
@@ -239,7 +235,7 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 	}
 	j, err := r.job(ctx, nil, h.view, cut, o)
 	if err != nil {
-		return nil, err
+		return nil, o.told(err)
 	}
 	defer j.close()
 	if standing { // whoever accepted it was killed before this
@@ -252,5 +248,5 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 	if unit := unfinished(err); unit != "" {
 		return nil, fmt.Errorf("what waited as %s is not all there any more (unit %s): replay again", h.ID, unit)
 	}
-	return view, err
+	return view, o.told(err)
 }

@@ -67,7 +67,44 @@ func TestContinuedInParts(t *testing.T) {
 	}
 	g.dates("t", "--continue")
 	for _, part := range [][]string{{"publish"}, {"run", "--unit", "0/1"}} {
-		late.refused(late.start(part[0], part[1:]...), "built upon a publication that another one has replaced since")
+		late.refused(late.start(part[0], part[1:]...), "replaced by another publication since")
+	}
+}
+
+// B2, B4: of the plans of one cut upon the same tables one is published; those of other
+// rows are told, whether they have run before that or not.
+func TestPlanComesTooLate(t *testing.T) {
+	t.Parallel()
+	g := newDateRig(t, 23)
+	g.history(4)
+	g.dates("t")
+	g.history(1)
+	first := g.planned("first", "t")
+	var late []*parts
+	for _, kind := range []string{"final", "provisional"} {
+		p := g.planned("late-"+kind, "t", "--publish", kind)
+		p.ok(p.start("run", "--unit", "0/1"), "units were run")
+		late = append(late, p)
+	}
+	text, err := os.ReadFile(g.definition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition := filepath.Join(filepath.Dir(g.definition), "renamed.yaml")
+	if err := os.WriteFile(definition, bytes.Replace(text, []byte("s: {sum"), []byte("total: {sum"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other, rig := *g, *g.gateRig
+	other.gateRig, rig.common = &rig, append(slices.Clone(g.common), "-f", definition)
+	renamed := other.planned("renamed", "t") // of the same fingerprint
+	first.ok(first.start("run", "--unit", "0/1"), "units were run")
+	first.ok(first.start("publish"), "feature rows")
+	same := late[1]
+	same.ok(same.start("publish"), "published already")
+	for _, p := range []*parts{late[0], renamed} {
+		for _, part := range [][]string{{"publish"}, {"run", "--unit", "0/1"}} {
+			p.refused(p.start(part[0], part[1:]...), "replaced by another publication since")
+		}
 	}
 }
 
@@ -80,7 +117,7 @@ func TestDatesInParts(t *testing.T) {
 	date := g.date(3)
 	p := g.planned("fresh", "fresh", "--from-date", date)
 	p.together()
-	p.ok(p.start("publish"), "rows of "+date)
+	p.ok(p.start("publish"), "rows of "+date+" and later were written")
 	g.dates("t")
 	if got := g.live("fresh"); len(differing(got, from(g.live("t"), got, date))) > 0 || len(got) < 20 {
 		t.Errorf("B1: %v differ", differing(got, from(g.live("t"), got, date)))
@@ -92,7 +129,7 @@ func TestDatesInParts(t *testing.T) {
 	other.ok(other.start("run", "--unit", "0/1"), "units were run")
 	settled.ok(settled.start("publish"), "rows of "+g.date(7)+" to "+g.date(5)+" were written")
 	settled.ok(settled.start("publish"), "published already")
-	other.refused(other.start("publish"), "built upon a publication that another one has replaced since")
+	other.refused(other.start("publish"), "replaced by another publication since")
 	if d := differing(g.live("t"), before); len(d) > 0 {
 		t.Errorf("B2: %v differ", d)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,9 @@ func (e *entityFlag) of(v *definition.View) (*batch.Entities, *offline.EntityRan
 		return nil, nil, nil
 	}
 	from, to, ok := strings.Cut(e.text, "..")
+	if !utf8.ValidString(e.text) { // commits and plans could not say it
+		return nil, nil, usagef("--entities: %q is not UTF-8 text", e.text)
+	}
 	if !ok || from == "" && to == "" {
 		return nil, nil, usagef("--entities: %q is no range: write FROM..TO, FROM.. or ..TO", e.text)
 	}

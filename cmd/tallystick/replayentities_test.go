@@ -111,6 +111,7 @@ func TestReplayEntities(t *testing.T) {
 		{"hold the entities e2..e5 alone", []string{"reconcile", "--redis", redis, "--out", "part1"}},
 		{`"e2" is no range`, []string{"replay", "--entities", "e2"}},
 		{`".." is no range`, []string{"replay", "--entities", ".."}},
+		{`"e2\xff.." is not UTF-8 text`, []string{"replay", "--entities", "e2\xff.."}},
 		{"nothing lies from e5 to before e5", []string{"replay", "--entities", "e5..e5"}},
 	} {
 		before := g.live("part1")

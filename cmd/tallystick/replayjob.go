@@ -119,6 +119,7 @@ type jobOptions struct {
 	records   int64
 	finalOnly bool
 	share, of int
+	planned   bool // what it builds upon is fixed
 }
 
 // job begins the replay of a view, or goes on with one that was killed. Close it.
@@ -206,7 +207,7 @@ func (o *jobOptions) publication() string {
 func (j *viewJob) goesOnFrom(id string) error {
 	now, err := j.run.Before()
 	if err == nil && (now == nil) != (id == "") || now != nil && now.ID != id {
-		err = fmt.Errorf("%w; nothing of this run is visible: run it again", offline.ErrConflict)
+		err = offline.ErrConflict
 	}
 	return err
 }
@@ -262,25 +263,6 @@ func (r *replayFlags) workRoots() (root, at *offline.Root, err error) {
 	return root, at, err
 }
 
-// publishedUpon tells whether a job up to a cut, and of dates if any, has been published
-// upon that version of features.
-func publishedUpon(ctx context.Context, tables *offline.Tables, v *definition.View, cut schemas.TopicCut, d *batch.Dates, e *offline.EntityRange, base int64) (bool, error) {
-	p, err := tables.Published(ctx)
-	if errors.Is(err, offline.ErrNothingPublished) {
-		return false, nil
-	}
-	if err != nil || p.Versions[offline.Features] <= base || p.Info.Fingerprint != v.Fingerprint || !p.Info.Entities.Equal(e) {
-		return false, err
-	}
-	if d != nil && (p.Info.Dates == nil || *p.Info.Dates != *dateRange(d.From, d.To)) {
-		return false, nil
-	}
-	have := p.Info.Cut
-	return have.TopicID == cut.TopicID && maps.EqualFunc(have.Partitions, cut.Partitions, func(a, b schemas.PartitionCut) bool {
-		return a.End == b.End && (a.Start == b.Start || d != nil && d.Settled) // whose start is that of the tables
-	}), nil
-}
-
 func (j *viewJob) close() {
 	if j.work != nil {
 		j.work.Close()
@@ -334,10 +316,22 @@ func (r *replayFlags) withJob(ctx context.Context, client *log.Client, v *defini
 func (r *replayFlags) inJob(ctx context.Context, client *log.Client, v *definition.View, tc schemas.TopicCut, o jobOptions, fn func(j *viewJob) error) (id string, err error) {
 	j, err := r.job(ctx, client, v, tc, o)
 	if err != nil {
-		return "", err
+		return "", o.told(err)
 	}
 	defer j.close()
-	return j.id, fn(j)
+	return j.id, o.told(fn(j))
+}
+
+// told adds what to do to the error that another job has published first.
+func (o *jobOptions) told(err error) error {
+	if !errors.Is(err, offline.ErrConflict) {
+		return err
+	}
+	again := "run it again"
+	if o.planned {
+		again = "plan, or replay, anew"
+	}
+	return fmt.Errorf("%w; nothing of this run is visible: %s", err, again)
 }
 
 // toRead returns how many offsets of the cut are the job's to read.

@@ -20,6 +20,7 @@ import (
 	"github.com/tallystick/tallystick/integration/testbed"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/store/log"
+	"github.com/tallystick/tallystick/store/offline"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
 
@@ -80,6 +81,34 @@ func (j *jobRig) whole(r *replayFlags, tc schemas.TopicCut) (found int64) {
 func (j *jobRig) files(out string) map[string]string {
 	j.Helper()
 	return (&killed{T: j.T, root: filepath.Join(j.dir, out)}).files()
+}
+
+// B2: whoever finds that another job has published first, wherever that is, is told what
+// to do.
+func TestOvertakenIsTold(t *testing.T) {
+	x := newReconcileRig(t)
+	x.fill()
+	j := newJobRig(t, x)
+	for i, want := range []string{"run it again", "plan, or replay, anew"} {
+		o := jobOptions{from: schemas.Never, records: defaultUnitRecords, planned: i == 1}
+		_, err := j.flags("tables").inJob(j.ctx, j.client, j.view, j.to(0), o, func(v *viewJob) error {
+			if err := v.runUnits(j.ctx); err != nil {
+				return err
+			}
+			cut, err := v.clocked(j.ctx)
+			j.must(err)
+			staged, err := v.run.Staged(j.ctx, cut)
+			j.must(err)
+			report, err := v.replay.Report(j.ctx)
+			j.must(err)
+			j.whole(j.flags("tables"), j.to(5-int64(i)))
+			_, err = staged.Publish(j.ctx, wire.Publication("ev", schemas.Never, report))
+			return err
+		})
+		if !errors.Is(err, offline.ErrConflict) || !strings.HasSuffix(err.Error(), "; nothing of this run is visible: "+want) {
+			t.Error(err)
+		}
+	}
 }
 
 // B4: a replay that was killed before its publication goes on after another one has

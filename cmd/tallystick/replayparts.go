@@ -100,7 +100,7 @@ func (r *partFlags) runPlan(ctx context.Context, w, notices io.Writer) error {
 	if err := r.checkPart(); err != nil {
 		return err
 	}
-	if err := checkFile("--output", r.output, r.definition()); err != nil {
+	if err := checkFile("--output", r.output, r.definition(), r.tablesDir(), input{"cut file", r.cut}); err != nil {
 		return err
 	}
 	vs, cut, client, err := r.inputs(ctx)
@@ -147,7 +147,8 @@ func (r *partFlags) planned(ctx context.Context, client *log.Client, cut *schema
 		}
 		plan.Views = append(plan.Views, *pv)
 	}
-	return plan, nil
+	plan.Sum, err = plan.sum()
+	return plan, err
 }
 
 func (r *partFlags) plannedView(ctx context.Context, client *log.Client, plan *replayPlan, v *definition.View) (*plannedView, error) {
@@ -217,11 +218,17 @@ func (r *partFlags) identity() (string, error) {
 // sharedOutput is what `replay run --json` prints.
 type sharedOutput struct {
 	Views []sharedView `json:"views"`
+	// Calls are those of this process to the store of the tables.
+	Calls *offline.CallCounts `json:"store_calls"`
 }
 
 type sharedView struct {
 	View string `json:"view"`
 	replayedUnits
+	// Offsets of the log that are the plan's to read, and the records that this process
+	// has read: more of these, over all processes, is what was read twice.
+	Offsets     int64 `json:"offsets"`
+	RecordsRead int64 `json:"records_read"`
 	// Published: the plan has been published already, and nothing was run.
 	Published bool `json:"published"`
 }
@@ -246,7 +253,7 @@ func (r *partFlags) runShare(ctx context.Context, w, _ io.Writer) error {
 	if _, err := cutOf(ctx, client, p.Cut, vs); err != nil {
 		return err
 	}
-	out := sharedOutput{Views: []sharedView{}}
+	out, before := sharedOutput{Views: []sharedView{}}, r.calls()
 	for i, v := range vs {
 		sv := sharedView{View: v.Name}
 		err := r.part(ctx, client, p, i, v, share, of, func(j *viewJob, published bool) error {
@@ -254,6 +261,7 @@ func (r *partFlags) runShare(ctx context.Context, w, _ io.Writer) error {
 			if !published {
 				err := j.runUnits(ctx)
 				sv.Ran, sv.Found = j.ran.Load(), j.found.Load()
+				sv.Offsets, sv.RecordsRead = j.toRead(), j.read
 				return err
 			}
 			return nil
@@ -263,6 +271,8 @@ func (r *partFlags) runShare(ctx context.Context, w, _ io.Writer) error {
 		}
 		out.Views = append(out.Views, sv)
 	}
+	calls := r.calls().Since(before)
+	out.Calls = &calls
 	if r.json {
 		return printJSON(w, out)
 	}
@@ -271,8 +281,9 @@ func (r *partFlags) runShare(ctx context.Context, w, _ io.Writer) error {
 			fmt.Fprintf(w, "view %s: the plan has been published already\n", v.View)
 			continue
 		}
-		fmt.Fprintf(w, "view %s: %d units were run, %d were finished before; publish them with `tallystick replay publish`\n", v.View, v.Ran, v.Found)
+		fmt.Fprintf(w, "view %s: %d units were run, %d were finished before, %d records read, of %d offsets; publish them with `tallystick replay publish`\n", v.View, v.Ran, v.Found, v.RecordsRead, v.Offsets)
 	}
+	fmt.Fprintf(w, "tables in %s; %s\n", r.out, callsText(&calls))
 	return nil
 }
 
@@ -288,16 +299,12 @@ func (r *partFlags) part(ctx context.Context, client *log.Client, p *replayPlan,
 
 func (r *partFlags) partOf(ctx context.Context, client *log.Client, p *replayPlan, i int, v *definition.View, share, of int, fn func(j *viewJob, published bool) error) error {
 	pv := &p.Views[i]
-	tc, _ := p.cutOf(i, v)
+	tc := p.cutOf(i, v)
 	tables, err := r.tables(r.out, r.spill, v)
 	if err != nil {
 		return err
 	}
-	d, err := pv.dates()
-	if err != nil {
-		return err
-	}
-	done, err := publishedUpon(ctx, tables, v, tc, d, pv.Entities, pv.Base[offline.Features])
+	done, err := pv.published(ctx, tables, tc)
 	if err != nil {
 		return err
 	}
@@ -334,6 +341,10 @@ func (r *partFlags) runPublish(ctx context.Context, w, _ io.Writer) error {
 				view, _, err = j.publish(ctx)
 			}
 			if unit := unfinished(err); unit != "" {
+				// Unless another one that has published has removed it.
+				if _, err := p.Views[i].published(ctx, j.tables, j.cut); err != nil {
+					return err
+				}
 				return notRun(unit)
 			}
 			if err != nil {

@@ -97,7 +97,8 @@ func TestReplayInParts(t *testing.T) {
 	same(p)
 
 	p = newParts("alone")
-	p.ok(p.start("run", "--unit", "1/3", "--unit-timeout", "500ms", "--unit-retries", "100"), "units were run")
+	p.ok(p.start("run", "--unit", "1/3", "--unit-timeout", "500ms", "--unit-retries", "100"), "0 were finished before, 12000 records read, of 12000 offsets")
+	p.ok(p.start("run", "--unit", "0/3"), "records read, of 12000 offsets; publish them with `tallystick replay publish`\ntables in "+p.root+"; ")
 	p.ok(p.start("publish"), "feature rows")
 	same(p)
 
@@ -112,6 +113,9 @@ func TestReplayInParts(t *testing.T) {
 	p.change("views.unit_records", "0", "is not a plan")
 	p.change("cut", "null", "is not a plan")
 	p.change("surplus", "1", "is not a plan")
+	p.change("views.units", "9", "was changed after it was written")
+	p.change("views.continued", "true", "was changed after it was written")
+	p.change("sum", `""`, "was changed after it was written")
 	p.plan = ""
 	p.refused(p.start("publish"), "--plan: its value is empty")
 	if k.root = p.root; len(k.files()) > 0 {

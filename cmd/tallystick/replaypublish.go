@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -105,9 +104,12 @@ func (j *viewJob) publication(ctx context.Context, report *batch.Report) (offlin
 	return p, err
 }
 
+// noLastDate ends a range of dates that has no end.
+const noLastDate = "9999-12-31"
+
 // dateRange is a range of days since the epoch.
 func dateRange(from, to int64) *offline.DateRange {
-	r := &offline.DateRange{From: gate.Day(from).String(), To: "9999-12-31"}
+	r := &offline.DateRange{From: gate.Day(from).String(), To: noLastDate}
 	if to != batch.LastDay {
 		r.To = gate.Day(to).String()
 	}
@@ -124,11 +126,7 @@ func (j *viewJob) publishStaged(ctx context.Context, staged *offline.Staged, rep
 	if err != nil || !pass {
 		return said, err
 	}
-	_, err = staged.Publish(ctx, p)
-	if errors.Is(err, offline.ErrConflict) {
-		return nil, fmt.Errorf("%w; nothing of this run is visible: run it again", err)
-	}
-	if err == nil {
+	if _, err = staged.Publish(ctx, p); err == nil {
 		j.clean(ctx)
 	}
 	return said, err

@@ -195,7 +195,9 @@ func (o *replayOutput) print(w io.Writer) {
 		if v.Range != nil {
 			fmt.Fprintf(w, "  of %v alone; %d records of others were passed over\n", v.Range, v.Outside)
 		}
-		if v.Dates != nil {
+		if v.Dates != nil && v.Dates.To == noLastDate {
+			fmt.Fprintf(w, "  rows of %s and later were written\n", v.Dates.From)
+		} else if v.Dates != nil {
 			fmt.Fprintf(w, "  rows of %s to %s were written\n", v.Dates.From, v.Dates.To)
 		}
 		if v.Changes != nil {

@@ -269,8 +269,10 @@ func (s *S3) Open(ctx context.Context, name string) (_ Blob, err error) {
 		}
 	}()
 	b.unnamed()
-	b.size, err = s.download(ctx, name, f)
-	return b, err
+	if b.size, err = s.download(ctx, name, f); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // download writes an object, and goes on where a connection breaks.

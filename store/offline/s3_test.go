@@ -70,7 +70,10 @@ func everyCall(t *testing.T, s Store) map[string]error {
 	ctx, out := t.Context(), map[string]error{}
 	_, out["Read"] = s.Read(ctx, "a")
 	out["PutIfAbsent"] = s.PutIfAbsent(ctx, "a", []byte("x"))
-	_, out["Open"] = s.Open(ctx, "a")
+	b, err := s.Open(ctx, "a")
+	if out["Open"] = err; err != nil && b != nil {
+		t.Error("Open: a file comes with an error, and is closed twice")
+	}
 	_, out["Stat"] = s.Stat(ctx, "a")
 	_, out["List"] = s.List(ctx, "a")
 	out["Move"] = s.Move(ctx, "a", "b")
