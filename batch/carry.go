@@ -31,11 +31,11 @@ type From struct {
 type Carry interface {
 	// States calls fn with the states of a partition, by shard and entity.
 	States(ctx context.Context, partition int32, fn func(*Carried) error) error
-	// Tiles, Quarantine and Features call fn with the rows of dates from day on, in any
-	// order.
+	// Tiles and Quarantine call fn with the rows of dates from day on, Features with those
+	// of dates up to another one, in any order.
 	Tiles(ctx context.Context, partition int32, day int64, fn func(rows.Tile) error) error
 	Quarantine(ctx context.Context, partition int32, day int64, fn func(rows.Quarantined) error) error
-	Features(ctx context.Context, day int64, fn func(rows.Feature) error) error
+	Features(ctx context.Context, from, to int64, fn func(rows.Feature) error) error
 }
 
 // Carried is a state at the earlier cut. No tile waits: Check has seen to that.
@@ -117,15 +117,15 @@ type earlier struct {
 	day    int64          // dates before it stay as they are
 }
 
-func (r *Replay) earlier() *earlier {
-	if r.From == nil {
+func (r *Replay) earlier(f *From) *earlier {
+	if f == nil {
 		return nil
 	}
 	e := &earlier{clocks: map[int32]schemas.Micros{}}
-	for p, pc := range r.From.Cut.Partitions {
+	for p, pc := range f.Cut.Partitions {
 		e.clocks[p] = *pc.Clock
 	}
-	e.now, e.closed = r.closedAt(r.From.Cut, e.clocks)
+	e.now, e.closed = r.closedAt(f.Cut, e.clocks)
 	e.day = e.closed.Days()
 	for _, c := range e.clocks {
 		e.day = min(e.day, c.Days())
@@ -133,9 +133,6 @@ func (r *Replay) earlier() *earlier {
 	}
 	return e
 }
-
-// compares tells whether what is computed anew is held against what the tables say.
-func (r *Replay) compares() bool { return r.From != nil && !r.From.FinalOnly }
 
 // FirstDay returns the first date, in days since the epoch, of which a replay that
 // goes on writes rows: those before it stay as they are.
@@ -158,6 +155,7 @@ func (r *Replay) ClosedDay() (int64, error) {
 // The units that carry rows of the tables, and the kind of these rows.
 const (
 	carriedRows     = byte(2) // transforms.AppendKept, by the shard of the entity
+	quarantinedRows = byte(3) // partition and offset, big-endian
 	carriedFeatures = "carry-features"
 )
 
@@ -165,6 +163,9 @@ func carriedUnit(p int32) string { return fmt.Sprintf("carry-%05d", p) }
 
 // carries returns the units that carry what the tables hold, each a lane.
 func (r *Replay) carries() (lanes []Lane) {
+	if r.Was != nil {
+		return []Lane{{{Name: carriedFeatures, Run: r.carryHeld}}}
+	}
 	if r.From == nil {
 		return nil
 	}
@@ -221,7 +222,7 @@ func (r *Replay) carryFeatures(ctx context.Context) error {
 	}
 	defer out.Abort()
 	var kept, row []byte
-	err = r.From.Carry.Features(ctx, r.before.day, func(f rows.Feature) error {
+	err = r.From.Carry.Features(ctx, r.before.day, LastDay, func(f rows.Feature) error {
 		kind := keptFeature
 		if f.Boundary > r.before.closed {
 			kind = keptProvisional // it is computed anew

@@ -10,8 +10,9 @@ import (
 	"github.com/tallystick/tallystick/transforms/rows"
 )
 
-// Changes says what a replay that went on found other than the tables had it: the rows
-// of boundaries that were not closed then, up to the least clock of that time.
+// Changes says what a replay found other than the tables had it. Where it went on, it is
+// about the rows of boundaries that were not closed then, up to the least clock of that
+// time; where it writes dates anew, about the rows of these that the tables can have.
 type Changes struct {
 	Dates    []DateChanges `json:"dates"`    // of boundaries, ascending; those without rows are left out
 	Examples []Change      `json:"examples"` // the first ones, by boundary, entity and feature
@@ -25,9 +26,9 @@ type DateChanges struct {
 	Values  int64 `json:"values"`  // that changed
 }
 
-// Change is one value that changed. Events are those that came after the earlier cut
-// with an event time before the boundary, or took the place of one there: the first ones
-// that were folded; there are More.
+// Change is one value that changed. Events are those that came after the earlier cut, or
+// were quarantined then, with an event time before the boundary, or took the place of one
+// there: the first ones that were folded; there are More.
 type Change struct {
 	Boundary schemas.Micros `json:"boundary"`
 	Entity   []byte         `json:"entity"`
@@ -38,7 +39,7 @@ type Change struct {
 	More     int            `json:"more,omitempty"`
 }
 
-// LateEvent is an event that came after a cut.
+// LateEvent is an event that the tables do not have.
 type LateEvent struct {
 	Partition int32          `json:"partition"`
 	Offset    int64          `json:"offset"`
@@ -81,10 +82,11 @@ func (c *Changes) example(e Change) {
 	}
 }
 
-// provisional is what the tables say of an entity that can still change, and what has
+// provisional is what the tables say of an entity that is computed anew, and what has
 // come since.
 type provisional struct {
 	rows   []rows.Feature         // by boundary
+	next   int                    // of rows: the first one that is not compared yet
 	events []moved                // the first ones that each boundary is the first to see
 	counts map[schemas.Micros]int // of all of them
 }
@@ -113,53 +115,65 @@ func (p *provisional) seen(b schemas.Micros) (events []LateEvent, more int) {
 }
 
 func (p *provisional) clear() {
-	p.rows, p.events = p.rows[:0], p.events[:0]
+	p.rows, p.next, p.events = p.rows[:0], 0, p.events[:0]
 	clear(p.counts)
 }
 
-// note keeps an event that came after the earlier cut.
+// note keeps an event that the tables do not have.
 func (f *replayFold) note(in *transforms.Input, v *transforms.Verdict) {
 	from := in.EventTime
 	if v.Replaced {
 		from = min(from, v.ReplacedEventTime)
 	}
-	if v.Outcome != transforms.Applied && !v.Replaced || from >= f.run.before.now {
+	if v.Outcome != transforms.Applied && !v.Replaced || from >= f.held.to || f.held.have(in) {
 		return
 	}
-	first := f.after(max(from, f.run.before.closed)) // none before it is compared
+	first := f.after(max(from, f.held.from)) // none before it is compared
 	if f.were.counts[first]++; f.were.counts[first] <= maxLateEvents {
 		f.were.events = append(f.were.events, moved{LateEvent{in.Partition, in.Offset, in.EventTime}, first})
 	}
 }
 
 // compare holds the row of a boundary, nil = there is none, against what the tables
-// had.
+// had. Boundaries ascend.
 func (f *replayFold) compare(b schemas.Micros, res []transforms.Result) {
-	if b <= f.run.before.closed || b > f.run.before.now {
+	if b <= f.held.from || b > f.held.to {
 		return
 	}
-	i, there := slices.BinarySearchFunc(f.were.rows, b, func(r rows.Feature, b schemas.Micros) int { return cmp.Compare(r.Boundary, b) })
-	if !there && res == nil {
-		return
+	f.gone(b)
+	if w := &f.were; w.next < len(w.rows) && w.rows[w.next].Boundary == b {
+		w.next++
+		f.differ(b, w.rows[w.next-1].Results, res)
+	} else if res != nil {
+		f.differ(b, nil, res)
 	}
-	var was []transforms.Result
-	if there {
-		was = f.were.rows[i].Results
+}
+
+// gone compares the rows of the tables before a boundary, of which there is nothing now.
+func (f *replayFold) gone(b schemas.Micros) {
+	for w := &f.were; w.next < len(w.rows) && w.rows[w.next].Boundary < b; w.next++ {
+		f.differ(w.rows[w.next].Boundary, w.rows[w.next].Results, nil)
 	}
+}
+
+// differ counts what has changed of a row, nil = there is none.
+func (f *replayFold) differ(b schemas.Micros, was, res []transforms.Result) {
 	d := f.counts.changes().date(b.Days())
 	d.Rows++
 	values := int64(0)
+	var events []LateEvent
+	var more int
 	for k := range f.run.View.Spec.Features {
 		x, y := resultText(was, k), resultText(res, k)
 		if x == y {
 			continue
 		}
-		values++
-		c := Change{Boundary: b, Entity: bytes.Clone(f.entity), Feature: f.run.View.Spec.Features[k].Name, Before: x, After: y}
-		c.Events, c.More = f.were.seen(b)
-		f.counts.Changes.example(c)
+		if values++; values == 1 {
+			events, more = f.were.seen(b)
+		}
+		f.counts.Changes.example(Change{b, bytes.Clone(f.entity), f.run.View.Spec.Features[k].Name, x, y, events, more})
 	}
-	if d.Values += values; values > 0 || there != (res != nil) {
+	if d.Values += values; values > 0 || (was != nil) != (res != nil) {
 		d.Changed++
 	}
 }

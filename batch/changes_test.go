@@ -17,7 +17,7 @@ func TestLateEventsOfAnEntity(t *testing.T) {
 	const closed, now = 97 * schemas.Day, 100 * schemas.Day
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
-		f := &replayFold{run: &Replay{View: &definition.View{Snapshots: schemas.Day}, before: &earlier{closed: closed, now: now}},
+		f := &replayFold{run: &Replay{View: &definition.View{Snapshots: schemas.Day}}, held: &against{from: closed, to: now},
 			were: provisional{counts: map[schemas.Micros]int{}}}
 		events := 1 + rnd.Int64N(2000)
 		at := make([]schemas.Micros, events)

@@ -21,8 +21,11 @@ type Dates struct {
 	Settled bool
 }
 
-// LastDay is the To of dates up to the cut.
-const LastDay = math.MaxInt64
+// LastDay is the To of dates up to the cut. No date lies before firstDay.
+const (
+	LastDay  = math.MaxInt64
+	firstDay = math.MinInt64
+)
 
 // Needs returns the earliest instant at which anything begins that rows of the dates are
 // made of, closed being the instant before which the cut, or an earlier one, closes:

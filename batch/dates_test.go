@@ -31,17 +31,17 @@ func (w *world) begun(needs schemas.Micros) (cut schemas.TopicCut, late int) {
 	return cut, late
 }
 
-// replayedDates returns the tables of a replay of dates.
-func (w *world) replayedDates(cut schemas.TopicCut, d *Dates) (*memoryTables, *Report) {
+// replayedDates returns the tables of a replay of dates, compared with what was there.
+func (w *world) replayedDates(cut schemas.TopicCut, d *Dates, was *From) (*memoryTables, *Replay, *Report) {
 	w.tb.Helper()
 	m := &memoryTables{from: &From{}}
-	r := &Replay{View: w.view, Source: w.source, Log: w, Cut: cut, Dates: d, Work: newMemoryWork(m), Parallel: 1 + w.r.IntN(2), drainRows: w.r.IntN(5), Memory: 1 << 20,
+	r := &Replay{View: w.view, Source: w.source, Log: w, Cut: cut, Dates: d, Was: was, Work: newMemoryWork(m), Parallel: 1 + w.r.IntN(2), drainRows: w.r.IntN(5), Memory: 1 << 20,
 		SpillDir: w.tb.TempDir(), ValidFrom: schemas.Never, ReadRecords: int64(1 + w.r.IntN(20))}
 	rep, err := r.Run(w.tb.Context())
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	return m, rep
+	return m, r, rep
 }
 
 // of returns the rows of dates.
@@ -129,7 +129,7 @@ func TestDatesAsFromTheBeginning(t *testing.T) {
 		}
 		all := w.replayed(w, nil, w.cut)
 		want := all.of(d, d.Tiles(engine, closed))
-		got, rep := w.replayedDates(cut, d)
+		got, _, rep := w.replayedDates(cut, d, nil)
 		if a, b := got.lines(), want.lines(); a != b {
 			t.Fatalf("seed %d: K8: dates %+v from %v: %s", seed, *d, cut.Partitions, firstDifference(a, b))
 		}

@@ -39,6 +39,9 @@ func (r *Replay) fold(ctx context.Context, unit string, from, to int) error {
 		were: provisional{counts: map[schemas.Micros]int{}}, between: map[schemas.Micros]*transforms.State{},
 		left: entityTiles{waiting: map[int32][]transforms.Tile{}}}
 	defer f.left.close()
+	if err := f.hold(ctx); err != nil {
+		return err
+	}
 	for shard := from; shard < to; shard++ {
 		f.shard = shard
 		if err := r.checkIDs(ctx, unit, shard, &f.counts); err != nil {
@@ -111,6 +114,7 @@ type replayFold struct {
 	next       schemas.Micros      // the next boundary to be read; Never = none yet
 	results    []transforms.Result // scratch
 	tiles      []keptTileOf        // of the tables, those that are written anew
+	held       *against            // nil: nothing is compared
 	were       provisional         // of the tables
 	left       entityTiles         // tiles that left its states while it has many rows
 	undrained  int                 // rows since they were looked for
@@ -123,7 +127,7 @@ type replayFold struct {
 // take takes a row of an entity.
 func (f *replayFold) take(row []byte) error {
 	f.run.brake(&f.folded, len(row))
-	if f.run.From != nil {
+	if f.run.From != nil || f.run.Was != nil {
 		if entity, p, _, kept, ok := transforms.ParseKept(row); ok {
 			return f.enter(entity, p, kept)
 		}
@@ -162,7 +166,7 @@ func (f *replayFold) row(row []byte) error {
 	}
 	v := f.run.engine.Step(f.state(in.Partition), in)
 	f.books.book(f.shard, in, &v)
-	if f.run.compares() {
+	if f.held != nil {
 		f.note(in, &v)
 	}
 	f.books.folded(ShardPartition{f.shard, in.Partition}, in.EventTime)
@@ -258,7 +262,7 @@ func (f *replayFold) snapshot(b schemas.Micros) (absent bool, err error) {
 	f.results = f.run.engine.BoundaryValue(f.results[:0], b, f.states...)
 	res := f.results
 	if len(res) == 0 || res[0].Status == transforms.Absent {
-		if f.run.compares() {
+		if f.held != nil {
 			f.compare(b, nil)
 		}
 		return true, nil
@@ -273,12 +277,17 @@ func (f *replayFold) finish() error {
 		return nil
 	}
 	f.begun = false
-	f.counts.Entities++
+	if f.run.Was == nil || len(f.partitions) > 0 { // else there are but rows of the tables
+		f.counts.Entities++
+	}
 	if err := f.snapshots(f.end.now); err != nil {
 		return err
 	}
 	if err := f.tableSnapshots(); err != nil {
 		return err
+	}
+	if f.held != nil {
+		f.gone(schemas.Forever)
 	}
 	for i, p := range f.partitions {
 		if err := f.write(p, f.states[i]); err != nil {

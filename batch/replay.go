@@ -30,6 +30,7 @@ type Replay struct {
 	Cut       schemas.TopicCut
 	From      *From     // nil = the beginning of the cut
 	Dates     *Dates    // nil = all; goes without From
+	Was       *From     // what the tables hold of Dates, to be compared; nil = nothing is
 	Entities  *Entities // nil = all
 	Work      Work
 	Parallel  int         // units that run at once in this process
@@ -55,6 +56,7 @@ type Replay struct {
 	pool   spill.Pool // of folds
 	reads  map[int32][]readRange
 	before *earlier // nil without From
+	held   *against // nil: nothing is compared
 
 	mu   sync.Mutex
 	ends *end // nil until all reads are known to be finished
@@ -85,8 +87,10 @@ type Report struct {
 	Tiles    int64
 	States   int64 // (entity, partition) with a remainder
 	Spilled  int64 // bytes, while sorting
-	// Changes is nil without From, or where its tables had no rows that can change.
+	// Changes is nil without From and Was, or where the tables had no rows that can change.
 	Changes *Changes
+	// Uncompared says why the tables could not be read to be compared, "" where they were.
+	Uncompared string
 	// BrokenIDs is nil for a source without ids.
 	BrokenIDs *BrokenIDs
 }
@@ -128,7 +132,8 @@ func (r *Replay) prepare() error {
 		if r.broken != nil {
 			return
 		}
-		r.before = r.earlier()
+		r.before = r.earlier(r.From)
+		r.held = r.heldAgainst()
 		size := r.ReadRecords
 		if size <= 0 {
 			size = defaultReadRecords
@@ -333,8 +338,14 @@ func (r *Replay) Report(ctx context.Context) (*Report, error) {
 	all := newBooks(r.View.Source.History)
 	all.merge(e.books)
 	rep := &Report{Clocks: e.clocks, Ticks: e.ticks, Boundary: e.boundary(r.engine), Closed: e.closed, Outside: e.outside}
-	if r.compares() {
+	if r.held != nil {
 		rep.Changes = &Changes{Dates: []DateChanges{}, Examples: []Change{}}
+		if rep.Uncompared, err = r.unread(ctx); err != nil {
+			return nil, err
+		}
+		if rep.Uncompared != "" {
+			rep.Changes = nil
+		}
 	}
 	if r.engine.Spec().Identity != transforms.Anonymous {
 		rep.BrokenIDs = &BrokenIDs{Examples: []BrokenID{}}

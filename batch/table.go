@@ -58,7 +58,7 @@ func (f *replayFold) tableSnapshots() error {
 func (f *replayFold) feature(b schemas.Micros, final bool, res []transforms.Result) error {
 	f.run.engine.MarkIncomplete(res, b, f.run.ValidFrom)
 	f.counts.Features++
-	if f.run.compares() {
+	if f.held != nil {
 		f.compare(b, res)
 	}
 	return f.out.Feature(rows.Feature{Shard: f.shard, Entity: f.entity, Boundary: b, Final: final, Results: res})

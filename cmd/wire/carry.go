@@ -74,6 +74,6 @@ func (c *Carry) Quarantine(ctx context.Context, partition int32, day int64, fn f
 }
 
 // Features implements batch.Carry.
-func (c *Carry) Features(ctx context.Context, day int64, fn func(rows.Feature) error) error {
-	return c.EachFeature(ctx, offline.Select{FromDay: day}, fn)
+func (c *Carry) Features(ctx context.Context, from, to int64, fn func(rows.Feature) error) error {
+	return c.EachFeature(ctx, offline.Select{FromDay: from, ToDay: to}, fn)
 }
