@@ -13,8 +13,8 @@ import (
 	"github.com/tallystick/tallystick/transforms/definition"
 )
 
-// changesOutput is what a replay that went on has changed: rows that were there, marked
-// as not final.
+// changesOutput is what a replay has changed of rows that were there: where it went on, of
+// those that were not final, and of dates, of all.
 type changesOutput struct {
 	Dates    []changedDate    `json:"dates"`
 	Examples []changedExample `json:"examples"` // the first ones
@@ -77,12 +77,16 @@ func changesOf(v *definition.View, c *batch.Changes) (*changesOutput, error) {
 // printedChanges is how many examples are printed.
 const printedChanges = 3
 
-func (c *changesOutput) print(w io.Writer) {
+func (c *changesOutput) print(w io.Writer, dates bool) {
 	var rows, changed, values int64
 	for _, d := range c.Dates {
 		rows, changed, values = rows+d.Rows, changed+d.Changed, values+d.Values
 	}
-	fmt.Fprintf(w, "  of %d rows that could still change %d did, %d values\n", rows, changed, values)
+	which := "that could still change"
+	if dates {
+		which = "of these dates, before and now,"
+	}
+	fmt.Fprintf(w, "  of %d rows %s %d did, %d values\n", rows, which, changed, values)
 	for i, e := range c.Examples {
 		if i == printedChanges {
 			fmt.Fprintln(w, "    --json has more of them")
@@ -96,10 +100,13 @@ func (c *changesOutput) print(w io.Writer) {
 		for _, l := range e.Events {
 			events = append(events, fmt.Sprintf("%d:%d of %s", l.Partition, l.Offset, l.EventTime))
 		}
-		more := ""
-		if e.More > 0 {
-			more = fmt.Sprintf(" and %d more", e.More)
+		by := ""
+		if len(events) > 0 {
+			by = "; by events " + strings.Join(events, ", ")
 		}
-		fmt.Fprintf(w, "    %s, %s as of %s: %s, now %s; by events %s%s\n", strings.Join(key, " "), e.Feature, e.Boundary, e.Before, e.After, strings.Join(events, ", "), more)
+		if e.More > 0 {
+			by += fmt.Sprintf(" and %d more", e.More)
+		}
+		fmt.Fprintf(w, "    %s, %s as of %s: %s, now %s%s\n", strings.Join(key, " "), e.Feature, e.Boundary, e.Before, e.After, by)
 	}
 }

@@ -213,6 +213,9 @@ func TestReplayDates(t *testing.T) {
 	if n < 10 || !part.short(whole) {
 		t.Errorf("%d files are damaged; it read %d of %d", n, part.RecordsRead, whole.RecordsRead)
 	}
+	if part.Changes != nil || !strings.Contains(part.Uncompared, "table v/features, file ") {
+		t.Errorf("§7: what cannot be read was compared: %+v, %q", part.Changes, part.Uncompared)
+	}
 	for name, want := range bytes {
 		if b, err := os.ReadFile(g.file("t", name)); err != nil || string(b) != string(want) {
 			t.Errorf("B2: %s is not healed: %v", name, err)
@@ -234,6 +237,9 @@ func TestReplayDates(t *testing.T) {
 			b, err := os.ReadFile(g.file("t", name))
 			if err != nil || string(b) != string(bytes[name]) || again.Gate.Verdict != verdictStanding {
 				t.Errorf("B2: %s is not healed again: %v, %s", name, err, again.Gate.Verdict)
+			}
+			if c := again.Changes; c == nil || len(c.Dates) == 0 || len(c.Examples) > 0 || again.Uncompared != "" {
+				t.Errorf("§7: nothing has changed, and it says %+v, %q", c, again.Uncompared)
 			}
 			break
 		}
@@ -275,18 +281,23 @@ func TestReplayDatesWithOtherSchemas(t *testing.T) {
 	g := newDateRig(t, 10)
 	g.history(14)
 	g.unknown(1)
-	day := g.date(1)
+	day, next := g.date(1), g.date(0)
 	g.history(3)
 	g.dates("t")
 	before := g.live("t")
 	g.known()
-	g.dates("t", "--from-date", day, "--to-date", day)
+	anew := g.dates("t", "--from-date", day, "--to-date", next)
+	if c := anew.Changes; c == nil || len(c.Dates) != 2 || c.Dates[0].Changed != 0 || c.Dates[1].Date != next || c.Dates[1].Changed != 1 || c.Dates[1].Rows < 2 {
+		t.Errorf("§7: a record counts that did not; it says %+v", c)
+	} else if e := c.Examples[0]; len(e.Events) != 1 || e.Events[0].Partition != 0 || e.Before == e.After || e.Key["ent"] != "e0" {
+		t.Errorf("§7: the record that has changed it is not named: %+v", e)
+	}
 	g.dates("whole")
 	got, want := g.live("t"), g.live("whole")
 	changed := 0
 	for name, sum := range got {
 		_, rest, _ := strings.Cut(name, "event_date=")
-		if rest[:10] == day && want[name] != sum || rest[:10] != day && before[name] != sum {
+		if written := rest[:10] == day || rest[:10] == next; written && want[name] != sum || !written && before[name] != sum {
 			t.Errorf("B1: %s is another file", name)
 		}
 		if before[name] != sum {

@@ -174,6 +174,11 @@ func (r *replayFlags) job(ctx context.Context, client *log.Client, v *definition
 		}
 		j.replay.From, j.earlier = j.carried, o.upon.Info.Carry
 	}
+	if o.dates != nil && o.upon != nil {
+		if j.replay.Was, err = (&wire.Carry{Published: o.upon}).From(); err != nil {
+			return nil, err
+		}
+	}
 	if j.units, err = j.replay.Units(); err != nil {
 		return nil, err
 	}

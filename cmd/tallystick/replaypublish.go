@@ -39,6 +39,7 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 	}
 	view.Range, view.Outside = j.entities, report.Outside
 	view.Offsets, view.RecordsRead = j.toRead(), j.read
+	view.Uncompared = report.Uncompared
 	if view.Changes, err = changesOf(j.view, report.Changes); err != nil {
 		return nil, cut, err
 	}

@@ -50,8 +50,11 @@ type replayedView struct {
 	// records, as far as this run read them.
 	Range   *offline.EntityRange `json:"entity_range,omitempty"`
 	Outside int64                `json:"outside,omitempty"`
-	Changes *changesOutput       `json:"changes,omitempty"` // of rows that could change; of a replay that went on
-	Gate    *gateOutput          `json:"gate,omitempty"`    // with tables
+	// Changes of rows that were there, where the replay went on or wrote some dates anew;
+	// Uncompared says why there are none, as the tables could not be read.
+	Changes    *changesOutput `json:"changes,omitempty"`
+	Uncompared string         `json:"uncompared,omitempty"`
+	Gate       *gateOutput    `json:"gate,omitempty"` // with tables
 }
 
 // replayedUnits says what this process did: units that were finished before, by a
@@ -201,7 +204,10 @@ func (o *replayOutput) print(w io.Writer) {
 			fmt.Fprintf(w, "  rows of %s to %s were written\n", v.Dates.From, v.Dates.To)
 		}
 		if v.Changes != nil {
-			v.Changes.print(w)
+			v.Changes.print(w, v.Dates != nil)
+		}
+		if v.Uncompared != "" {
+			fmt.Fprintf(w, "  what has changed is not known: %s\n", v.Uncompared)
 		}
 		if u := v.Units; u != nil && u.Found > 0 {
 			fmt.Fprintf(w, "  %d units were run, %d were finished before\n", u.Ran, u.Found)
