@@ -51,6 +51,7 @@ type Driver struct {
 	Transient func(error) bool            // nil = none
 	Done      func(unit string, ran bool) // may be nil; ran is false for one that was finished before
 	Poll      time.Duration               // how often others are looked at, seldomer when nothing comes; 0 = 1 s
+	Waiting   func(unit string, more int) // may be nil; called where lanes of others stand still for ten polls, with the first one's unit
 }
 
 // Run returns when all units of the lanes are finished, whoever ran them.
@@ -151,7 +152,7 @@ func (d *Driver) wait(ctx context.Context, lanes []Lane) error {
 		poll = time.Second
 	}
 	next := make([]int, len(lanes)) // of each lane: how many units are finished
-	pause, since := poll, time.Now()
+	pause, since, told := poll, time.Now(), false
 	for {
 		var open []Lane
 		moved := false
@@ -176,6 +177,10 @@ func (d *Driver) wait(ctx context.Context, lanes []Lane) error {
 				return err
 			}
 			continue
+		}
+		if !told && d.Waiting != nil && time.Since(since) >= 10*poll {
+			told = true
+			d.Waiting(open[0][0].Name, len(open)-1)
 		}
 		timer := time.NewTimer(pause)
 		select {

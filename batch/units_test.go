@@ -113,12 +113,17 @@ func TestDriverRunsWhatIsLeft(t *testing.T) {
 func TestDriverTakesOver(t *testing.T) {
 	f := newFakeUnits()
 	lanes := f.lanes(4, 2)
-	d := Driver{Work: f.work, Share: 0, Of: 2, Poll: time.Millisecond, Timeout: 30 * time.Millisecond}
+	var told []string
+	d := Driver{Work: f.work, Share: 0, Of: 2, Poll: time.Millisecond, Timeout: 100 * time.Millisecond,
+		Waiting: func(unit string, more int) { told = append(told, fmt.Sprint(unit, " and ", more)) }}
 	if err := d.Run(t.Context(), lanes); err != nil {
 		t.Fatal(err)
 	}
 	if len(f.ran) != 8 {
 		t.Errorf("ran %v", f.ran)
+	}
+	if want := lanes[1][0].Name + " and 1"; len(told) != 1 || told[0] != want {
+		t.Errorf("what it waits for is told as %q, not %q", told, want)
 	}
 }
 

@@ -105,6 +105,7 @@ type viewJob struct {
 	read      int64              // records, by this process
 	found     atomic.Int64       // units that were finished before
 	ran       atomic.Int64
+	waiting   func(unit string, more int) // see batch.Driver
 }
 
 // jobOptions say what a view's job goes on from.
@@ -431,7 +432,7 @@ const (
 func (j *viewJob) driver(parallel int) *batch.Driver {
 	u := &j.r.units
 	return &batch.Driver{Work: j.replay.Work, Share: j.share, Of: j.of, Parallel: parallel, Timeout: u.timeout, Retries: u.retries,
-		Transient: log.Transient, Done: j.done}
+		Transient: log.Transient, Done: j.done, Waiting: j.waiting}
 }
 
 func (j *viewJob) done(_ string, ran bool) {

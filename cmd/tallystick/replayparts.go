@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -233,7 +234,17 @@ type sharedView struct {
 	Published bool `json:"published"`
 }
 
-func (r *partFlags) runShare(ctx context.Context, w, _ io.Writer) error {
+// tellWaiting says what a process waits for that has run its share: others may not have
+// been started yet.
+func tellWaiting(notices io.Writer, view, unit string, more int, timeout time.Duration) {
+	and := ""
+	if more > 0 {
+		and = fmt.Sprintf(" and %d lanes more", more)
+	}
+	fmt.Fprintf(notices, "view %s: waiting for unit %s%s of other processes: start these; what stands still for %v (--unit-timeout) is run here\n", view, unit, and, timeout)
+}
+
+func (r *partFlags) runShare(ctx context.Context, w, notices io.Writer) error {
 	p, vs, err := r.planOf()
 	if err != nil {
 		return err
@@ -259,6 +270,7 @@ func (r *partFlags) runShare(ctx context.Context, w, _ io.Writer) error {
 		err := r.part(ctx, client, p, i, v, share, of, func(j *viewJob, published bool) error {
 			sv.Published = published
 			if !published {
+				j.waiting = func(unit string, more int) { tellWaiting(notices, v.Name, unit, more, r.units.timeout) }
 				err := j.runUnits(ctx)
 				sv.Ran, sv.Found = j.ran.Load(), j.found.Load()
 				sv.Offsets, sv.RecordsRead = j.toRead(), j.read
