@@ -69,6 +69,8 @@ var mutants = []struct {
 	{"boundaries of a carried state forgotten", "B5", "batch/carry.go", "f.newest, f.next = f.run.before.newest, f.after(f.run.before.closed)", "f.newest = f.run.before.newest", dayByDay},
 	{"a carried state thought to be absent for good", "B5", "batch/carry.go", "f.newest, f.next = f.run.before.newest,", "f.next =", dayByDay},
 	{"carried final rows not written again", "B5", "batch/carry.go", "\t\t\treturn f.out.Feature(row)\n", "\t\t\treturn nil\n", dayByDay},
+	{"rows that are gone not told", "§7", "batch/fold.go", "\t\tf.gone(schemas.Forever)\n", "", []string{"./batch", "-run", "^TestFinalDatesAreCompared$"}},
+	{"events that the tables have are named", "§7", "batch/changes.go", "|| f.held.have(in) {", "{", []string{"./batch", "-run", "^TestFinalDatesAreCompared$"}},
 	{"the clock of a range not handed on", "B4", "batch/read.go", "clock = rec.clock()", "_ = rec.clock()", []string{"./batch", "-run", "^TestReplay$"}},
 	{"a torn record counts", "B4", "store/offline/work.go", "want := fmt.Appendf(nil, \"%s%d}\\n\", recordSum, crc32.Checksum(line[:at], castagnoli))", "want := line[at:]", []string{"./store/offline", "-run", "^TestChangedRecordIsNotFinished$"}},
 	{"lost lines of a commit", "B2", "store/offline/delta.go", "has && !sound", "has && false && sound", []string{"./store/offline", "-run", "^TestDamagedCommitIsTold$"}},
