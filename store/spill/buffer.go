@@ -70,7 +70,7 @@ func (b *buffer) add(row []byte, o *Options) bool {
 	g := b.find(hash, &p, key, o)
 	disorder := g != nil && (g.disorder || b.before(row, &p, g, o.Compare))
 	if g == nil || disorder || g.end-g.fill < n {
-		if !b.fits(g, int(n), disorder) {
+		if !b.fits(g, int(n), disorder) && !(b.release() && b.fits(g, int(n), disorder)) {
 			if b.rows > 0 {
 				return false
 			}
@@ -115,6 +115,21 @@ func (b *buffer) fits(g *group, n int, disorder bool) bool {
 		held += indexCost * max(0, int(g.rows)+1-b.indexed())
 	}
 	return held <= b.limit
+}
+
+// release gives up what rows of earlier runs took and those of this one do not: else it
+// would be as small as what they leave, and so would all after it. It tells whether there
+// is any.
+func (b *buffer) release() (any bool) {
+	if cap(b.index) > 2*b.jumbled {
+		b.index, any = nil, true
+	}
+	for i, s := range b.slabs {
+		if len(s) == 0 && cap(s) > 0 {
+			b.slabs[i], b.space, any = nil, b.space-cap(s), true // the others are known by their places
+		}
+	}
+	return any
 }
 
 // pieceSize is that of the piece that a row of n bytes needs, 0 where there is room.
@@ -250,6 +265,7 @@ func (b *buffer) write(file io.WriterAt, at int64, o *Options) (uint32, error) {
 func (b *buffer) clear() {
 	b.active, b.rows, b.size, b.jumbled = 0, 0, 0, 0
 	b.groups.clear()
+	b.slabs = slices.DeleteFunc(b.slabs, func(s []byte) bool { return cap(s) == 0 })
 	for i := range b.slabs {
 		b.slabs[i] = b.slabs[i][:0]
 	}

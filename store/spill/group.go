@@ -3,9 +3,10 @@ package spill
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
+	"math/rand/v2"
 	"slices"
-
-	"github.com/cespare/xxhash/v2"
 )
 
 // groups finds the group of a row. Its zero value is ready.
@@ -34,13 +35,16 @@ const (
 	keyBytes  = 16 // of Options.Group, that stand in the prefix
 )
 
+// seed keeps who names entities from choosing such as collide.
+var seed, keySeed = [2]uint64{rand.Uint64(), rand.Uint64()}, maphash.MakeSeed()
+
 // hashOf returns the hash of what rows of a group have in common.
 func hashOf(p *Prefix, key []byte) uint32 {
 	if len(key) > keyBytes {
-		return uint32(xxhash.Sum64(key))
+		return uint32(maphash.Bytes(keySeed, key))
 	}
-	h := p[0] * 0x9e3779b97f4a7c15
-	return uint32((h ^ h>>32 ^ p[1]) * 0xd6e8feb86659fd93 >> 32)
+	hi, lo := bits.Mul64(p[0]^seed[0], p[1]^seed[1])
+	return uint32(hi ^ lo)
 }
 
 // find returns the group of a row; nil = there is none yet.

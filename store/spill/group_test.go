@@ -2,7 +2,10 @@ package spill
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"unsafe"
@@ -95,5 +98,74 @@ func taken(b *buffer) int {
 func TestSizes(t *testing.T) {
 	if g, x := unsafe.Sizeof(group{}), unsafe.Sizeof(rowAt{}); g != groupSize || x != indexCost {
 		t.Errorf("a group takes %d bytes, a row of an index %d", g, x)
+	}
+}
+
+// B3: whatever came before, the next rows have the memory that earlier ones took and these
+// do not, be it for an index, for groups or for rows of other lengths.
+func TestRunsAfterOtherRows(t *testing.T) {
+	const memory, bytesEach = 1 << 20, 8 << 20
+	r := rand.New(rand.NewPCG(1, 1))
+	kinds := map[string]struct {
+		runs int // at most
+		row  func(n int) []byte
+	}{
+		"one group, out of order": {20, func(n int) []byte { return binary.BigEndian.AppendUint64(make([]byte, 16, 400), uint64(-n)) }},
+		"groups in order":         {12, func(n int) []byte { return append(make([]byte, 15, 400), byte(n), byte(n>>16), byte(n>>8)) }},
+		"long":                    {20, func(int) []byte { return append(make([]byte, 70_000+r.IntN(70_000)), byte(r.Int())) }},
+	}
+	for before, x := range kinds {
+		for after, y := range kinds {
+			s := newTest(t, memory, 0)
+			s.o.Prefix = PrefixOf
+			add := func(row func(int) []byte) int {
+				runs, size := len(s.runs), 0
+				for n := 0; size < bytesEach; n++ {
+					b := row(n)
+					if len(b) < 400 {
+						b = b[:len(b)+100]
+					}
+					size += len(b)
+					if err := s.Add(b); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return len(s.runs) - runs
+			}
+			add(x.row)
+			if runs := add(y.row); runs > y.runs {
+				t.Errorf("B3: %s, then %s: %d runs of %d bytes, with memory for %d", before, after, runs, bytesEach, memory)
+			}
+		}
+	}
+}
+
+// B3: neither numbers that follow one another nor names that were chosen for it make
+// groups hard to find.
+func TestGroupsAreFound(t *testing.T) {
+	const n = 20_000
+	for what, name := range map[string]func(i uint64) Prefix{
+		"numbers":      func(i uint64) Prefix { return PrefixOf(binary.BigEndian.AppendUint64([]byte{3}, i)) },
+		"times of day": func(i uint64) Prefix { return PrefixOf(binary.BigEndian.AppendUint64([]byte{5}, i*86_400_000_000)) },
+		"digits":       func(i uint64) Prefix { return PrefixOf(fmt.Appendf([]byte{4, 8}, "%08d", i)) },
+		"chosen": func(i uint64) Prefix {
+			h := i * 0x9e3779b97f4a7c15
+			return Prefix{i, h ^ h>>32}
+		},
+	} {
+		var g groups
+		for i := range uint64(n) {
+			p := name(i)
+			g.insert(hashOf(&p, nil), &p)
+		}
+		looks := 0
+		for at, n := range g.table {
+			if n > 0 {
+				looks += 1 + (at-int(g.list[n-1].hash))&(len(g.table)-1)
+			}
+		}
+		if looks > 3*n {
+			t.Errorf("%s: a group is found at look %d", what, looks/n)
+		}
 	}
 }
