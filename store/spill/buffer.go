@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"iter"
+	"math"
 	"math/bits"
 	"slices"
 	"sync"
@@ -68,6 +69,9 @@ func (b *buffer) add(row []byte, o *Options) bool {
 	}
 	n, hash := uint32(rowSize(len(row))), hashOf(&p, key)
 	g := b.find(hash, &p, key, o)
+	if g != nil && g.rows == math.MaxInt32 {
+		return false // the others go to the next run
+	}
 	disorder := g != nil && (g.disorder || b.before(row, &p, g, o.Compare))
 	if g == nil || disorder || g.end-g.fill < n {
 		if !b.fits(g, int(n), disorder) && !(b.release() && b.fits(g, int(n), disorder)) {

@@ -2,9 +2,12 @@ package spill
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -45,5 +48,35 @@ func TestChangedRunIsTold(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// B3: a length that has changed takes no memory that its run does not have.
+func TestChangedLengthTakesNoMemory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rows")
+	s := New(Options{Path: path, Compare: bytes.Compare})
+	for i := range 20_000 {
+		if err := s.Add(fmt.Appendf(nil, "%07d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		_, err = f.WriteAt(binary.AppendUvarint(nil, 1<<30), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err = s.Each(t.Context(), func([]byte) error { return nil })
+	runtime.ReadMemStats(&after)
+	var d *DamagedError
+	if took := after.TotalAlloc - before.TotalAlloc; !errors.As(err, &d) || took > 1<<20 {
+		t.Errorf("B3: %v, after %d bytes", err, took)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -167,5 +168,17 @@ func TestGroupsAreFound(t *testing.T) {
 		if looks > 3*n {
 			t.Errorf("%s: a group is found at look %d", what, looks/n)
 		}
+	}
+}
+
+// B3: a group that has as many rows as can be counted goes to a run, and on in the next.
+func TestRowsOfAGroupAreCounted(t *testing.T) {
+	b, o := &buffer{limit: minBuffer}, &Options{Compare: bytes.Compare, Prefix: PrefixOf}
+	if !b.add([]byte("a"), o) || !b.add([]byte("b"), o) {
+		t.Fatal("an empty buffer takes no row")
+	}
+	b.groups.list[0].rows = math.MaxInt32
+	if b.add([]byte("a"), o) || !b.add([]byte("b"), o) {
+		t.Error("B3: the count of a group's rows overflows, or that of another one counts")
 	}
 }

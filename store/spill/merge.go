@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"math"
 	"slices"
 )
 
@@ -18,6 +17,7 @@ type cursor struct {
 	src    *bufio.Reader
 	sum    hash.Hash32 // of what src has read
 	want   uint32
+	left   int64  // bytes of the run that follow
 	large  []byte // a row that does not fit src
 	taken  int    // bytes of src that row takes
 }
@@ -50,9 +50,10 @@ func (c *cursor) read() ([]byte, error) {
 		return nil, fmt.Errorf("spill: %w", err)
 	}
 	n, k := binary.Uvarint(head)
-	if k <= 0 || n > math.MaxInt32 {
+	if k <= 0 || n > uint64(c.left)-uint64(k) {
 		return nil, &DamagedError{"a row does not fit its run"}
 	}
+	c.left -= int64(k) + int64(n)
 	if k+int(n) <= c.src.Size() {
 		row, err := c.src.Peek(k + int(n))
 		if err != nil {

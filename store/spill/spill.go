@@ -170,7 +170,7 @@ func (s *Sorter) open() (*merge, error) {
 			to = s.runs[i+1]
 		}
 		sum := crc32.New(castagnoli)
-		m.cursors = append(m.cursors, &cursor{src: bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(s.file, from, to-from), sum), size), sum: sum, want: s.sums[i]})
+		m.cursors = append(m.cursors, &cursor{src: bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(s.file, from, to-from), sum), size), sum: sum, want: s.sums[i], left: to - from})
 	}
 	return m, m.start()
 }
