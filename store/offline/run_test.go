@@ -432,3 +432,27 @@ func flip(t *testing.T, path string, at int) {
 		t.Fatal(err)
 	}
 }
+
+// B3: the memory that blocks are read into is used again, that of a large row is not kept.
+func TestMemoryOfLargeRowsIsGivenUp(t *testing.T) {
+	w := NewWork(NewScratch(t.TempDir()), "w", nil)
+	defer w.Close()
+	for i, size := range []int{5000, 5 << 20} {
+		unit := fmt.Sprint("u", i)
+		o, err := w.Begin(t.Context(), unit, 0, Keep{})
+		if err == nil {
+			err = errors.Join(o.Put(0, 0, make([]byte, size)), o.Finish(t.Context(), 0))
+		}
+		if err == nil {
+			err = w.Rows(t.Context(), unit, 0, 0, func([]byte) error { return nil })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for buf, _ := w.buffers.Get().(*[]byte); buf != nil; buf, _ = w.buffers.Get().(*[]byte) {
+			if cap(*buf) > keptBuffer {
+				t.Errorf("B3: %d bytes are kept, after a row of %d", cap(*buf), size)
+			}
+		}
+	}
+}

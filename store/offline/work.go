@@ -29,12 +29,16 @@ type Work struct {
 	disk  *spill.Disk
 	alone bool // the store holds work areas of one view and nothing else
 
-	buffers sync.Pool // *[]byte, what blocks are read into
+	buffers sync.Pool // *[]byte of up to keptBuffer, what blocks are read into
 
 	mu     sync.Mutex
 	opened map[string]*workFile // by unit
 	asked  uint64               // counts acquire
 }
+
+// keptBuffer is that of a block of more than one row, at most, in bytes. One that held a
+// large row is given up: nobody counts what a pool keeps (B3).
+const keptBuffer = 1 << 20
 
 // NewWork returns the work area in a directory of a store. disk bounds what is
 // written; nil = no limit. Close it.
@@ -344,8 +348,10 @@ func (w *Work) each(ctx context.Context, unit string, s spill.Stream, fn func(ro
 	if buf == nil {
 		buf = new([]byte)
 	}
-	defer w.buffers.Put(buf)
 	err = f.blocks.Rows(ctx, s, buf, fn)
+	if cap(*buf) <= keptBuffer {
+		w.buffers.Put(buf)
+	}
 	var d *spill.DamagedError
 	if errors.As(err, &d) {
 		return w.damaged(ctx, unit, err)
