@@ -10,6 +10,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"sort"
 	"sync"
 )
 
@@ -230,13 +231,22 @@ func (b *buffer) sorted(g *group, o *Options) []rowAt {
 			at, rows = to, rows[k+int(n):]
 		}
 	}
-	slices.SortFunc(b.index, func(x, y rowAt) int {
-		if c := x.prefix.compare(&y.prefix); c != 0 {
-			return c
-		}
-		return o.Compare(b.row(&x), b.row(&y))
-	})
+	sort.Sort(rowOrder{b, o})
 	return b.index
+}
+
+// rowOrder sorts the index where it lies: a comparison by value would copy both.
+type rowOrder struct {
+	b *buffer
+	o *Options
+}
+
+func (s rowOrder) Len() int      { return len(s.b.index) }
+func (s rowOrder) Swap(i, j int) { s.b.index[i], s.b.index[j] = s.b.index[j], s.b.index[i] }
+func (s rowOrder) Less(i, j int) bool {
+	x, y := &s.b.index[i], &s.b.index[j]
+	c := x.prefix.compare(&y.prefix)
+	return c < 0 || c == 0 && s.o.Compare(s.b.row(x), s.b.row(y)) < 0
 }
 
 // rowSize is what a row of n bytes takes in a run: it stands behind its length.

@@ -6,7 +6,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"math/rand/v2"
-	"slices"
+	"sort"
 )
 
 // groups finds the group of a row. Its zero value is ready.
@@ -73,14 +73,29 @@ func (b *buffer) key(g *group, o *Options) []byte {
 }
 
 // sortGroups brings the groups into order. None is found from then on.
-func (b *buffer) sortGroups(o *Options) {
-	slices.SortFunc(b.groups.list, func(x, y group) int {
-		p, q := Prefix{x.prefix[0], x.prefix[1]}, Prefix{y.prefix[0], y.prefix[1]}
-		if c := p.compare(&q); c != 0 || o.Group == nil {
-			return c
+func (b *buffer) sortGroups(o *Options) { sort.Sort(groupOrder{b, o}) }
+
+// groupOrder sorts groups where they lie: a comparison by value would copy both.
+type groupOrder struct {
+	b *buffer
+	o *Options
+}
+
+func (s groupOrder) Len() int { return len(s.b.groups.list) }
+
+func (s groupOrder) Swap(i, j int) {
+	list := s.b.groups.list
+	list[i], list[j] = list[j], list[i]
+}
+
+func (s groupOrder) Less(i, j int) bool {
+	x, y := &s.b.groups.list[i], &s.b.groups.list[j]
+	for k := range x.prefix[:2] {
+		if x.prefix[k] != y.prefix[k] {
+			return x.prefix[k] < y.prefix[k]
 		}
-		return bytes.Compare(b.key(&x, o), b.key(&y, o))
-	})
+	}
+	return s.o.Group != nil && bytes.Compare(s.b.key(x, s.o), s.b.key(y, s.o)) < 0
 }
 
 // insert returns a new group, which moves the others.
