@@ -37,7 +37,7 @@ type place struct{ slab, at uint32 }
 const pieceHead = 12
 
 // A group's pieces grow with it, so that few rows take little, and rows of many groups
-// that come in turn little more than their bytes.
+// that come in turn little more than their bytes. A piece has room for rows of one length.
 const mostPiece = 1 << 10
 
 // rowAt is where in a slab a row of a group is that is out of order: its length, its
@@ -145,7 +145,8 @@ func pieceSize(g *group, n int) int {
 	if int(g.end-g.fill) >= n {
 		return 0
 	}
-	return max(pieceHead+n, min(mostPiece, 2*int(g.end-g.piece.at)))
+	grown := min(mostPiece, 2*int(g.end-g.piece.at))
+	return pieceHead + n*max(1, (grown-pieceHead)/n)
 }
 
 // slabFor returns the first slab from the active one that has room for n bytes,
@@ -186,7 +187,9 @@ func (b *buffer) piece(size int) place {
 		s := make([]byte, 0, max(size, b.slabSize()))
 		b.slabs, b.space = append(b.slabs, s), b.space+cap(s)
 	}
-	b.active = i
+	if size <= b.slabSize() { // behind a large row there may be room in those before
+		b.active = i
+	}
 	at := len(b.slabs[i])
 	b.slabs[i] = b.slabs[i][:at+size]
 	return place{uint32(i), uint32(at)}

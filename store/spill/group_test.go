@@ -182,3 +182,25 @@ func TestRowsOfAGroupAreCounted(t *testing.T) {
 		t.Error("B3: the count of a group's rows overflows, or that of another one counts")
 	}
 }
+
+// B3: little memory is lost behind rows that do not fill their places.
+func TestRunsAreLong(t *testing.T) {
+	const memory, size = 16 << 20, 96 << 20
+	for _, lengths := range [][]int{{20}, {350}, {600}, {3000}, {200_000}, {1_400_000}, {100, 1_400_000}} {
+		s := newTest(t, memory, 0)
+		s.o.Prefix = PrefixOf
+		for n, sum := 0, 0; sum < size; n++ {
+			row := make([]byte, lengths[n%len(lengths)])
+			row[15] = byte(n)
+			binary.BigEndian.PutUint32(row[16:], uint32(n))
+			if err := s.Add(row); err != nil {
+				t.Fatal(err)
+			}
+			sum += len(row)
+		}
+		if n := len(s.runs); n > 8 { // 6 is all that memory is
+			t.Errorf("B3: rows of %d bytes: %d runs of %d bytes, with memory for %d", lengths, n, size, memory)
+		}
+		s.Close()
+	}
+}
