@@ -1,10 +1,7 @@
 package spill
 
 import (
-	"bufio"
 	"encoding/binary"
-	"fmt"
-	"hash/crc32"
 	"io"
 	"iter"
 	"math"
@@ -255,27 +252,22 @@ func (s rowOrder) Less(i, j int) bool {
 // rowSize is what a row of n bytes takes in a run: it stands behind its length.
 func rowSize(n int) int64 { return int64(max(1, (bits.Len(uint(n))+6)/7) + n) }
 
-// write writes the rows, whose groups are sorted, from a place in the file on, and
-// returns their CRC-32C.
-func (b *buffer) write(file io.WriterAt, at int64, o *Options) (uint32, error) {
-	sum := crc32.New(castagnoli)
-	w := bufio.NewWriterSize(io.MultiWriter(sum, io.NewOffsetWriter(file, at)), 1<<18)
-	for i := range b.groups.list { // errors stick to w and are seen at Flush
+// write writes the rows, whose groups are sorted, in pages from a place in the file on.
+func (b *buffer) write(file io.WriterAt, at int64, o *Options) error {
+	w := newPageWriter(file, at)
+	for i := range b.groups.list {
 		g := &b.groups.list[i]
 		if !g.disorder {
 			for _, rows := range b.pieces(g) {
-				w.Write(rows)
+				w.write(rows)
 			}
 			continue
 		}
 		for _, x := range b.sorted(g, o) {
-			w.Write(b.slabs[x.slab][x.at:x.to])
+			w.write(b.slabs[x.slab][x.at:x.to])
 		}
 	}
-	if err := w.Flush(); err != nil {
-		return 0, fmt.Errorf("spill: %w", err)
-	}
-	return sum.Sum32(), nil
+	return w.flush()
 }
 
 // clear forgets the rows and keeps the memory.

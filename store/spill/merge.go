@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"encoding/binary"
 	"fmt"
-	"hash"
 	"io"
+	"math"
 	"slices"
 )
 
@@ -13,13 +13,10 @@ import (
 type cursor struct {
 	row    []byte
 	prefix Prefix
-	memory *walk // nil = a run
-	src    *bufio.Reader
-	sum    hash.Hash32 // of what src has read
-	want   uint32
-	left   int64  // bytes of the run that follow
-	large  []byte // a row that does not fit src
-	taken  int    // bytes of src that row takes
+	memory *walk         // nil = a run
+	src    *bufio.Reader // of a run
+	large  []byte        // a row that does not fit src
+	taken  int           // bytes of src that row takes
 }
 
 // next goes to the next row; io.EOF: there is none. prefix may be nil.
@@ -41,23 +38,19 @@ func (c *cursor) read() ([]byte, error) {
 	c.taken = 0
 	head, err := c.src.Peek(binary.MaxVarintLen32)
 	if len(head) == 0 && err == io.EOF {
-		if c.sum.Sum32() != c.want {
-			return nil, &DamagedError{"a run has changed"}
-		}
 		return nil, err
 	}
 	if err != nil && err != io.EOF { // the last row may be shorter
 		return nil, fmt.Errorf("spill: %w", err)
 	}
 	n, k := binary.Uvarint(head)
-	if k <= 0 || n > uint64(c.left)-uint64(k) {
+	if k <= 0 || n > math.MaxInt32 {
 		return nil, &DamagedError{"a row does not fit its run"}
 	}
-	c.left -= int64(k) + int64(n)
 	if k+int(n) <= c.src.Size() {
 		row, err := c.src.Peek(k + int(n))
 		if err != nil {
-			return nil, fmt.Errorf("spill: a run is cut short: %w", err)
+			return nil, fmt.Errorf("spill: %w", err)
 		}
 		c.taken = len(row)
 		return row[k:], nil
@@ -65,7 +58,7 @@ func (c *cursor) read() ([]byte, error) {
 	c.src.Discard(k)
 	c.large = slices.Grow(c.large[:0], int(n))[:n]
 	if _, err := io.ReadFull(c.src, c.large); err != nil {
-		return nil, fmt.Errorf("spill: a run is cut short: %w", err)
+		return nil, fmt.Errorf("spill: %w", err)
 	}
 	return c.large, nil
 }

@@ -14,8 +14,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"math"
 
 	"github.com/tallystick/tallystick/store/files"
@@ -78,10 +76,9 @@ type Sorter struct {
 	buffer *buffer
 	sorted bool // so is the buffer, and all rows have been added
 	file   files.File
-	size   int64    // of the file
-	runs   []int64  // where each begins in the file
-	sums   []uint32 // of the runs
-	err    error    // the first one; it stays
+	size   int64   // of the file
+	runs   []int64 // where each begins in the file
+	err    error   // the first one; it stays
 }
 
 // New returns a sorter. It must be closed.
@@ -116,14 +113,13 @@ func (s *Sorter) write() (err error) {
 			return fmt.Errorf("spill: %w", err)
 		}
 	}
-	n := s.buffer.size
+	n := pagesSize(s.buffer.size)
 	if err := s.o.Disk.Take(n); err != nil {
 		return err
 	}
 	s.runs, s.size = append(s.runs, s.size), s.size+n
 	s.buffer.sortGroups(&s.o)
-	sum, err := s.buffer.write(s.file, s.size-n, &s.o)
-	s.sums = append(s.sums, sum)
+	err = s.buffer.write(s.file, s.size-n, &s.o)
 	s.buffer.clear()
 	return err
 }
@@ -162,15 +158,12 @@ func (s *Sorter) open() (*merge, error) {
 		s.sorted = true
 	}
 	m := &merge{o: &s.o, cursors: []*cursor{{memory: &walk{b: s.buffer, o: &s.o}}}}
-	// Many runs are read through small buffers, as all of them are read at once.
-	size := min(1<<16, max(1<<12, s.o.Memory/(16*max(1, len(s.runs)))))
 	for i, from := range s.runs {
 		to := s.size
 		if i+1 < len(s.runs) {
 			to = s.runs[i+1]
 		}
-		sum := crc32.New(castagnoli)
-		m.cursors = append(m.cursors, &cursor{src: bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(s.file, from, to-from), sum), size), sum: sum, want: s.sums[i], left: to - from})
+		m.cursors = append(m.cursors, &cursor{src: bufio.NewReaderSize(&pageReader{src: s.file, at: from, to: to}, pageSize)})
 	}
 	return m, m.start()
 }
