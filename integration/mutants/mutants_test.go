@@ -78,6 +78,7 @@ var mutants = []struct {
 	{"days that are gone stay", "V8", "store/offline/days.go", "stay == len(before)", "stay <= len(before)", []string{"./store/offline", "-run", "^TestDaysOfEveryVersion$"}},
 	{"all days in each commit", "B5", "store/offline/days.go", "i.Days, i.DaysUpon = changed, before.ID", "_ = changed", []string{"./store/offline", "-run", "^TestCommitOfADayDoesNotGrow$"}},
 	{"changed rows count", "B4", "store/spill/blocks.go", "if crc32.Checksum(b, castagnoli) != e.sum {", "if false {", []string{"./store/spill", "-run", "Blocks"}},
+	{"changed pages count", "B3", "store/spill/pages.go", "if pageSum(p.at, page[pageHead:]) != binary.LittleEndian.Uint32(page) {", "if false {", []string{"./store/spill", "-run", "^TestChangedRunIsTold$"}},
 	{"windows of dates cut off", "K8", "batch/dates.go", "dayStart(d.From).SubSat(window)", "dayStart(d.From).SubSat(window / 8)", []string{"./batch", "-run", "^TestDatesAsFromTheBeginning$"}},
 	{"states of dates cut off", "K8", "batch/dates.go", "\t\tat = min(at, d.states(v, closed))\n", "", []string{"./batch", "-run", "^TestDates(AsFromTheBeginning|Need)$"}},
 	{"a guard that is not asked", "B6", "stream/guard.go", "\tif why := p.watch.Hold(); why != \"\" {\n\t\treturn p.hold(why)\n\t}\n\treturn nil\n}\n\n// hold sets", "\treturn nil\n}\n\n// hold sets", []string{"./stream", "-run", "^Test(HoldAndRelease|HeldRunEnds)$"}},

@@ -295,9 +295,9 @@ func (p *Pool) get(limit int) *buffer {
 	return &buffer{limit: limit}
 }
 
-// put takes a buffer that nobody uses any more.
+// put takes a buffer that nobody uses any more, but for one that had a row beyond its limit.
 func (p *Pool) put(b *buffer) {
-	if p != nil {
+	if p != nil && b.held() <= b.limit {
 		b.clear()
 		p.free.Put(b)
 	}

@@ -128,7 +128,8 @@ func (s *Sorter) write() (err error) {
 func (s *Sorter) Spilled() int64 { return s.size }
 
 // Each calls fn with the rows in order, until it fails or ctx ends, whose cause is
-// returned then. A row is valid during the call only. It may be called again.
+// returned then. A row is valid during the call only. It may be called again, though not by
+// fn.
 func (s *Sorter) Each(ctx context.Context, fn func(row []byte) error) error {
 	m, err := s.open()
 	if err != nil {

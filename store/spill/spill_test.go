@@ -252,3 +252,19 @@ func TestPool(t *testing.T) {
 		t.Errorf("10 sorters took %d bytes, without a pool %d", with, without)
 	}
 }
+
+// B3: what a row beyond the limit took is not kept for sorters that come later.
+func TestPoolKeepsNoMoreThanTheLimit(t *testing.T) {
+	var pool Pool
+	for _, size := range []int{100, 100 << 10, 10 << 20} {
+		s := newPooled(t, 1<<20, 0, nil, &pool)
+		if err := errors.Join(s.Add(make([]byte, size)), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for b, _ := pool.free.Get().(*buffer); b != nil; b, _ = pool.free.Get().(*buffer) {
+			if b.held() > b.limit {
+				t.Errorf("B3: %d bytes are kept after a row of %d, %d are allowed", b.held(), size, b.limit)
+			}
+		}
+	}
+}
