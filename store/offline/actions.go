@@ -40,16 +40,18 @@ type CommitInfo struct {
 	Tallystick json.RawMessage `json:"tallystick,omitempty"`
 }
 
-// UnmarshalJSON reads the one field that matters, so that foreign types of the
-// others are no error.
+// UnmarshalJSON reads the fields that matter, so that foreign types of the others are no
+// error.
 func (c *CommitInfo) UnmarshalJSON(b []byte) error {
 	var only struct {
+		EngineInfo json.RawMessage `json:"engineInfo"`
 		Tallystick json.RawMessage `json:"tallystick"`
 	}
 	if err := json.Unmarshal(b, &only); err != nil {
 		return err
 	}
 	c.Tallystick = only.Tallystick
+	_ = json.Unmarshal(only.EngineInfo, &c.EngineInfo) // else it is not ours
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (c *Change) encode(create bool) ([]byte, error) {
 		return nil, err
 	}
 	first := action{CommitInfo: &CommitInfo{Timestamp: c.Millis, Operation: c.Operation, Parameters: map[string]string{"mode": c.Mode},
-		EngineInfo: "tallystick/" + layoutVersion, BlindAdd: len(c.Remove) == 0, Tallystick: info}}
+		EngineInfo: engineName + layoutVersion, BlindAdd: len(c.Remove) == 0, Tallystick: info}}
 	var b bytes.Buffer
 	for _, a := range append([]action{first}, c.actions(create)...) {
 		if err := appendAction(&b, a); err != nil {

@@ -167,6 +167,9 @@ func damagedCommits(whole []byte) (out [][]byte) {
 			out = append(out, bytes.Join(slices.Concat(lines[:i-1], [][]byte{lines[i], lines[i-1]}, lines[i+1:]), nil))
 		}
 	}
+	for _, key := range []string{"commitInfo", "tallystick", "engineInfo"} {
+		out = append(out, bytes.Replace(whole, []byte(`"`+key+`":`), []byte(`"`+key+`s":`), 1))
+	}
 	for at := 0; at < len(whole)-1; at += 101 {
 		b := bytes.Clone(whole)
 		b[at] ^= 1
@@ -201,7 +204,8 @@ func TestOtherEnginesBetweenOurCommits(t *testing.T) {
 			f := s.Files[len(s.Files)-1]
 			other := fmt.Sprintf(`{"remove":{"path":%q,"dataChange":false}}
 {"add":{"path":"%s-%d.parquet","partitionValues":{"event_date":"2031-01-01"},"size":1,"dataChange":false,"stats":"{}"}}
-{"commitInfo":{"operation":"OPTIMIZE"}}`, encodePath(f.Path), name, end)
+{"txn":{"appId":"tallystick:v:copied","version":1}}
+{"commitInfo":{"operation":"CLONE","engineInfo":"Apache-Spark/3.5"}}`, encodePath(f.Path), name, end)
 			if err := tables.tables[name].store.PutIfAbsent(t.Context(), logName(s.Version+1), []byte(other)); err != nil {
 				t.Fatal(err)
 			}

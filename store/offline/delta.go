@@ -196,7 +196,7 @@ func (s *loading) apply(b []byte) error {
 		return fmt.Errorf("its commit is damaged: it is empty; %s", restoreCommit)
 	}
 	var info *Info
-	whole, ours := b, false
+	whole, ours, others := b, false, false // signs that it is ours, or another engine's
 	for n := 1; len(b) > 0; n++ {
 		line, rest, _ := bytes.Cut(b, []byte("\n"))
 		b = rest
@@ -217,10 +217,11 @@ func (s *loading) apply(b []byte) error {
 			}
 		}
 		ours = ours || a.Txn != nil && strings.HasPrefix(a.Txn.AppID, appPrefix)
+		others = others || a.CommitInfo != nil && !strings.HasPrefix(a.CommitInfo.EngineInfo, engineName)
 	}
 	switch {
 	case s.InfoVersion == s.Version:
-	case ours:
+	case ours && !others: // they may copy what is ours, as in a clone
 		return fmt.Errorf("its commit is damaged: its first line is gone; %s", restoreCommit)
 	default:
 		return nil

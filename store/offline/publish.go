@@ -122,8 +122,11 @@ type Info struct {
 	DaysUpon string `json:"days_upon,omitempty"`
 }
 
-// appPrefix begins the application of our txn actions.
-const appPrefix = "tallystick:"
+// engineName begins the engine of our commits, appPrefix the application of their txn actions.
+const (
+	engineName = "tallystick/"
+	appPrefix  = "tallystick:"
+)
 
 func (i *Info) appID() string { return appPrefix + i.View + ":" + i.Fingerprint }
 
