@@ -1,3 +1,5 @@
+//go:build !cpuprofile
+
 // Command tallystick keeps features over Kafka event streams in an online and an
 // offline store and shows that both agree.
 package main

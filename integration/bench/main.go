@@ -9,6 +9,7 @@
 //	go run -tags real ./integration/bench replay
 //	go run -tags real ./integration/bench daily
 //	go run -tags real ./integration/bench train
+//	go run -tags real ./integration/bench profile    # cmd/tallystick/release.pgo anew
 //	go run -tags real ./integration/bench ceilings
 package main
 
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string) error {
 		return errors.New("name what to measure: stream, replay, daily, train or ceilings")
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	b := bench{}
+	b := bench{build: []string{"-pgo", releaseProfile}}
 	f.IntVar(&b.events, "events", allEvents, "catch up with the first `N` events of the workload")
 	f.IntVar(&b.identified, "identified", allEvents/5, "likewise the view with ids, `N` events")
 	f.IntVar(&b.labels, "labels", 0, "train with `N` labels (default: a tenth of the events)")
@@ -89,6 +90,8 @@ func run(ctx context.Context, args []string) error {
 		return b.train(ctx)
 	case "ceilings":
 		return b.ceilings(ctx)
+	case "profile":
+		return b.profile(ctx)
 	}
 	return fmt.Errorf("%q cannot be measured: name stream, replay, daily, train or ceilings", args[0])
 }
@@ -102,8 +105,9 @@ type bench struct {
 	scenarios, more    string // of ceilings
 	live               time.Duration
 
-	dir    string // scratch
-	binary string // the program
+	build  []string // flags, as of a release
+	dir    string   // scratch
+	binary string   // the program
 	broker string
 	redis  []string // flags
 }
@@ -128,7 +132,7 @@ func (b *bench) prepare(ctx context.Context) (end func(), err error) {
 		}
 	}()
 	b.binary = filepath.Join(b.dir, "tallystick")
-	if _, err := output(exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./cmd/tallystick")); err != nil {
+	if _, err := output(exec.CommandContext(ctx, "go", append(append([]string{"build"}, b.build...), "-o", b.binary, "./cmd/tallystick")...)); err != nil {
 		return nil, err
 	}
 	commit, err := output(exec.CommandContext(ctx, "git", "describe", "--always", "--dirty"))
