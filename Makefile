@@ -88,7 +88,7 @@ mutants:
 # What docs/performance.md states.
 bench:
 	@git rev-parse --short HEAD
-	go test ./transforms ./schemas/avro -run '^$$' -bench . -benchtime 2000000x
+	go test -pgo=$(CURDIR)/$(PGO) ./transforms ./schemas/avro -run '^$$' -bench . -benchtime 2000000x
 
 # CPU time of catching up against the least that a consumer takes, and the delay
 # when live, on real servers. The last line is the ratio.

@@ -82,11 +82,11 @@ func (c *changesOutput) print(w io.Writer, dates bool) {
 	for _, d := range c.Dates {
 		rows, changed, values = rows+d.Rows, changed+d.Changed, values+d.Values
 	}
-	which := "that could still change"
+	which := "that could still change %d did"
 	if dates {
-		which = "of these dates, before and now,"
+		which = "of these dates, as they were and are, %d changed"
 	}
-	fmt.Fprintf(w, "  of %d rows %s %d did, %d values\n", rows, which, changed, values)
+	fmt.Fprintf(w, "  of %d rows "+which+", %d values\n", rows, changed, values)
 	for i, e := range c.Examples {
 		if i == printedChanges {
 			fmt.Fprintln(w, "    --json has more of them")
