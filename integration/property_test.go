@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	seedsFlag = flag.Int("seeds", 2000, "how many random histories the property tests fold")
+	seedsFlag = flag.Int("seeds", 2500, "how many random histories the property tests fold")
 	seedFlag  = flag.Int64("seed", -1, "fold this history only")
 )
 

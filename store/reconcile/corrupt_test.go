@@ -373,7 +373,7 @@ func TestDamageIsFound(t *testing.T) {
 	for _, x := range injections {
 		t.Run(x.name, func(t *testing.T) {
 			found := 0
-			for seed := uint64(0); seed < uint64(*seeds) && found < 40; seed++ {
+			for seed := uint64(0); seed < uint64(*seeds) && found < 60; seed++ {
 				w := newWorld(t, seed, nil)
 				on, off := w.sides(seed%3 == 0)
 				if !x.do(w, on, off) {
