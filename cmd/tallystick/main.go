@@ -1,5 +1,3 @@
-//go:build !cpuprofile
-
 // Command tallystick keeps features over Kafka event streams in an online and an
 // offline store and shows that both agree.
 package main
@@ -15,5 +13,5 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(profiled(func() int { return run(ctx, os.Args[1:], os.Stdout, os.Stderr) }))
 }

@@ -98,8 +98,8 @@ func seal(commit []byte) []byte {
 	return slices.Insert(commit, at, []byte(digestOf(commit, at, at))...)
 }
 
-// sealed tells whether a commit has a digest, and whether it is the one of what there is.
-func sealed(commit []byte) (has, sound bool) {
+// checkSeal tells whether a commit has a digest, and whether it is the one of what there is.
+func checkSeal(commit []byte) (has, sound bool) {
 	from := bytes.Index(commit, []byte(sumField)) + len(sumField)
 	to := from + 2*sha256.Size
 	if from < len(sumField) || to > len(commit) {

@@ -235,7 +235,7 @@ func (s *loading) apply(b []byte) error {
 // twice. nil: who needs to know is told why not.
 func (s *loading) sealed(commit []byte) (*Info, error) {
 	info, err := s.said()
-	if has, sound := sealed(commit); has && !sound || !has && err == nil && info.Format > firstInfoFormat {
+	if has, sound := checkSeal(commit); has && !sound || !has && err == nil && info.Format > firstInfoFormat {
 		return nil, fmt.Errorf("its commit is damaged: it is not what was written; %s", restoreCommit)
 	}
 	if err != nil {

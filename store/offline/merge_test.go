@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"testing"
+
+	"github.com/tallystick/tallystick/transforms/definition"
 )
 
 // openFiles is a store that counts the files that are open.
@@ -32,6 +34,19 @@ type openFile struct {
 
 func (o openFile) Close() error { *o.now--; return o.Blob.Close() }
 
+// publishedCounting is what is published, and counts the files of features that are open.
+func publishedCounting(t *testing.T, root string, v *definition.View, now, most *int) *Published {
+	t.Helper()
+	tables := openTables(t, root, v)
+	features := tables.tables[Features]
+	features.store = openFiles{features.store, now, most}
+	p, err := tables.Published(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // B3: who reads features has the files of one shard open, not those of all, and its rows
 // come in the order of all; whoever stops early, or is stopped, leaves none open.
 func TestFeaturesAreReadShardByShard(t *testing.T) {
@@ -42,13 +57,8 @@ func TestFeaturesAreReadShardByShard(t *testing.T) {
 		if _, err := r.publish(t, openTables(t, root, v), publishOptions{end: 3}); err != nil {
 			t.Fatal(err)
 		}
-		tables := openTables(t, root, v)
 		now, most := 0, 0
-		tables.tables[Features].store = openFiles{tables.tables[Features].store, &now, &most}
-		p, err := tables.Published(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := publishedCounting(t, root, v, &now, &most)
 		ofShard, bound := map[string]int{}, 0
 		for i := range p.snaps[Features].Files {
 			shard := p.snaps[Features].Files[i].partitionValue("shard")
@@ -97,13 +107,8 @@ func TestLaterFileIsGone(t *testing.T) {
 	if _, err := r.publish(t, openTables(t, root, v), publishOptions{end: 3}); err != nil {
 		t.Fatal(err)
 	}
-	tables := openTables(t, root, v)
 	now, most := 0, 0
-	tables.tables[Features].store = openFiles{tables.tables[Features].store, &now, &most}
-	p, err := tables.Published(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := publishedCounting(t, root, v, &now, &most)
 	gone, err := filepath.Glob(filepath.Join(root, "v", "features", "*", "shard=3", "*"))
 	if err != nil || len(gone) == 0 {
 		t.Fatal(gone, err)
