@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -29,7 +30,10 @@ const (
 	simTime    = 40 * time.Second
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // small heaps: a third of the time goes otherwise
+	goleak.VerifyTestMain(m)
+}
 
 // TestSimulator drives the real worker and engine through simulated ports:
 // crashes at every step, lost replies, two owners, rebalances, a guard that holds

@@ -120,6 +120,7 @@ func (g *sluice) asked(word string) bool {
 // exit code is 0. Where Redis is there and does not answer, it ends all the same,
 // within 10 s, and says what that means; the next start makes it good.
 func TestStops(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	log, producer := filled(t)
 	redis := testbed.Redis(t)
 	g := newSluice(t, redis.Addr())

@@ -22,7 +22,7 @@ func CleanEnvironment() {
 	}
 }
 
-// Run runs the tests of a package that make many small files and small heaps, and
+// Run runs the tests of a package that make small heaps, or many small files, and
 // returns its exit code. Temporary files are kept in memory where the system has a
 // directory for that and there is room: creating one on a disk takes up to 1 ms, and
 // a third of the tests' time. Programs that the tests start find the same directory,

@@ -143,6 +143,7 @@ func shared(n int, hs ...*holder) func() bool {
 // Ownership: members share the partitions, each has its own; who leaves gives its
 // own to the others. Nothing is fetched, and members alone commit (K4).
 func TestMembersShare(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, 4, func(g *groupRig) {
 		for p := range int32(4) {
 			g.produce("t", p, "x")
@@ -189,6 +190,7 @@ func TestMembersShare(t *testing.T) {
 // A partition does not go on before its holder is done with it; a holder that is
 // too slow loses it.
 func TestRevokeWaits(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, 2, func(g *groupRig) {
 		a := g.join(nil)
 		g.until("one has all", shared(2, a), a)
@@ -215,6 +217,7 @@ func TestRevokeWaits(t *testing.T) {
 
 // A member that the group has given up hears of it and comes back.
 func TestLostMember(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, 2, func(g *groupRig) {
 		a := g.join(nil)
 		g.until("it has all", shared(2, a), a)
@@ -230,6 +233,7 @@ func TestLostMember(t *testing.T) {
 
 // K3: partitions that the topic gets are handed out.
 func TestMemberGetsNewPartitions(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, 1, func(g *groupRig) {
 		a, b := g.join(nil), g.join(nil)
 		g.until("one has it", func() bool { return len(a.has)+len(b.has) == 1 }, a, b)
@@ -241,6 +245,7 @@ func TestMemberGetsNewPartitions(t *testing.T) {
 
 // What keeps a process out of its group is said in one sentence.
 func TestGroupErrors(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, 1, func(g *groupRig) {
 		final := func(h *holder, want ...string) {
 			g.Helper()
@@ -290,6 +295,7 @@ func TestGroupErrors(t *testing.T) {
 
 // A group whose coordinator is away for a while is told, and joined later.
 func TestGroupComesBack(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, 1, func(g *groupRig) {
 		keys := []kmsg.Key{kmsg.JoinGroup, kmsg.ConsumerGroupHeartbeat}
 		g.k.Fault(kfake.Fault{Keys: keys, Group: "g", TopLevel: true, Err: kerr.GroupMaxSizeReached, Count: 1})
@@ -303,6 +309,7 @@ func TestGroupComesBack(t *testing.T) {
 
 // Leaving does not wait for a rebalance that others hold up.
 func TestCloseDuringRebalance(t *testing.T) {
+	t.Parallel()
 	g := &groupRig{protocol: ClassicProtocol, rig: newRig(t, kfake.SeedTopics(1, "t"))}
 	release, asked := make(chan struct{}), make(chan struct{}, 9)
 	defer close(release)
@@ -323,6 +330,7 @@ func TestCloseDuringRebalance(t *testing.T) {
 
 // Leaving is bounded where nobody answers, also with a revocation that is waited for.
 func TestCloseIsBounded(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, 2, func(g *groupRig) {
 		a := g.join(nil)
 		g.until("one has all", shared(2, a), a)

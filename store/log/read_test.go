@@ -19,6 +19,7 @@ import (
 
 // TestReadKinds: data, null values, empty values, ticks and timestamps (K7, §3).
 func TestReadKinds(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.create("t", 1, nil)
 	tick := []Header{{Key: schemas.TickHeader}}
@@ -48,6 +49,7 @@ func TestReadKinds(t *testing.T) {
 // TestReadEndsWhereNothingIsDelivered: ranges that end in control records,
 // aborted records, or both, before and behind an open transaction (K1, K2).
 func TestReadEndsWhereNothingIsDelivered(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.create("t", 1, nil)
 	rec := func(v string) *kgo.Record { return &kgo.Record{Topic: "t", Value: []byte(v)} }
@@ -277,6 +279,7 @@ func (r *rig) id(topic string) string {
 // TestReadRetries: what a broker answers in passing is retried, what it means
 // is not (K3).
 func TestReadRetries(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, kfake.NumBrokers(3))
 	r.create("t", 1, nil)
 	r.produce("t", 0, "a")
@@ -317,6 +320,7 @@ func TestReadLeaderMoves(t *testing.T) {
 
 // TestReadStalls: a fault that stays ends the read after RetryFor.
 func TestReadStalls(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.c = r.open(Options{RetryFor: 150 * time.Millisecond})
 	r.create("t", 1, nil)
@@ -332,6 +336,7 @@ func TestReadStalls(t *testing.T) {
 
 // TestReadUnreachable: the broker goes away before and while reading.
 func TestReadUnreachable(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.c = r.open(Options{FetchBytes: 1, RetryFor: 150 * time.Millisecond})
 	r.create("t", 1, nil)

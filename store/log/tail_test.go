@@ -62,6 +62,7 @@ func (r *rig) fails(tl *Tailer) error {
 
 // TestTail: assigning, seeking back and forth, removing and adding.
 func TestTail(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.create("t", 2, nil)
 	for i := range 4 {
@@ -93,6 +94,7 @@ func TestTail(t *testing.T) {
 
 // TestTailPause: a paused partition is silent, the others go on.
 func TestTailPause(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.create("t", 2, nil)
 	tl := r.tail("t", map[int32]int64{0: 0, 1: 0})
@@ -108,6 +110,7 @@ func TestTailPause(t *testing.T) {
 // records whose marker stays unstable, also while another partition is busy
 // (K1, K2).
 func TestTailSettles(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.create("t", 2, nil)
 	rec := func(v string) *kgo.Record { return &kgo.Record{Topic: "t", Value: []byte(v)} }
@@ -130,6 +133,7 @@ func TestTailSettles(t *testing.T) {
 
 // TestTailFaults: what stops a partition, and that it stays stopped (K3).
 func TestTailFaults(t *testing.T) {
+	t.Parallel()
 	t.Run("truncated", func(t *testing.T) {
 		r := newRig(t)
 		r.create("t", 1, nil)
@@ -216,6 +220,7 @@ func TestTailFaults(t *testing.T) {
 
 // TestTailRidesOut: leaders move and brokers err in passing; nothing is lost or repeated.
 func TestTailRidesOut(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, kfake.NumBrokers(3))
 	r.create("t", 1, nil)
 	tl := r.tail("t", map[int32]int64{0: 0})

@@ -32,6 +32,7 @@ func TestOptionsReportAllFaults(t *testing.T) {
 
 // TestOpenUnreachable: nobody listens, or somebody who never answers.
 func TestOpenUnreachable(t *testing.T) {
+	t.Parallel()
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

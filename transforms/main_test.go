@@ -1,0 +1,10 @@
+package transforms_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/tallystick/tallystick/integration/testbed"
+)
+
+func TestMain(m *testing.M) { os.Exit(testbed.Run(m)) }
