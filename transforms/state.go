@@ -169,7 +169,7 @@ func (v *View) dropLater(s *State) {
 func (v *View) dropLevel(s *State, li int, clock schemas.Micros) {
 	l, x := &v.levels[li], &s.levels[li]
 	kept := clock.SubSat(l.retention)
-	if x.count == 0 || l.start(x.first+1) > kept { // nothing, told without a division: a replay asks with each event
+	if x.count == 0 || l.start(x.first+1) > kept { // a replay asks with each event: no division
 		return
 	}
 	if end := l.index(kept); x.olds == 0 || x.split < end {
