@@ -250,3 +250,28 @@ func TestTrimBeyondTheClock(t *testing.T) {
 		}
 	}
 }
+
+// V11: a tile leaves its state with the first record whose clock is its retention behind
+// its end, not a µs sooner or later: longest window + hop + lateness + 48 h.
+func TestTilesLeaveOnTime(t *testing.T) {
+	v := viewV1(t)
+	for hop, longest := range map[schemas.Micros]schemas.Micros{5 * schemas.Minute: schemas.Hour, schemas.Hour: 7 * schemas.Day} {
+		for off := schemas.Micros(-1); off <= 1; off++ {
+			s, in := v.NewState(0), v.NewInput()
+			s.KeepEvicted = true
+			end := purchasesStart.Floor(hop) + hop
+			last := end + longest + hop + v.Spec().Lateness + 48*schemas.Hour + off
+			for i, at := range []schemas.Micros{end - 1, last} {
+				e := &schemas.Event{Offset: int64(i), Clock: at, EventTime: at, Fields: []schemas.Value{schemas.StringValue("u"), schemas.DoubleValue(1), {}}}
+				v.Prepare(in, e)
+				if got := v.Step(s, in); got.Outcome != transforms.Applied {
+					t.Fatal(got)
+				}
+			}
+			left := slices.ContainsFunc(s.Evicted(), func(x transforms.Tile) bool { return x.Hop == hop && x.Start == end-hop })
+			if left != (off >= 0) {
+				t.Errorf("hop of %d µs, %d µs after its retention: a tile has left: %v", hop, off, left)
+			}
+		}
+	}
+}
