@@ -128,10 +128,11 @@ func (v *View) OldVersion(s *State) int32 {
 
 func (s *State) oldVersion() int32 {
 	for li := range s.levels {
-		if x := &s.levels[li]; x.moved {
-			x.moved = false
+		x := &s.levels[li]
+		if x.moved && (x.olds > 0 || !x.none) { // else tiles became old, and were dropped
 			s.old.version++
 		}
+		x.moved, x.none = false, x.olds == 0
 	}
 	return s.old.version
 }
