@@ -299,7 +299,7 @@ func (v *View) Tiles(s *State, b schemas.Micros) []Tile {
 	for li := range s.levels {
 		most += s.levels[li].count
 	}
-	tiles := make([]Tile, 0, most)
+	out := tilesOut{tiles: make([]Tile, 0, most)}
 	for li := range v.levels {
 		l := &v.levels[li]
 		end, held := b.Floor(l.hop), l.index(s.clock.SubSat(l.retention))
@@ -307,8 +307,8 @@ func (v *View) Tiles(s *State, b schemas.Micros) []Tile {
 			if c.index < held {
 				continue
 			}
-			tiles = append(tiles, l.tile(c.index, c.body))
+			out.add(l, c.index, c.body)
 		}
 	}
-	return tiles
+	return out.tiles
 }

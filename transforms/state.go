@@ -3,6 +3,7 @@ package transforms
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/tallystick/tallystick/schemas"
 )
@@ -29,7 +30,7 @@ type State struct {
 	strict bool
 	// KeepEvicted makes tiles that leave the state be kept for Evicted.
 	KeepEvicted bool
-	evicted     *[]Tile // nil = none
+	evicted     *tilesOut // nil = none
 }
 
 // held is an event that is kept raw.
@@ -101,7 +102,7 @@ func (s *State) Evicted() []Tile {
 	if s.evicted == nil {
 		return nil
 	}
-	t := *s.evicted
+	t := s.evicted.tiles
 	s.evicted = nil
 	return t
 }
@@ -202,19 +203,37 @@ func (v *View) dropTo(s *State, li int, end int64) {
 func (v *View) evict(s *State, li int, index int64, body []byte) {
 	if s.KeepEvicted {
 		if s.evicted == nil {
-			s.evicted = new(make([]Tile, 0, 16))
+			s.evicted = &tilesOut{tiles: make([]Tile, 0, 16)}
 		}
-		*s.evicted = append(*s.evicted, v.levels[li].tile(index, body))
+		s.evicted.add(&v.levels[li], index, body)
 	}
 	if v.lifetime && li == len(v.levels)-1 {
 		v.absorb(s, body)
 	}
 }
 
-// tile returns an encoded tile in its canonical form.
-func (l *level) tile(index int64, body []byte) Tile {
+// tilesOut is tiles in their canonical form. Their cells lie many to a piece of memory: a
+// replay has more tiles than anything else.
+type tilesOut struct {
+	tiles []Tile
+	piece strings.Builder
+}
+
+const (
+	leastPiece = 256     // bytes, of the first one
+	mostPiece  = 4 << 10 // and of any, but for cells that are larger
+)
+
+// add takes an encoded tile of a level.
+func (o *tilesOut) add(l *level, index int64, body []byte) {
+	if c := o.piece.Cap(); o.piece.Len()+len(body) > c {
+		o.piece.Reset()
+		o.piece.Grow(max(min(max(2*c, leastPiece), mostPiece), len(body)))
+	}
+	at := o.piece.Len()
+	o.piece.Write(body)
 	n, _ := uvarint(body)
-	return Tile{Hop: l.hop, Start: l.start(index), Events: int64(n), Cells: string(body)}
+	o.tiles = append(o.tiles, Tile{Hop: l.hop, Start: l.start(index), Events: int64(n), Cells: o.piece.String()[at:]})
 }
 
 // absorb merges a tile of the coarsest level into the base.
