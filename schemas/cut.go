@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 )
@@ -104,9 +103,12 @@ func (c *Cut) Validate() error {
 	return errors.Join(errs...)
 }
 
+// maxCutBytes bounds a cut file: a partition takes some 100 bytes.
+const maxCutBytes = 64 << 20
+
 // LoadCut reads a cut file.
 func LoadCut(path string) (*Cut, error) {
-	b, err := os.ReadFile(path)
+	b, err := ReadFile(path, maxCutBytes)
 	if err != nil {
 		return nil, fmt.Errorf("cut file: %w", err)
 	}

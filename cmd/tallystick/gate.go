@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -58,7 +57,7 @@ func (g *gateFlags) options() (gate.Options, error) {
 	if err := checkReadable("--gate-limits", g.limits); err != nil {
 		return o, err
 	}
-	b, err := os.ReadFile(g.limits)
+	b, err := schemas.ReadFile(g.limits, 1<<20)
 	if err != nil {
 		return o, usagef("--gate-limits: %w", err)
 	}

@@ -231,7 +231,7 @@ func (c *common) loadPlan(path string, def *definition.Definition) (*replayPlan,
 	if err := checkReadable("--plan", path); err != nil {
 		return nil, nil, err
 	}
-	b, err := os.ReadFile(path)
+	b, err := schemas.ReadFile(path, 64<<20)
 	if err != nil {
 		return nil, nil, usagef("--plan: %w", err)
 	}

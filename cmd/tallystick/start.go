@@ -45,7 +45,7 @@ func (s *startFlags) validFrom(ctx context.Context, client *log.Client, v *defin
 			continue
 		}
 		if !s.adopt {
-			return 0, fmt.Errorf("topic %s partition %d: the log begins at offset %d, what came before is gone; accept that with --adopt-start, which marks windows that reach back before it as INCOMPLETE",
+			return 0, fmt.Errorf("topic %s partition %d: the log, or the cut of it, begins at offset %d, and what came before is not read; accept that with --adopt-start, which marks windows that reach back before it as INCOMPLETE",
 				v.Source.Topic, p, start)
 		}
 		clock, err := s.startClock(ctx, client, v, tc, p)

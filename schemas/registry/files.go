@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -17,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/schemas/avro"
 )
 
@@ -146,17 +146,9 @@ func list(ids []int) string {
 
 // readText reads a schema file, no more of it than a schema may have.
 func readText(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	text, err := schemas.ReadFile(path, avro.MaxSchemaBytes)
 	if err != nil {
 		return nil, fmt.Errorf("schema file: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, avro.MaxSchemaBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("schema file: %w", err)
-	}
-	if len(text) > avro.MaxSchemaBytes {
-		return nil, fmt.Errorf("schema file %s has more than %d bytes; is it a schema?", path, avro.MaxSchemaBytes)
 	}
 	return text, nil
 }

@@ -2,7 +2,6 @@ package definition
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/schemas/avro"
@@ -189,12 +188,15 @@ func lookup[T any](list []*T, what, name string, nameOf func(*T) string) (*T, er
 // Load reads and checks a definition file. Schema files are found relative to
 // it. Where the file is read but not sound, the error is an *Errors.
 func Load(path string) (*Definition, error) {
-	text, err := os.ReadFile(path)
+	text, err := readText(path)
 	if err != nil {
 		return nil, fmt.Errorf("definition: %w", err)
 	}
-	return Parse(path, text, os.ReadFile)
+	return Parse(path, text, readText)
 }
+
+// readText reads a definition, or a schema that it names.
+func readText(path string) ([]byte, error) { return schemas.ReadFile(path, avro.MaxSchemaBytes) }
 
 // Parse checks a definition. Paths in it are taken relative to the directory of
 // name and read by readFile. The error is an *Errors.

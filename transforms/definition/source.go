@@ -140,15 +140,9 @@ func (p *parser) sourceScalars(s *Source, o object) {
 
 func (p *parser) history(s *Source, n *yaml.Node) {
 	s.History = map[int32]int64{}
-	for _, e := range p.mapping(n, "history") {
-		part, ok := p.integer(e.at, "a partition", 0)
-		off, ok2 := p.integer(e.value, "the offset at which the load of old events ends", 0)
-		if ok && part > 1<<31-1 {
-			p.fail(e.at, "", "partition %d is out of range", part)
-			continue
-		}
-		if ok && ok2 {
-			s.History[int32(part)] = off
+	for _, e := range p.numbered(n, "history", "partition") {
+		if off, ok := p.integer(e.value, "the offset at which the load of old events ends", 0); ok {
+			s.History[e.number] = off
 		}
 	}
 }
@@ -246,19 +240,14 @@ func (p *parser) writers(s *Source, o object) {
 
 func (p *parser) writerFiles(s *Source, n *yaml.Node) {
 	s.writers.Files = map[int32]string{}
-	for _, e := range p.mapping(n, "files") {
-		id, ok := p.integer(e.at, "a schema id", 0)
-		ref, ok2 := p.text(e.value, "the schema file")
-		if ok && id > 1<<31-1 {
-			p.fail(e.at, "", "schema id %d is out of range", id)
-			continue
-		}
+	for _, e := range p.numbered(n, "files", "schema id") {
+		ref, ok := p.text(e.value, "the schema file")
 		parse := avro.Parse
 		if s.Table { // the schemas of keys are among them
 			parse = avro.ParseAny
 		}
-		if ok && ok2 && p.parseSchema(e.value, ref, parse) != nil {
-			s.writers.Files[int32(id)] = ref
+		if ok && p.parseSchema(e.value, ref, parse) != nil {
+			s.writers.Files[e.number] = ref
 		}
 	}
 	if len(n.Content) == 0 {

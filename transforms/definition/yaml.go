@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -237,6 +238,32 @@ func (p *parser) integer(n *yaml.Node, what string, least int64) (int64, bool) {
 		return 0, false
 	}
 	return i, true
+}
+
+// numberedEntry is an entry whose key is a number.
+type numberedEntry struct {
+	number int32
+	value  *yaml.Node
+}
+
+// numbered is mapping for keys that are whole numbers, such as noun; one may be spelled in
+// several ways.
+func (p *parser) numbered(n *yaml.Node, what, noun string) (list []numberedEntry) {
+	seen := map[int64]int{}
+	for _, e := range p.mapping(n, what) {
+		i, ok := p.integer(e.at, "a "+noun, 0)
+		switch {
+		case !ok:
+		case i > math.MaxInt32:
+			p.fail(e.at, "", "%s %d is out of range", noun, i)
+		case seen[i] > 0:
+			p.fail(e.at, "remove one of them", "%s %d is written twice, first in line %d", noun, i, seen[i])
+		default:
+			seen[i] = e.at.Line
+			list = append(list, numberedEntry{int32(i), e.value})
+		}
+	}
+	return list
 }
 
 func (p *parser) boolean(n *yaml.Node, what string) bool {
