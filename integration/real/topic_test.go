@@ -120,7 +120,7 @@ func TestTopicRecreated(t *testing.T) {
 		x.Errorf("the worker that was running ended with %d: %s", code, w.errout.String())
 	}
 	gone := fmt.Sprintf("topic %s does not exist", x.topic)
-	other := fmt.Sprintf("topic %s was deleted and created again (its id was %s and is %s): all positions and unread records of the old topic are lost; "+
+	other := fmt.Sprintf("topic %s was deleted and created again, or is read from another cluster (its id was %s and is %s): all positions and unread records of the old topic are lost; "+
 		"take a new cut with `tallystick cut` and begin where the log begins with `tallystick replay --adopt-start`", x.topic, was, is)
 	if w.said(gone)+w.said(other) != 1 {
 		x.Errorf("the worker that was running said\n%s\nwant\n%s\nor\n%s", w.errout.String(), gone, other)

@@ -133,7 +133,7 @@ type RecreatedError struct {
 }
 
 func (e *RecreatedError) Error() string {
-	return fmt.Sprintf("topic %s was deleted and created again (its id was %s and is %s): "+
+	return fmt.Sprintf("topic %s was deleted and created again, or is read from another cluster (its id was %s and is %s): "+
 		"all positions and unread records of the old topic are lost; %s",
 		e.Topic, e.Expected, e.Have, adoptHint)
 }
@@ -146,7 +146,7 @@ type FewerPartitionsError struct {
 }
 
 func (e *FewerPartitionsError) Error() string {
-	return fmt.Sprintf("topic %s has %d partitions and lacks %v, which were read before: their records are lost; %s",
+	return fmt.Sprintf("topic %s has %d partitions and lacks %v, which were read before (perhaps in another cluster): their records are lost; %s",
 		e.Topic, e.Have, e.Missing, adoptHint)
 }
 
