@@ -129,10 +129,10 @@ func (v *View) OldVersion(s *State) int32 {
 func (s *State) oldVersion() int32 {
 	for li := range s.levels {
 		x := &s.levels[li]
-		if x.moved && (x.olds > 0 || !x.none) { // else tiles became old, and were dropped
+		if x.moved && (x.olds > 0 || !x.knownNone) { // else tiles became old, and were dropped
 			s.old.version++
 		}
-		x.moved, x.none = false, x.olds == 0
+		x.moved, x.knownNone = false, x.olds == 0
 	}
 	return s.old.version
 }

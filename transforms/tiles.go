@@ -64,7 +64,7 @@ type tileList struct {
 	tailed, tailLast, tailEnd uint8
 	tail                      [tailRoom]byte
 	moved                     bool // the old tiles are others than State.old knows of
-	none                      bool // State.old knows that there are no old tiles
+	knownNone                 bool // State.old knows that there are no old tiles
 	room                      int8 // how many tiles may come before it is time to age, at least
 	// olds is how many tiles are old. Unless that is 0, the first of the newer ones
 	// has the index split and starts at oldEnd. (These are looked at rarely.)
