@@ -3,6 +3,7 @@ package schemas
 import (
 	"bytes"
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ type Cut struct {
 
 // TopicCut is the part of a cut that concerns one topic.
 type TopicCut struct {
-	TopicID string `json:"topic_id"`
+	TopicID string `json:"topic_id"` // a UUID as Kafka's tools print it: 22 characters of URL-safe base64
 	// TimestampType is "LogAppendTime" or "CreateTime".
 	TimestampType string                 `json:"timestamp_type,omitempty"`
 	Partitions    map[int32]PartitionCut `json:"partitions"`
@@ -86,6 +87,8 @@ func (c *Cut) Validate() error {
 		t := c.Topics[name]
 		if t.TopicID == "" {
 			errs = append(errs, fmt.Errorf("topic %s has no topic_id", name))
+		} else if id, err := base64.RawURLEncoding.Strict().DecodeString(t.TopicID); err != nil || len(id) != 16 {
+			errs = append(errs, fmt.Errorf("topic %s: topic_id %q is not the 22 letters, digits, - and _ of a topic's ID", name, t.TopicID))
 		}
 		if k := t.TimestampType; k != "" && k != "LogAppendTime" && k != "CreateTime" {
 			errs = append(errs, fmt.Errorf("topic %s: timestamp_type %q is neither LogAppendTime nor CreateTime", name, k))

@@ -13,7 +13,7 @@ import (
 func TestCutFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cut.json")
 	clock := Micros(7)
-	want := &Cut{Topics: map[string]TopicCut{"t": {TopicID: "id", TimestampType: "CreateTime",
+	want := &Cut{Topics: map[string]TopicCut{"t": {TopicID: "AAECAwQFBgcICQoLDA0ODw", TimestampType: "CreateTime",
 		Partitions: map[int32]PartitionCut{0: {End: 5, Clock: &clock}, 11: {Start: 3, End: 3, Idle: &clock}}}}}
 	b, err := json.MarshalIndent(want, "", "  ")
 	if err == nil {
@@ -27,12 +27,13 @@ func TestCutFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := got.Topics["t"]
-	if g.TopicID != "id" || g.TimestampType != "CreateTime" || len(g.Partitions) != 2 || *g.Partitions[0].Clock != 7 || g.Partitions[11].End != 3 || *g.Partitions[11].Idle != 7 {
+	if g.TopicID != "AAECAwQFBgcICQoLDA0ODw" || g.TimestampType != "CreateTime" || len(g.Partitions) != 2 || *g.Partitions[0].Clock != 7 || g.Partitions[11].End != 3 || *g.Partitions[11].Idle != 7 {
 		t.Errorf("%+v", got)
 	}
 	text, _ := os.ReadFile(path)
 	for from, to := range map[string]string{`"11"`: `"011"`, `"topic_id"`: `"topicid"`, `"end": 5`: `"end": 5, "ende": 6`, `"CreateTime"`: `"created"`,
-		"\n}\n": "\n}\n{}", `"start": 0`: `"start": 9`, `"id"`: `""`} {
+		"\n}\n": "\n}\n{}", `"start": 0`: `"start": 9`, `"AAECAwQFBgcICQoLDA0ODw"`: `""`,
+		`AwQF`: `AwQ`, `DA0ODw`: `DA0ODx`} {
 		bad := strings.Replace(string(text), from, to, 1)
 		if bad == string(text) {
 			t.Fatalf("%s is not there", from)

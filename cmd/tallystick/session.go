@@ -133,9 +133,6 @@ func (c *common) loadViews(names []string) ([]*definition.View, error) {
 		return nil, usagef("--view: name a view, or leave it out for all")
 	}
 	if len(names) == 0 {
-		if len(def.Views) == 0 {
-			return nil, usagef("the definition has no views")
-		}
 		return def.Views, nil
 	}
 	var out []*definition.View

@@ -52,6 +52,9 @@ func (p *parser) parse(text []byte) {
 			p.def.Services = append(p.def.Services, p.service(e))
 		}
 	}
+	if len(p.def.Views) == 0 && len(p.errs) == 0 { // and no key that was to be `views`
+		p.fail(root, "declare at least one under `views:`", "the definition has no views")
+	}
 	if len(p.errs) > 0 {
 		return
 	}
