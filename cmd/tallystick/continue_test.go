@@ -74,6 +74,32 @@ func TestReplayDayByDay(t *testing.T) {
 	g.equal("daily")
 }
 
+// K1: an earlier cut than that of the tables is published, and said to be one.
+func TestReplayGoesBack(t *testing.T) {
+	t.Parallel()
+	g := newGateRig(t)
+	out, cut := filepath.Join(g.dir, "back"), filepath.Join(g.dir, "cut.json")
+	each := func(*testbed.Event) int { return 1 }
+	g.days(3, each)
+	if said := g.run(exitOK, "replay", "--save-cut", cut, "--out", out); strings.Contains(said, "gone back") {
+		t.Fatal(said)
+	}
+	g.days(1, each)
+	g.run(exitOK, "replay", "--out", out)
+	was, _ := g.published("back")
+	said := g.run(exitOK, "replay", "--gate", "report", "--cut", cut, "--out", out)
+	now, _ := g.published("back")
+	for p, pc := range was.Info.Cut.Partitions {
+		line := fmt.Sprintf("gone back to an earlier state: the tables had read partition %d up to offset %d\n", p, pc.End)
+		if back := now.Info.Cut.Partitions[p].End < pc.End; strings.Contains(said, line) != back {
+			t.Errorf("partition %d went back: %v; it says\n%s", p, back, said)
+		}
+	}
+	if now.Info.Cut.Partitions[0].End >= was.Info.Cut.Partitions[0].End {
+		t.Error("nothing went back")
+	}
+}
+
 // B5, B6: what goes on from tables passes the gate as well, and is accepted upon them;
 // what they cannot be gone on from is read from the log's start.
 func TestContinuedGate(t *testing.T) {

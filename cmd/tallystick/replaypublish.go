@@ -44,6 +44,9 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 		return nil, cut, err
 	}
 	if j.run != nil {
+		if view.BackFrom, err = j.backFrom(under); err != nil {
+			return nil, cut, err
+		}
 		staged, err := j.run.Staged(ctx, under)
 		if err != nil {
 			return nil, cut, err
@@ -53,6 +56,23 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 		}
 	}
 	return &view, cut, nil
+}
+
+// backFrom returns the ends of the tables' cut that lie beyond the one that is published.
+func (j *viewJob) backFrom(cut schemas.TopicCut) (ends map[int32]int64, err error) {
+	before, err := j.run.Before()
+	if err != nil || before == nil || before.Cut.TopicID != cut.TopicID {
+		return nil, err
+	}
+	for p, was := range before.Cut.Partitions {
+		if was.End > cut.Partitions[p].End { // 0 where the cut is without it
+			if ends == nil {
+				ends = map[int32]int64{}
+			}
+			ends[p] = was.End
+		}
+	}
+	return ends, nil
 }
 
 // settled is the cut that is published. Dates that are final are written up to that of

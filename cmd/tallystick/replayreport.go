@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -44,6 +45,8 @@ type replayedView struct {
 	RecordsRead int64          `json:"records_read"`
 	Units       *replayedUnits `json:"units,omitempty"`
 	Continued   bool           `json:"continued,omitempty"` // from tables: rows are those of this run, ledgers of the whole log
+	// BackFrom is how far the tables had read the partitions of which this cut ends earlier.
+	BackFrom map[int32]int64 `json:"back_from,omitempty"`
 	// Dates of which rows were written; ledgers count from where the log was read.
 	Dates *offline.DateRange `json:"dates,omitempty"`
 	// Range is what entities the tables and ledgers are of; Outside counts the other ones'
@@ -194,6 +197,9 @@ func (o *replayOutput) print(w io.Writer) {
 		fmt.Fprintf(w, "  %d records read, of %d offsets\n", v.RecordsRead, v.Offsets)
 		if v.Continued {
 			fmt.Fprintln(w, "  gone on from the tables; rows are those of the dates that were written anew")
+		}
+		for _, p := range slices.Sorted(maps.Keys(v.BackFrom)) {
+			fmt.Fprintf(w, "  gone back to an earlier state: the tables had read partition %d up to offset %d\n", p, v.BackFrom[p])
 		}
 		if v.Range != nil {
 			fmt.Fprintf(w, "  of %v alone; %d records of others were passed over\n", v.Range, v.Outside)
