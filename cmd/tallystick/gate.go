@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
@@ -61,17 +65,7 @@ func (g *gateFlags) options() (gate.Options, error) {
 	if err != nil {
 		return o, usagef("--gate-limits: %w", err)
 	}
-	var tree map[string]any
-	if err = yaml.Unmarshal(b, &tree); err == nil {
-		if b, err = json.Marshal(tree); err != nil {
-			err = errors.New("a key in it is no name")
-		}
-	}
-	if err == nil {
-		d := json.NewDecoder(bytes.NewReader(b))
-		d.DisallowUnknownFields()
-		err = d.Decode(&o)
-	}
+	err = decodeLimits(b, &o)
 	if err == nil && o.Snapshots != gate.DefaultOptions().Snapshots {
 		err = errors.New("snapshots are the view's own: leave them out")
 	}
@@ -82,6 +76,47 @@ func (g *gateFlags) options() (gate.Options, error) {
 		return o, usagef("--gate-limits: %s holds no limits: %w; docs/gate.md has them all", g.limits, err)
 	}
 	return o, nil
+}
+
+var (
+	unknownLimit = regexp.MustCompile("field (.*) not found in type .*")
+	otherKind    = regexp.MustCompile("cannot unmarshal !!\\w+ (?:(`.*`) )?into (.*)")
+)
+
+// decodeLimits reads limits over those that are there. The error names lines.
+func decodeLimits(text []byte, o *gate.Options) error {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	err := d.Decode(o)
+	if errors.Is(err, io.EOF) { // nothing but remarks
+		return nil
+	}
+	var faults *yaml.TypeError
+	if !errors.As(err, &faults) {
+		var n struct{ Days, Least, Lasting float64 } // of which the decoder keeps whole numbers
+		switch {
+		case err != nil:
+		case !errors.Is(d.Decode(&yaml.Node{}), io.EOF):
+			err = errors.New("something follows the first YAML document")
+		case yaml.Unmarshal(text, &n) == nil:
+			for _, x := range []float64{n.Days, n.Least, n.Lasting} {
+				if x != math.Trunc(x) {
+					err = fmt.Errorf("%g is no whole number", x)
+				}
+			}
+		}
+		return err
+	}
+	var said []string
+	for _, f := range faults.Errors {
+		f = unknownLimit.ReplaceAllString(f, "unknown key `$1`")
+		if m := otherKind.FindStringSubmatch(f); m != nil {
+			is := map[string]string{"int": "whole number", "float64": "number"}[m[2]]
+			f = strings.Replace(f, m[0], cmp.Or(m[1], "what stands here")+" is no "+cmp.Or(is, "mapping"), 1)
+		}
+		said = append(said, f)
+	}
+	return errors.New(strings.Join(said, "; "))
 }
 
 // gateOutput is what the gate said of a publication.

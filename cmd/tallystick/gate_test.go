@@ -219,9 +219,20 @@ func TestGateModes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, bad := range []string{"least: 1", "limits: {speed: {alone: 1}}", "snapshots: 1", "- 1", "days: x"} {
+	for bad, what := range map[string]string{
+		"least: 1": "at least 2", "snapshots: 1": "the view's own", "- 1": "line 1: what stands here is no mapping",
+		"least: 9\nlimits: {speed: {alone: 1}}": "line 2: unknown key `speed`", "days: x": "line 1: `x` is no whole number", "days: 28.5": "28.5 is no whole number",
+		"limits: {rows: {alone: y}}": "`y` is no number", "limits: {rows: {alone: -1}}": "from 0 on", "limits: {rows: {alone: .inf}}": "from 0 on", "sigmas: .nan": "NaN",
+		"least: 9\n---\nleast: 8": "follows", "least: 9\nleast: 8": "line 2: ", "least: [": "line 1: ",
+	} {
 		write(bad)
-		g.run(exitUsage, "replay", "--out", filepath.Join(g.dir, "t"), "--gate-limits", limits)
+		if said := g.run(exitUsage, "replay", "--out", filepath.Join(g.dir, "t"), "--gate-limits", limits); !strings.Contains(said, limits+" holds no limits: ") || !strings.Contains(said, what) {
+			t.Errorf("%s: %s", bad, said)
+		}
+	}
+	write("limits: {rows: {alone: 0.5}}")
+	if o, err := (&gateFlags{limits: limits}).options(); err != nil || o.Limits.Rows != (gate.Margin{Alone: 0.5, Lasting: 0.3}) || o.Days != 28 || o.Limits.Nulls.Alone != 0.1 {
+		t.Errorf("what limits do not name keeps its default: %+v, %v", o, err)
 	}
 	g.run(exitUsage, "replay", "--out", filepath.Join(g.dir, "t"), "--gate", "open")
 	if _, err := os.Stat(filepath.Join(g.dir, "t")); err == nil {

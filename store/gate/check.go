@@ -71,12 +71,20 @@ func DefaultOptions() Options {
 
 // Validate reports what is no option.
 func (o *Options) Validate() error {
-	if o.Least < 2 || o.Days < o.Least || o.Lasting < 2 || o.Sigmas < 0 || o.Snapshots <= 0 {
+	if o.Least < 2 || o.Days < o.Least || o.Lasting < 2 || !isAmount(o.Sigmas) || o.Snapshots <= 0 {
 		return fmt.Errorf("gate: days %d must be at least least %d, that at least 2, lasting %d at least 2, sigmas %g not negative, snapshots %d µs positive",
 			o.Days, o.Least, o.Lasting, o.Sigmas, int64(o.Snapshots))
 	}
+	l := &o.Limits
+	for _, m := range []Margin{l.Rows, l.Events, l.Surplus, l.Distinct, l.Nulls, l.Status, l.Input, l.Outcome, l.Middle, l.Quartile, l.Tail, l.Extreme} {
+		if !isAmount(m.Alone) || !isAmount(m.Lasting) {
+			return fmt.Errorf("gate: a limit of {alone: %g, lasting: %g} is none: they are numbers from 0 on", m.Alone, m.Lasting)
+		}
+	}
 	return nil
 }
+
+func isAmount(x float64) bool { return x >= 0 && x <= math.MaxFloat64 }
 
 // Report is what Check found.
 type Report struct {
