@@ -1,13 +1,15 @@
 package schemas
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 )
 
-// ReadFile reads a file that somebody has named, no more of it than most bytes: it may be a
-// device without an end.
+// ReadFile reads a file of text that somebody has named, no more of it than most bytes: it
+// may be a device without an end. A byte order mark, with which editors may begin it, is
+// left out.
 func ReadFile(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -18,5 +20,5 @@ func ReadFile(path string, most int64) ([]byte, error) {
 	if err == nil && int64(len(text)) > most {
 		err = fmt.Errorf("%s has more than %d bytes: name another file", path, most)
 	}
-	return text, err
+	return bytes.TrimPrefix(text, []byte("\ufeff")), err
 }
