@@ -50,7 +50,7 @@ func runs(t *testing.T, args ...string) *daemon {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	d := &daemon{T: t, stop: cancel, code: make(chan int, 1)}
-	go func() { d.code <- run(ctx, append(args, "--listen", "127.0.0.1:0"), &d.out, &d.errs) }()
+	go func() { d.code <- run(ownProcess(ctx), append(args, "--listen", "127.0.0.1:0"), &d.out, &d.errs) }()
 	t.Cleanup(cancel)
 	d.until("it listens", func() bool {
 		if m := listening.FindStringSubmatch(d.errs.String()); m != nil {

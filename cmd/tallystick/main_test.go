@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		testbed.CleanEnvironment()
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+		os.Exit(run(ownProcess(ctx), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(testbed.Run(m))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -37,10 +38,18 @@ func (m *memoryFlag) heap() int64 {
 	return min(left/5*4, left-burst)
 }
 
+// ownProcess is the context of a program that has its process to itself, so that
+// --memory may bound it.
+func ownProcess(ctx context.Context) context.Context {
+	return context.WithValue(ctx, processKey{}, true)
+}
+
+type processKey struct{}
+
 // bound makes the Go runtime keep below the limit, until the returned function is
-// called.
-func (m *memoryFlag) bound() (restore func()) {
-	if m.memory == 0 {
+// called, where the process is the program's own.
+func (m *memoryFlag) bound(ctx context.Context) (restore func()) {
+	if m.memory == 0 || ctx.Value(processKey{}) == nil {
 		return func() {}
 	}
 	limit, percent := debug.SetMemoryLimit(m.heap()), 100

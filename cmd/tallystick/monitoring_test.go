@@ -34,7 +34,7 @@ func exported(t *testing.T) map[string]string {
 	r := newRoundsMonitor()
 	r.reported([]*reconcile.Report{{View: "v"}})
 	r.ended(nil, time.Second)
-	defer (&memoryFlag{memory: leastMemory}).bound()()
+	defer (&memoryFlag{memory: leastMemory}).bound(ownProcess(t.Context()))()
 	out := map[string]string{}
 	for _, g := range []prometheus.Gatherer{m.registry(), r.registry} {
 		families, err := g.Gather()

@@ -46,7 +46,7 @@ func replayCommand() *cobra.Command {
 		Use:   "replay",
 		Short: "Fold the log up to a cut: the ledger, and with --out the tables as Parquet",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			defer r.bound()()
+			defer r.bound(cmd.Context())()
 			r.meter = r.logFlag.meter(cmd.ErrOrStderr())
 			return r.run(cmd.Context(), cmd.OutOrStdout(), r.notices(cmd.ErrOrStderr()))
 		},
@@ -131,13 +131,12 @@ func (r *replayFlags) save(cut *schemas.Cut) error {
 	return nil
 }
 
-// bound makes the process keep below its memory, until the returned function is
-// called.
-func (r *replayFlags) bound() (restore func()) {
+// bound makes the process keep below its memory, see memoryFlag.bound.
+func (r *replayFlags) bound(ctx context.Context) (restore func()) {
 	if r.memory < leastMemory {
 		return func() {}
 	}
-	return (&memoryFlag{r.memory}).bound()
+	return (&memoryFlag{r.memory}).bound(ctx)
 }
 
 // rows is how many bytes rows to be sorted may take: beside them are what is being

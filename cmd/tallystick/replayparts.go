@@ -33,7 +33,7 @@ func (r *partFlags) command(use, short string, run func(ctx context.Context, w, 
 		Short: short,
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			defer r.bound()()
+			defer r.bound(cmd.Context())()
 			r.meter = r.logFlag.meter(cmd.ErrOrStderr())
 			defer r.closeStore()
 			return run(cmd.Context(), cmd.OutOrStdout(), r.notices(cmd.ErrOrStderr()))

@@ -106,7 +106,7 @@ func (s *streamFlags) run(ctx context.Context, w io.Writer) error {
 	}
 	defer s.tables.close()
 	defer s.guard.close()
-	defer s.bound()()
+	defer s.bound(ctx)()
 	s.cache, s.buffer = s.budget(len(vs)).states, s.budget(len(vs)).fetch
 	s.monitor = newMonitor(vs)
 	stop, err := s.start(s.monitor, s.monitor.registry(), s.notices)
