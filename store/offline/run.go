@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -161,29 +162,33 @@ func (r *Run) Write(ctx context.Context, unit int, cut schemas.TopicCut) error {
 
 // Recheck takes back that write units are finished whose files are gone or not what
 // was written: a run that has published since, or GC, removes what others have staged.
-// What this Run wrote itself is not looked at.
+// What this Run wrote itself is not looked at, nor what others finish meanwhile: records
+// are read before files are listed, as files are there before their record is.
 func (r *Run) Recheck(ctx context.Context) error {
-	var waiting map[TableName]map[string]int64
+	finished := map[int][]StagedFile{}
 	for i := range WriteUnits {
 		r.mu.Lock()
 		own := r.wrote[i]
 		r.mu.Unlock()
-		var files []StagedFile
 		if own {
 			continue
 		}
+		var files []StagedFile
 		if ok, err := r.work.Record(ctx, WriteUnit(i), &files); err != nil {
 			return err
-		} else if !ok {
-			continue
+		} else if ok {
+			finished[i] = files
 		}
-		if waiting == nil {
-			var err error
-			if waiting, err = r.waiting(ctx); err != nil {
-				return err
-			}
-		}
-		ok, err := r.stand(ctx, i, files, waiting)
+	}
+	if len(finished) == 0 {
+		return nil
+	}
+	waiting, err := r.waiting(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range slices.Sorted(maps.Keys(finished)) {
+		ok, err := r.stand(ctx, i, finished[i], waiting)
 		if err == nil && !ok {
 			err = r.work.forget(ctx, WriteUnit(i))
 		}
