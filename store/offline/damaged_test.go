@@ -2,6 +2,7 @@ package offline
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -264,5 +265,63 @@ func TestChangedPublishedFilesArePutBack(t *testing.T) {
 		if b, err := os.ReadFile(p); err != nil || !bytes.Equal(b, want) {
 			t.Errorf("B1: %s stays changed: %v", p, err)
 		}
+	}
+}
+
+// listedStore calls after once a directory has been listed.
+type listedStore struct {
+	Store
+	after func()
+}
+
+func (s listedStore) List(ctx context.Context, dir string) ([]Entry, error) {
+	entries, err := s.Store.List(ctx, dir)
+	s.after()
+	return entries, err
+}
+
+// B4: a process that looks whether the files of others stand leaves alone what they finish
+// meanwhile: it would be taken for lost, and nobody would write it again.
+func TestRecheckBesideOthers(t *testing.T) {
+	v := testView(t, testDefinition)
+	r, root := randomRun(v, 5, 60), t.TempDir()
+	o := stageOptions{id: "shared", seed: 1, work: NewScratch(t.TempDir()), end: 2}
+	checking, err := newRun(t, openTables(t, root, v), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writing, err := newRun(t, openTables(t, root, v), o)
+	if err == nil {
+		err = r.write(t.Context(), writing, o)
+	}
+	if err == nil {
+		err = writing.Write(t.Context(), 0, o.theCut())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := 0
+	for _, table := range checking.t.tables {
+		table.store = listedStore{table.store, func() {
+			if lists++; lists != len(checking.t.tables) {
+				return
+			}
+			for i := 1; i < WriteUnits; i++ {
+				if err := writing.Write(t.Context(), i, o.theCut()); err != nil {
+					t.Error(err)
+				}
+			}
+		}}
+	}
+	if err := checking.Recheck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range WriteUnits {
+		if ok, err := checking.work.Record(t.Context(), WriteUnit(i), nil); !ok || err != nil {
+			t.Errorf("unit %d was written, and its record is gone (%v)", i, err)
+		}
+	}
+	if lists != len(checking.t.tables) {
+		t.Errorf("nothing came in between: %d lists", lists)
 	}
 }

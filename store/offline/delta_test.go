@@ -329,9 +329,13 @@ func TestKilledAnywhere(t *testing.T) {
 		_, err := next.publish(t, faulty(openTables(t, root, v), left), publishOptions{end: 2})
 		return err
 	}
+	published := t.TempDir()
+	if _, err := old.publish(t, faulty(openTables(t, published, v), faultAfter(1<<30)), publishOptions{end: 1}); err != nil {
+		t.Fatal(err)
+	}
 	begin := func() string {
 		root := t.TempDir()
-		if _, err := old.publish(t, faulty(openTables(t, root, v), faultAfter(1<<30)), publishOptions{end: 1}); err != nil {
+		if err := os.CopyFS(root, os.DirFS(published)); err != nil {
 			t.Fatal(err)
 		}
 		return root
