@@ -134,7 +134,8 @@ func checkTree(flag, path string) error {
 	}
 	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
 		_, err := os.Stat(dir)
-		if _, e := os.Lstat(dir); e == nil && errors.Is(err, fs.ErrNotExist) {
+		// No link: another process has made the directory meanwhile.
+		if st, e := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && e == nil && st.Mode().Type() == fs.ModeSymlink {
 			return usagef("%s: the link %s leads nowhere: create what it names, or name another path", flag, dir)
 		}
 		if missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR); !missing || dir == filepath.Dir(dir) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -78,3 +79,29 @@ func TestDamagedTablesArePutBack(t *testing.T) {
 }
 
 func (g *gateRig) at(name string) string { return filepath.Join(g.dir, name) }
+
+// B4: a directory that another process of a shared replay makes at this moment is no link
+// that leads nowhere.
+func TestTreeIsMadeMeanwhile(t *testing.T) {
+	root, made := t.TempDir(), 0
+	for i := range 3000 {
+		dir := filepath.Join(root, strconv.Itoa(i))
+		tried := make(chan error, 1)
+		go func() { tried <- os.Mkdir(dir, 0o755) }()
+		for range 3 {
+			if err := checkTree("--out", dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(dir); err == nil {
+				made++ // while it was looked at
+				break
+			}
+		}
+		if err := <-tried; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if made == 0 {
+		t.Error("no directory was made meanwhile")
+	}
+}
