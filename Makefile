@@ -45,11 +45,8 @@ lint:
 
 # The packages that run goroutines; of cmd what streams, serves and works by the clock, and
 # a replay: the others are of files, or run the program again and again.
-# Not of those packages the tests that do the same a thousand times over, of which
-# -race would see what it sees in their neighbours.
-ONE_BY_ONE = ^(TestDamageIsFound|TestKilledAnywhere|TestDayByDay|TestRowsAreForeseen|TestDatesAreCompared|TestFinalDatesAreCompared)$$
 race:
-	go test -race -skip '$(ONE_BY_ONE)' ./batch/... ./stream/... ./store/... ./schemas/registry ./transforms/reading
+	go test -race ./batch/... ./stream/... ./store/... ./schemas/registry ./transforms/reading
 	go test -race -run "Stream|Guard|Daemons|Round|Restored|RunOnServers|Stop|Within|Lag|Listen|Probes|Reconcile|TestReplayFromDate$$|TestGateHolds$$" ./cmd/...
 
 # A short fuzz of every decoder, some 15 seconds each; FUZZTIME=10m for a long one. Inputs are

@@ -88,25 +88,31 @@ func decodeLimits(text []byte, o *gate.Options) error {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	err := d.Decode(o)
-	if errors.Is(err, io.EOF) { // nothing but remarks
-		return nil
-	}
 	var faults *yaml.TypeError
-	if !errors.As(err, &faults) {
-		var n struct{ Days, Least, Lasting float64 } // of which the decoder keeps whole numbers
-		switch {
-		case err != nil:
-		case !errors.Is(d.Decode(&yaml.Node{}), io.EOF):
-			err = errors.New("something follows the first YAML document")
-		case yaml.Unmarshal(text, &n) == nil:
-			for _, x := range []float64{n.Days, n.Least, n.Lasting} {
-				if x != math.Trunc(x) {
-					err = fmt.Errorf("%g is no whole number", x)
-				}
-			}
-		}
+	switch {
+	case errors.Is(err, io.EOF): // nothing but remarks
+		return nil
+	case errors.As(err, &faults):
+		return limitFaults(faults)
+	case err != nil:
+		return err
+	case !errors.Is(d.Decode(&yaml.Node{}), io.EOF):
+		return errors.New("something follows the first YAML document")
+	}
+	var n struct{ Days, Least, Lasting float64 } // of which the decoder has kept whole numbers
+	if err := yaml.Unmarshal(text, &n); err != nil {
 		return err
 	}
+	for _, x := range []float64{n.Days, n.Least, n.Lasting} {
+		if x != math.Trunc(x) {
+			return fmt.Errorf("%g is no whole number", x)
+		}
+	}
+	return nil
+}
+
+// limitFaults says in words of ours what the decoder found.
+func limitFaults(faults *yaml.TypeError) error {
 	var said []string
 	for _, f := range faults.Errors {
 		f = unknownLimit.ReplaceAllString(f, "unknown key `$1`")
@@ -343,16 +349,6 @@ type held struct {
 	Gate   *gateOutput      `json:"gate"`
 }
 
-// beyond tells whether a cut reaches farther than another one, somewhere.
-func beyond(a, b schemas.TopicCut) bool {
-	for p, pc := range a.Partitions {
-		if pc.End > b.Partitions[p].End {
-			return true
-		}
-	}
-	return false
-}
-
 // pass asks the gate, unless the publication stands, and enters what it said into the
 // publication; false: it is held.
 func (j *viewJob) pass(ctx context.Context, staged *offline.Staged, p *offline.Publication, report *batch.Report) (*gateOutput, bool, error) {
@@ -410,6 +406,6 @@ func (j *viewJob) hold(ctx context.Context, said *gateOutput, rec *gate.Record) 
 	}
 	return j.run.Supersede(ctx, heldUnit, func(data json.RawMessage) bool {
 		var o held
-		return json.Unmarshal(data, &o) == nil && o.Cut.TopicID == j.cut.TopicID && !beyond(o.Cut, j.cut)
+		return json.Unmarshal(data, &o) == nil && o.Cut.TopicID == j.cut.TopicID && len(beyond(o.Cut, j.cut)) == 0
 	})
 }

@@ -222,7 +222,7 @@ func TestGateModes(t *testing.T) {
 	for bad, what := range map[string]string{
 		"least: 1": "at least 2", "snapshots: 1": "the view's own", "- 1": "line 1: what stands here is no mapping",
 		"least: 9\nlimits: {speed: {alone: 1}}": "line 2: unknown key `speed`", "days: x": "line 1: `x` is no whole number", "days: 28.5": "28.5 is no whole number",
-		"limits: {rows: {alone: y}}": "`y` is no number", "limits: {rows: {alone: -1}}": "from 0 on", "limits: {rows: {alone: .inf}}": "from 0 on", "sigmas: .nan": "NaN",
+		"limits: {rows: {alone: y}}": "`y` is no number", "limits: {rows: {alone: -1}}": "the limit of rows, {alone: -1, lasting: 0.3}, must be numbers from 0 on", "limits: {tail: {alone: .inf}}": "the limit of tail", "sigmas: .nan": "NaN",
 		"least: 9\n---\nleast: 8": "follows", "least: 9\nleast: 8": "line 2: ", "least: [": "line 1: ",
 	} {
 		write(bad)

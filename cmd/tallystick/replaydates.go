@@ -178,10 +178,8 @@ func (r *replayFlags) checkSettled(v *definition.View, p *offline.Published, d *
 		}
 		return nil
 	}
-	for id, was := range p.Info.Cut.Partitions {
-		if is, ok := tc.Partitions[id]; ok && is.End < was.End && p.Info.Cut.TopicID == tc.TopicID {
-			return usagef("--from-date: the tables stand at a later cut than this one (partition %d: %d, the cut ends at %d): leave --from-date out to write the earlier state", id, was.End, is.End)
-		}
+	if err := notEarlier(tc, p.Info.Cut); err != nil {
+		return usagef("--from-date: %w: leave --from-date out to write the earlier state", err)
 	}
 	if reason := from.Settles(v, tc); reason != "" {
 		return usagef("--from-date: dates before it would not stay as they are: %s: leave --from-date out to write all of them", reason)

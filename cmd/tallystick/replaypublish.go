@@ -44,8 +44,12 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 		return nil, cut, err
 	}
 	if j.run != nil {
-		if view.BackFrom, err = j.backFrom(under); err != nil {
+		before, err := j.run.Before()
+		if err != nil {
 			return nil, cut, err
+		}
+		if before != nil && before.Cut.TopicID == under.TopicID {
+			view.BackFrom = beyond(before.Cut, under)
 		}
 		staged, err := j.run.Staged(ctx, under)
 		if err != nil {
@@ -58,21 +62,16 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 	return &view, cut, nil
 }
 
-// backFrom returns the ends of the tables' cut that lie beyond the one that is published.
-func (j *viewJob) backFrom(cut schemas.TopicCut) (ends map[int32]int64, err error) {
-	before, err := j.run.Before()
-	if err != nil || before == nil || before.Cut.TopicID != cut.TopicID {
-		return nil, err
-	}
-	for p, was := range before.Cut.Partitions {
-		if was.End > cut.Partitions[p].End { // 0 where the cut is without it
-			if ends == nil {
-				ends = map[int32]int64{}
-			}
-			ends[p] = was.End
+// beyond returns where a cut ends in the partitions in which it reaches farther than
+// another one, which may be without them.
+func beyond(a, b schemas.TopicCut) map[int32]int64 {
+	ends := map[int32]int64{}
+	for p, pc := range a.Partitions {
+		if pc.End > b.Partitions[p].End {
+			ends[p] = pc.End
 		}
 	}
-	return ends, nil
+	return ends
 }
 
 // settled is the cut that is published. Dates that are final are written up to that of

@@ -45,7 +45,8 @@ type replayedView struct {
 	RecordsRead int64          `json:"records_read"`
 	Units       *replayedUnits `json:"units,omitempty"`
 	Continued   bool           `json:"continued,omitempty"` // from tables: rows are those of this run, ledgers of the whole log
-	// BackFrom is how far the tables had read the partitions of which this cut ends earlier.
+	// BackFrom is where the cut of the tables ends in the partitions in which this one ends
+	// earlier.
 	BackFrom map[int32]int64 `json:"back_from,omitempty"`
 	// Dates of which rows were written; ledgers count from where the log was read.
 	Dates *offline.DateRange `json:"dates,omitempty"`
@@ -199,7 +200,7 @@ func (o *replayOutput) print(w io.Writer) {
 			fmt.Fprintln(w, "  gone on from the tables; rows are those of the dates that were written anew")
 		}
 		for _, p := range slices.Sorted(maps.Keys(v.BackFrom)) {
-			fmt.Fprintf(w, "  gone back to an earlier state: the tables had read partition %d up to offset %d\n", p, v.BackFrom[p])
+			fmt.Fprintf(w, "  an earlier state than that of the tables, which had read partition %d up to offset %d\n", p, v.BackFrom[p])
 		}
 		if v.Range != nil {
 			fmt.Fprintf(w, "  of %v alone; %d records of others were passed over\n", v.Range, v.Outside)

@@ -148,10 +148,8 @@ func (r *replayFlags) tablesToGoOn(ctx context.Context, v *definition.View, tc s
 	if same, err := p.SameColumns(); err != nil || !same {
 		return nil, "the tables have other columns", err
 	}
-	for id, was := range p.Info.Cut.Partitions {
-		if is, ok := tc.Partitions[id]; ok && p.Info.Cut.TopicID == tc.TopicID && is.End < was.End {
-			return nil, "", fmt.Errorf("--continue: the tables stand at a later cut than this one (partition %d: %d, the cut ends at %d): leave --continue out to write the earlier state", id, was.End, is.End)
-		}
+	if err := notEarlier(tc, p.Info.Cut); err != nil {
+		return nil, "", fmt.Errorf("--continue: %w: leave --continue out to write the earlier state", err)
 	}
 	if reason, err := r.sameRules(ctx, v, p.Info.Carry); err != nil || reason != "" {
 		return nil, reason, err
@@ -165,6 +163,17 @@ func (r *replayFlags) tablesToGoOn(ctx context.Context, v *definition.View, tc s
 		return nil, reason, nil
 	}
 	return p, "", nil
+}
+
+// notEarlier refuses a cut that ends before that of the tables, in a partition of both.
+func notEarlier(cut, tables schemas.TopicCut) error {
+	for _, p := range tables.PartitionIDs() {
+		was := tables.Partitions[p]
+		if is, ok := cut.Partitions[p]; ok && is.End < was.End && cut.TopicID == tables.TopicID {
+			return fmt.Errorf("the tables stand at a later cut than this one (partition %d: %d, the cut ends at %d)", p, was.End, is.End)
+		}
+	}
+	return nil
 }
 
 // carryNote is what a publication says for a replay that goes on from it: records that

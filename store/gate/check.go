@@ -76,14 +76,19 @@ func (o *Options) Validate() error {
 			o.Days, o.Least, o.Lasting, o.Sigmas, int64(o.Snapshots))
 	}
 	l := &o.Limits
-	for _, m := range []Margin{l.Rows, l.Events, l.Surplus, l.Distinct, l.Nulls, l.Status, l.Input, l.Outcome, l.Middle, l.Quartile, l.Tail, l.Extreme} {
+	for _, m := range []struct {
+		of string
+		Margin
+	}{{"rows", l.Rows}, {"events", l.Events}, {"surplus", l.Surplus}, {"distinct", l.Distinct}, {"nulls", l.Nulls}, {"status", l.Status},
+		{"input", l.Input}, {"outcome", l.Outcome}, {"middle", l.Middle}, {"quartile", l.Quartile}, {"tail", l.Tail}, {"extreme", l.Extreme}} {
 		if !isAmount(m.Alone) || !isAmount(m.Lasting) {
-			return fmt.Errorf("gate: a limit of {alone: %g, lasting: %g} is none: they are numbers from 0 on", m.Alone, m.Lasting)
+			return fmt.Errorf("gate: the limit of %s, {alone: %g, lasting: %g}, must be numbers from 0 on", m.of, m.Alone, m.Lasting)
 		}
 	}
 	return nil
 }
 
+// isAmount tells whether a number is finite and not negative.
 func isAmount(x float64) bool { return x >= 0 && x <= math.MaxFloat64 }
 
 // Report is what Check found.
