@@ -93,6 +93,7 @@ var dayByDay = []string{"./batch", "-run", "^TestDayByDay$"}
 func TestMutants(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
 			args := append([]string{"test", "-count=1", "-timeout=3m", "-overlay", overlay(t, m.file, m.was, m.is)}, m.notice...)
 			if m.notice == nil {
 				args = append(args, simulator...)
