@@ -44,10 +44,10 @@ lint:
 	go run $(STATICCHECK) -tags real,mutants,engines ./...
 
 # The packages that run goroutines (store/reconcile runs none: it counts for whoever shows
-# its progress, which cmd's tests do); of cmd what streams, serves and works by the clock, and
+# its progress, which cmd's tests do), by name, held by a test; of cmd what streams, serves and works by the clock, and
 # a replay: the others are of files, or run the program again and again.
 race:
-	go test -race ./batch/... ./stream/... $(addprefix ./store/,gate log offline online spill) ./schemas/registry ./transforms/reading
+	go test -race ./batch/... ./stream/... ./store/gate ./store/log ./store/offline ./store/online ./store/spill ./schemas/registry ./transforms/reading
 	go test -race -run "Stream|Guard|Daemons|Round|Restored|RunOnServers|Stop|Within|Lag|Listen|Probes|Reconcile|TestReplayFromDate$$|TestGateHolds$$" ./cmd/...
 
 # A short fuzz of every decoder, some 15 seconds each; FUZZTIME=10m for a long one. Inputs are

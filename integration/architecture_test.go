@@ -217,6 +217,47 @@ func TestTransformsIsPure(t *testing.T) {
 	}
 }
 
+// Every package of the program that starts goroutines is in the race step, which names
+// packages: none can be forgotten unseen.
+func TestRaceStepHasWhatRunsGoroutines(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, step, _ := strings.Cut(string(makefile), "\nrace:\n")
+	step, _, _ = strings.Cut(step, "\n\n")
+	raced := strings.Fields(strings.ReplaceAll(step, "/...", ""))
+	seen := 0
+	for _, p := range goList(t, "./...") {
+		if r := room(p.ImportPath); r == "integration" || r == "examples" {
+			continue
+		}
+		starts := false
+		eachFile(t, p, func(_ *token.FileSet, f *ast.File, _ string) {
+			ast.Inspect(f, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.GoStmt:
+					starts = true
+				case *ast.SelectorExpr: // of a sync.WaitGroup or an errgroup
+					starts = starts || n.Sel.Name == "Go"
+				}
+				return true
+			})
+		})
+		if !starts {
+			continue
+		}
+		seen++
+		dir := "." + strings.TrimPrefix(p.ImportPath, modulePath)
+		if !slices.ContainsFunc(raced, func(r string) bool { return r == dir || strings.HasPrefix(dir, r+"/") }) {
+			t.Errorf("%s starts goroutines and is not in the race step of the Makefile", dir)
+		}
+	}
+	if seen == 0 {
+		t.Error("no package starts goroutines")
+	}
+}
+
 func eachFile(t *testing.T, p goPackage, fn func(*token.FileSet, *ast.File, string)) {
 	t.Helper()
 	for _, name := range p.GoFiles {
