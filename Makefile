@@ -44,8 +44,9 @@ lint:
 	go run $(STATICCHECK) -tags real,mutants,engines ./...
 
 # The packages that run goroutines (store/reconcile runs none: it counts for whoever shows
-# its progress, which cmd's tests do), by name, held by a test; of cmd what streams, serves and works by the clock, and
-# a replay: the others are of files, or run the program again and again.
+# its progress, which cmd's tests do), by name: a test tells which are missing. Of cmd what
+# streams, serves and works by the clock, and a replay: the others are of files, or run the
+# program again and again.
 race:
 	go test -race ./batch/... ./stream/... ./store/gate ./store/log ./store/offline ./store/online ./store/spill ./schemas/registry ./transforms/reading
 	go test -race -run "Stream|Guard|Daemons|Round|Restored|RunOnServers|Stop|Within|Lag|Listen|Probes|Reconcile|TestReplayFromDate$$|TestGateHolds$$" ./cmd/...
