@@ -102,6 +102,8 @@ type population struct {
 	events [chunk]schemas.Event
 	ins    []*transforms.Input
 	near   [chunk]*transforms.State
+	warmed time.Duration // fold's share that Warm took
+	inputs time.Duration // likewise, Prepare
 }
 
 const (
@@ -141,12 +143,16 @@ func (p *population) generate() {
 
 // fold folds the chunk: what the benchmark of Step measures.
 func (p *population) fold() {
+	from := time.Now()
 	for i := range p.events {
 		p.v.Prepare(p.ins[i], &p.events[i])
 	}
+	p.inputs += time.Since(from)
 	for i, s := range p.near {
 		if i%warmth == 0 {
+			from := time.Now()
 			transforms.Warm(p.near[i : i+warmth])
+			p.warmed += time.Since(from)
 		}
 		p.v.Step(s, p.ins[i])
 	}
@@ -176,17 +182,19 @@ var warm = sync.OnceValue(func() *population {
 	return p
 })
 
-// BenchmarkStep folds the workload: Prepare, Warm and Step.
+// BenchmarkStep folds the workload: Prepare, Warm and Step, and what each takes.
 func BenchmarkStep(b *testing.B) {
 	p := warm()
-	p.measure(b, p.fold)
+	p.warmed, p.inputs = 0, 0
+	spent, events := p.measure(b, p.fold)
+	for name, d := range map[string]time.Duration{"prepare": p.inputs, "warm": p.warmed, "step": spent - p.inputs - p.warmed} {
+		b.ReportMetric(float64(d.Nanoseconds())/float64(events), name+"-ns/event")
+	}
 }
 
 // measure reports what f takes per event of the next chunks, as ns/event: ns/op
 // counts the generator, too.
-func (p *population) measure(b *testing.B, f func()) {
-	var spent time.Duration
-	events := 0
+func (p *population) measure(b *testing.B, f func()) (spent time.Duration, events int) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for ; events < b.N; events += chunk {
@@ -196,6 +204,7 @@ func (p *population) measure(b *testing.B, f func()) {
 		spent += time.Since(from)
 	}
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(events), "ns/event")
+	return spent, events
 }
 
 // BenchmarkMapUpdate is the least that any program does with an event: one
