@@ -197,6 +197,11 @@ func (c *collector) collect(ctx context.Context, features bool, pinned map[Table
 	if err == nil {
 		err = c.t.checkEnd(ctx, c.last.Version, Latest)
 	}
+	for v := range pins { // what a lost commit names would look unused
+		if err == nil && v > c.last.Version {
+			err = fmt.Errorf("table %s: a publication needs version %d, and the newest there is %d: restore its commits from a copy, or replay without --continue", c.t.name, v, c.last.Version)
+		}
+	}
 	if err != nil {
 		return false, err
 	}

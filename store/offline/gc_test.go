@@ -3,6 +3,7 @@ package offline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"strings"
@@ -259,6 +260,31 @@ func TestGCTellsOfALostFile(t *testing.T) {
 	g.tables = newGCRig(t, g.root).tables
 	if r := g.publish(2, 4, 3); readBack(t, g.tables).String() != r.sorted().String() {
 		t.Error("the replay does not put it back")
+	}
+}
+
+// B2: a commit that is lost names files which nothing else names, and may come back
+// from a copy.
+func TestGCRefusesALostCommit(t *testing.T) {
+	g := newGCRig(t, localRoot(t, RootOptions{}))
+	g.publish(1, 3, 1)
+	g.publish(2, 3, 2)
+	before, tiles := g.files(), g.tables.tables[Tiles]
+	last, err := tiles.Snapshot(t.Context(), Latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tiles.store.Remove(t.Context(), logName(last.Version)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = g.root.GC(t.Context(), GCOptions{Retain: 7 * day, Now: time.Now().Add(30 * day)})
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("needs version %d", last.Version)) {
+		t.Errorf("%v", err)
+	}
+	for f := range before {
+		if strings.HasPrefix(f, string(Tiles)+"/") && !g.files()[f] {
+			t.Errorf("%s is gone, which the lost commit names", f)
+		}
 	}
 }
 
