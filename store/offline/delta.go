@@ -124,7 +124,7 @@ func (t *Table) checkEnd(ctx context.Context, have, want int64) error {
 		}
 	}
 	if want != Latest && have < want {
-		return fmt.Errorf("table %s has no version %d, the newest is %d", t.name, want, have)
+		return fmt.Errorf("table %s has no version %d, the newest is %d, as its commit is gone: restore it from a copy, or replay without --continue", t.name, want, have)
 	}
 	return nil
 }

@@ -194,13 +194,14 @@ func (c *collector) collect(ctx context.Context, features bool, pinned map[Table
 		}
 		return nil
 	})
-	if err == nil {
-		err = c.t.checkEnd(ctx, c.last.Version, Latest)
-	}
-	for v := range pins { // what a lost commit names would look unused
-		if err == nil && v > c.last.Version {
-			err = fmt.Errorf("table %s: a publication needs version %d, and the newest there is %d: restore its commits from a copy, or replay without --continue", c.t.name, v, c.last.Version)
+	needed := Latest
+	for v := range pins {
+		if v > c.last.Version { // the files of a commit that is lost would look unused
+			needed = max(needed, v)
 		}
+	}
+	if err == nil {
+		err = c.t.checkEnd(ctx, c.last.Version, needed)
 	}
 	if err != nil {
 		return false, err

@@ -278,7 +278,7 @@ func TestGCRefusesALostCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = g.root.GC(t.Context(), GCOptions{Retain: 7 * day, Now: time.Now().Add(30 * day)})
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("needs version %d", last.Version)) {
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("has no version %d", last.Version)) {
 		t.Errorf("%v", err)
 	}
 	for f := range before {
