@@ -97,13 +97,13 @@ type population struct {
 	clock  schemas.Clock
 	offset int64
 
-	users  [chunk]int
-	record []byte // the text that the events alias
-	events [chunk]schemas.Event
-	ins    []*transforms.Input
-	near   [chunk]*transforms.State
-	warmed time.Duration // fold's share that Warm took
-	inputs time.Duration // likewise, Prepare
+	users    [chunk]int
+	record   []byte // the text that the events alias
+	events   [chunk]schemas.Event
+	ins      []*transforms.Input
+	near     [chunk]*transforms.State
+	warmed   time.Duration // fold's share that Warm took
+	prepared time.Duration // likewise, Prepare
 }
 
 const (
@@ -147,7 +147,7 @@ func (p *population) fold() {
 	for i := range p.events {
 		p.v.Prepare(p.ins[i], &p.events[i])
 	}
-	p.inputs += time.Since(from)
+	p.prepared += time.Since(from)
 	for i, s := range p.near {
 		if i%warmth == 0 {
 			from := time.Now()
@@ -185,9 +185,9 @@ var warm = sync.OnceValue(func() *population {
 // BenchmarkStep folds the workload: Prepare, Warm and Step, and what each takes.
 func BenchmarkStep(b *testing.B) {
 	p := warm()
-	p.warmed, p.inputs = 0, 0
+	p.warmed, p.prepared = 0, 0
 	spent, events := p.measure(b, p.fold)
-	for name, d := range map[string]time.Duration{"prepare": p.inputs, "warm": p.warmed, "step": spent - p.inputs - p.warmed} {
+	for name, d := range map[string]time.Duration{"prepare": p.prepared, "warm": p.warmed, "step": spent - p.prepared - p.warmed} {
 		b.ReportMetric(float64(d.Nanoseconds())/float64(events), name+"-ns/event")
 	}
 }
