@@ -55,6 +55,9 @@ func (j *viewJob) publish(ctx context.Context) (*replayedView, schemas.TopicCut,
 		if err != nil {
 			return nil, cut, err
 		}
+		if j.upon == nil && before != nil { // replaced
+			view.BeginsAfter, view.DatesGone = beganBefore(before.Cut, under), goneOf(staged)
+		}
 		if view.Gate, err = j.publishStaged(ctx, staged, report); err != nil {
 			return nil, cut, err
 		}
@@ -72,6 +75,30 @@ func beyond(a, b schemas.TopicCut) map[int32]int64 {
 		}
 	}
 	return ends
+}
+
+// beganBefore returns where a cut begins in the partitions in which another one of the
+// same topic begins later.
+func beganBefore(a, b schemas.TopicCut) map[int32]int64 {
+	starts := map[int32]int64{}
+	if a.TopicID != b.TopicID {
+		return starts
+	}
+	for p, pc := range b.Partitions {
+		if was, ok := a.Partitions[p]; ok && was.Start < pc.Start {
+			starts[p] = was.Start
+		}
+	}
+	return starts
+}
+
+// goneOf returns the dates that tables lose where they are replaced, nil for none.
+func goneOf(s *offline.Staged) *goneOutput {
+	dates, version := s.Gone()
+	if len(dates) == 0 {
+		return nil
+	}
+	return &goneOutput{From: dates[0], To: dates[len(dates)-1], Dates: len(dates), Version: version}
 }
 
 // settled is the cut that is published. Dates that are final are written up to that of

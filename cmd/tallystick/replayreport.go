@@ -48,6 +48,10 @@ type replayedView struct {
 	// BackFrom is where the cut of the tables ends in the partitions in which this one ends
 	// earlier.
 	BackFrom map[int32]int64 `json:"back_from,omitempty"`
+	// BeginsAfter is where the cut of the tables begins in the partitions in which this one
+	// begins later.
+	BeginsAfter map[int32]int64 `json:"begins_after,omitempty"`
+	DatesGone   *goneOutput     `json:"dates_gone,omitempty"`
 	// Dates of which rows were written; ledgers count from where the log was read.
 	Dates *offline.DateRange `json:"dates,omitempty"`
 	// Range is what entities the tables and ledgers are of; Outside counts the other ones'
@@ -66,6 +70,15 @@ type replayedView struct {
 type replayedUnits struct {
 	Ran   int64 `json:"ran"`
 	Found int64 `json:"found"`
+}
+
+// goneOutput are the dates before the first one of a replay that the tables have which it
+// replaces: this version of table features is the last one with them.
+type goneOutput struct {
+	From    string `json:"from"`
+	To      string `json:"to"`
+	Dates   int    `json:"dates"`
+	Version int64  `json:"version"`
 }
 
 type replayedPartition struct {
@@ -201,6 +214,12 @@ func (o *replayOutput) print(w io.Writer) {
 		}
 		for _, p := range slices.Sorted(maps.Keys(v.BackFrom)) {
 			fmt.Fprintf(w, "  an earlier state than that of the tables, which had read partition %d up to offset %d\n", p, v.BackFrom[p])
+		}
+		for _, p := range slices.Sorted(maps.Keys(v.BeginsAfter)) {
+			fmt.Fprintf(w, "  begins later than the tables, which had read partition %d from offset %d\n", p, v.BeginsAfter[p])
+		}
+		if g := v.DatesGone; g != nil {
+			fmt.Fprintf(w, "  without %d dates that the tables have, %s to %s: once this is published, version %d of table features alone has them, until `tallystick gc` removes its files\n", g.Dates, g.From, g.To, g.Version)
 		}
 		if v.Range != nil {
 			fmt.Fprintf(w, "  of %v alone; %d records of others were passed over\n", v.Range, v.Outside)

@@ -120,7 +120,7 @@ func begunAt(cut, earlier schemas.TopicCut) schemas.TopicCut {
 }
 
 // tablesToGoOn returns the publication that a replay up to a cut can go on from, nil
-// and why where it cannot.
+// and why where it cannot. What only the tables still have is then not replaced.
 func (r *replayFlags) tablesToGoOn(ctx context.Context, v *definition.View, tc schemas.TopicCut) (*offline.Published, string, error) {
 	tables, err := r.tables(r.out, r.spill, v)
 	if err != nil {
@@ -129,40 +129,64 @@ func (r *replayFlags) tablesToGoOn(ctx context.Context, v *definition.View, tc s
 	p, err := tables.Published(ctx)
 	if errors.Is(err, offline.ErrNothingPublished) {
 		return nil, "nothing has been published yet", nil
-	}
-	var bad *offline.RestoreError
-	switch {
-	case err != nil:
-		return nil, "", err
-	case p.Info.Boundary == nil:
-		return nil, "nothing is closed in the tables", nil
-	}
-	if _, e, err := r.entities.of(v); err != nil || !p.Info.Entities.Equal(e) {
-		return nil, "", errors.Join(err, otherEntities(v, p.Info.Entities, e))
-	}
-	if err := p.CheckRestore(); errors.As(err, &bad) {
-		return nil, bad.Reason, nil
 	} else if err != nil {
 		return nil, "", err
 	}
+	reason, err := r.standsApart(ctx, v, tc, p)
+	if err != nil {
+		return nil, "", err
+	}
+	if reason != "" {
+		return nil, reason, onlyInTables(tc, p.Info.Cut, reason)
+	}
+	return p, "", nil
+}
+
+// standsApart tells why a replay up to a cut cannot go on from a publication, "" where
+// it can.
+func (r *replayFlags) standsApart(ctx context.Context, v *definition.View, tc schemas.TopicCut, p *offline.Published) (string, error) {
+	if p.Info.Boundary == nil {
+		return "nothing is closed in the tables", nil
+	}
+	if _, e, err := r.entities.of(v); err != nil || !p.Info.Entities.Equal(e) {
+		return "", errors.Join(err, otherEntities(v, p.Info.Entities, e))
+	}
+	var bad *offline.RestoreError
+	if err := p.CheckRestore(); errors.As(err, &bad) {
+		return bad.Reason, nil
+	} else if err != nil {
+		return "", err
+	}
 	if same, err := p.SameColumns(); err != nil || !same {
-		return nil, "the tables have other columns", err
+		return "the tables have other columns", err
 	}
 	if err := notEarlier(tc, p.Info.Cut); err != nil {
-		return nil, "", fmt.Errorf("--continue: %w: leave --continue out to write the earlier state", err)
+		return "", fmt.Errorf("--continue: %w: leave --continue out to write the earlier state", err)
 	}
 	if reason, err := r.sameRules(ctx, v, p.Info.Carry); err != nil || reason != "" {
-		return nil, reason, err
+		return reason, err
 	}
 	carry := wire.Carry{Published: p}
 	from, err := carry.From()
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
-	if reason := from.Check(v, tc); reason != "" {
-		return nil, reason, nil
+	return from.Check(v, tc), nil
+}
+
+// onlyInTables refuses to replace tables that cannot be gone on from, for the reason
+// given, where the log no longer has what they begin with (K3).
+func onlyInTables(cut, tables schemas.TopicCut, reason string) error {
+	if cut.TopicID != tables.TopicID {
+		return errors.New("--continue: the topic was created again, and the tables have records of the one before: leave --continue out to replace the tables, which lose their first dates, or name another --out")
 	}
-	return p, "", nil
+	for _, p := range tables.PartitionIDs() {
+		was := tables.Partitions[p]
+		if is, ok := cut.Partitions[p]; ok && is.Start > was.Start {
+			return fmt.Errorf("--continue: %s, and of partition %d they begin at offset %d, the log at %d: leave --continue out to replace the tables, which lose their first dates, or name another --out", reason, p, was.Start, is.Start)
+		}
+	}
+	return nil
 }
 
 // notEarlier refuses a cut that ends before that of the tables, in a partition of both.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tallystick/tallystick/schemas"
@@ -61,3 +62,22 @@ func digest(files []StagedFile) string {
 
 // validText replaces what is not UTF-8.
 func validText(s string) schemas.Value { return schemas.StringValue(strings.ToValidUTF8(s, "\ufffd")) }
+
+// Gone returns the dates of features, in order, that lie before the first one that is
+// staged and are in the version that is built upon, which is returned too.
+func (s *Staged) Gone() (dates []string, version int64) {
+	first := ""
+	for _, f := range s.Files[Features] {
+		if date := (&DataFile{Partition: f.Partition}).partitionValue(dateColumn.Name); date != "" && (first == "" || date < first) {
+			first = date
+		}
+	}
+	base := s.r.base[Features]
+	for i := range base.Files {
+		if date := base.Files[i].partitionValue(dateColumn.Name); date != "" && (first == "" || date < first) {
+			dates = append(dates, date)
+		}
+	}
+	slices.Sort(dates)
+	return slices.Compact(dates), base.Version
+}
