@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,6 +89,42 @@ func TestHeldIsKept(t *testing.T) {
 	}
 	if list := g.run(exitOK, g.out("t", "replay", "held")...); !strings.Contains(list, "nothing is held") {
 		t.Errorf("it is still held: %s", list)
+	}
+}
+
+// B6: of two who accept the same at once one publishes it, and the other is told that
+// it is published.
+func TestAcceptedTwiceAtOnce(t *testing.T) {
+	g := newGateRig(t)
+	g.days(20, nil)
+	g.replay(exitOK, "t")
+	g.days(1, twice)
+	g.days(2, nil)
+	g.replay(exitHeld, "t")
+	for round := range 16 {
+		name := fmt.Sprint("t", round)
+		if err := os.CopyFS(filepath.Join(g.dir, name), os.DirFS(filepath.Join(g.dir, "t"))); err != nil {
+			t.Fatal(err)
+		}
+		codes, said := [2]int{}, [2]bytes.Buffer{}
+		var both sync.WaitGroup
+		for i := range codes {
+			both.Go(func() {
+				codes[i] = run(t.Context(), append(g.out(name, "replay", "accept", "--reason", "fine", "--by", fmt.Sprint("person ", i)), g.common...), io.Discard, &said[i])
+			})
+		}
+		both.Wait()
+		if min(codes[0], codes[1]) != exitOK { // both may say that it is published
+			t.Errorf("nobody accepted it: %s%s", &said[0], &said[1])
+		}
+		for i, code := range codes {
+			if text := said[i].String(); code != exitOK && !strings.Contains(text, "has been published already") && !strings.Contains(text, "there is nothing to accept") {
+				t.Errorf("round %d: %s", round, text)
+			}
+		}
+		if _, rec := g.published(name); rec.Accepted == nil {
+			t.Errorf("round %d: nobody has accepted it", round)
+		}
 	}
 }
 

@@ -238,15 +238,23 @@ func (r *acceptFlags) acceptOne(ctx context.Context, h *heldView) (*replayedView
 		return nil, o.told(err)
 	}
 	defer j.close()
+	done := fmt.Errorf("%s has been published already", h.ID)
 	if standing { // whoever accepted it was killed before this
 		j.clean(ctx)
-		return nil, fmt.Errorf("%s has been published already", h.ID)
+		return nil, done
 	}
 	rec.Accept(r.acceptance)
 	j.accepted = rec
 	view, _, err := j.publish(ctx)
-	if unit := unfinished(err); unit != "" {
-		return nil, fmt.Errorf("what waited as %s is not all there any more (unit %s): replay again", h.ID, unit)
+	unit := unfinished(err)
+	if unit == "" && !errors.Is(err, offline.ErrConflict) {
+		return view, err
 	}
-	return view, o.told(err)
+	if standing, other := plan.published(ctx, tables, cut); other == nil && standing { // somebody else has accepted it meanwhile
+		return nil, done
+	}
+	if unit != "" {
+		err = fmt.Errorf("what waited as %s is not all there any more (unit %s): replay again", h.ID, unit)
+	}
+	return nil, o.told(err)
 }

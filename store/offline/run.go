@@ -221,19 +221,12 @@ func (r *Run) waiting(ctx context.Context) (map[TableName]map[string]int64, erro
 func (r *Run) stand(ctx context.Context, unit int, files []StagedFile, waiting map[TableName]map[string]int64) (bool, error) {
 	for i := range files {
 		f := &files[i]
-		t, path := r.t.tables[f.Table], r.staged(f.Path)
-		if size, ok := waiting[f.Table][path]; !ok {
-			path = f.Path
-			if ok, err := f.published(ctx, t); !ok || err != nil {
-				return false, err
-			}
-		} else if size != f.Info.Bytes {
+		size, ok := waiting[f.Table][r.staged(f.Path)]
+		if ok && size != f.Info.Bytes {
 			return false, nil
 		}
-		if r.sound[unit] || copies(t.store) {
-			continue
-		}
-		if ok, err := f.sound(ctx, t, path); !ok || err != nil {
+		unread := !r.sound[unit] && !copies(r.t.tables[f.Table].store)
+		if ok, err := r.standsAt(ctx, f, ok, unread); !ok || err != nil {
 			return false, err
 		}
 	}
@@ -241,12 +234,31 @@ func (r *Run) stand(ctx context.Context, unit int, files []StagedFile, waiting m
 	return true, nil
 }
 
-// sound tells whether the file at a path has the bytes that were written.
-func (f *StagedFile) sound(ctx context.Context, t *Table, path string) (bool, error) {
-	b, err := t.store.Open(ctx, path)
+// standsAt is stand for one file, which was seen to be staged or not. Another process
+// that publishes the same may have moved it since.
+func (r *Run) standsAt(ctx context.Context, f *StagedFile, staged, unread bool) (bool, error) {
+	t := r.t.tables[f.Table]
+	if staged && !unread {
+		return true, nil
+	} else if staged {
+		if ok, err := f.sound(ctx, t, r.staged(f.Path)); !errors.Is(err, fs.ErrNotExist) {
+			return ok, err
+		}
+	}
+	ok, err := f.published(ctx, t)
+	if ok && err == nil && unread {
+		ok, err = f.sound(ctx, t, f.Path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
+	return ok, err
+}
+
+// sound tells whether the file at a path, else fs.ErrNotExist, has the bytes that were
+// written.
+func (f *StagedFile) sound(ctx context.Context, t *Table, path string) (bool, error) {
+	b, err := t.store.Open(ctx, path)
 	if err != nil {
 		return false, fmt.Errorf("table %s: %w", t.name, err)
 	}
