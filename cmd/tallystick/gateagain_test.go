@@ -2,8 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,6 +93,34 @@ func TestHeldIsKept(t *testing.T) {
 	}
 }
 
+// atOnce runs the same twice at once on the tables as they are, round by round, and
+// returns what was said, by exit code.
+func (g *gateRig) atOnce(name string, args ...string) iter.Seq2[int, map[int]string] {
+	g.Helper()
+	tables, kept := filepath.Join(g.dir, name), filepath.Join(g.dir, name+"-kept")
+	if err := os.Rename(tables, kept); err != nil {
+		g.Fatal(err)
+	}
+	return func(yield func(int, map[int]string) bool) {
+		for round := range 16 {
+			if err := errors.Join(os.RemoveAll(tables), os.CopyFS(tables, os.DirFS(kept))); err != nil {
+				g.Fatal(err)
+			}
+			codes, said := [2]int{}, [2]bytes.Buffer{}
+			var both sync.WaitGroup
+			for i := range codes {
+				both.Go(func() { codes[i] = run(g.Context(), append(g.out(name, args...), g.common...), &said[i], &said[i]) })
+			}
+			both.Wait()
+			by := map[int]string{codes[0]: said[0].String()}
+			by[codes[1]] += said[1].String()
+			if !yield(round, by) {
+				return
+			}
+		}
+	}
+}
+
 // B6: of two who accept the same at once one publishes it, and the other is told that
 // it is published.
 func TestAcceptedTwiceAtOnce(t *testing.T) {
@@ -101,30 +130,29 @@ func TestAcceptedTwiceAtOnce(t *testing.T) {
 	g.days(1, twice)
 	g.days(2, nil)
 	g.replay(exitHeld, "t")
-	for round := range 16 {
-		name := fmt.Sprint("t", round)
-		if err := os.CopyFS(filepath.Join(g.dir, name), os.DirFS(filepath.Join(g.dir, "t"))); err != nil {
-			t.Fatal(err)
+	for round, said := range g.atOnce("t", "replay", "accept", "--reason", "fine") {
+		late := said[exitFailed]
+		if _, ok := said[exitOK]; !ok || late != "" && !strings.Contains(late, "has been published already") && !strings.Contains(late, "there is nothing to accept") {
+			t.Errorf("round %d: %v", round, said)
 		}
-		codes, said := [2]int{}, [2]bytes.Buffer{}
-		var both sync.WaitGroup
-		for i := range codes {
-			both.Go(func() {
-				codes[i] = run(t.Context(), append(g.out(name, "replay", "accept", "--reason", "fine", "--by", fmt.Sprint("person ", i)), g.common...), io.Discard, &said[i])
-			})
-		}
-		both.Wait()
-		if min(codes[0], codes[1]) != exitOK { // both may say that it is published
-			t.Errorf("nobody accepted it: %s%s", &said[0], &said[1])
-		}
-		for i, code := range codes {
-			if text := said[i].String(); code != exitOK && !strings.Contains(text, "has been published already") && !strings.Contains(text, "there is nothing to accept") {
-				t.Errorf("round %d: %s", round, text)
-			}
-		}
-		if _, rec := g.published(name); rec.Accepted == nil {
+		if _, rec := g.published("t"); rec.Accepted == nil {
 			t.Errorf("round %d: nobody has accepted it", round)
 		}
+	}
+}
+
+// B4: a plan that is published twice at once is published.
+func TestPublishedTwiceAtOnce(t *testing.T) {
+	g := newGateRig(t)
+	g.days(10, nil)
+	plan := filepath.Join(g.dir, "plan.json")
+	g.run(exitOK, g.out("t", "replay", "plan", "-o", plan)...)
+	g.run(exitOK, g.out("t", "replay", "run", "--unit", "0/1", "--plan", plan)...)
+	for round, said := range g.atOnce("t", "replay", "publish", "--plan", plan) {
+		if len(said) != 1 || !strings.Contains(said[exitOK], "feature rows") {
+			t.Errorf("round %d: %v", round, said)
+		}
+		g.published("t")
 	}
 }
 

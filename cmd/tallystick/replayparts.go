@@ -354,10 +354,13 @@ func (r *partFlags) runPublish(ctx context.Context, w, _ io.Writer) error {
 			}
 			if unit := unfinished(err); unit != "" {
 				// Unless another one that has published has removed it.
-				if _, err := p.Views[i].published(ctx, j.tables, j.cut); err != nil {
-					return err
+				done, err := p.Views[i].published(ctx, j.tables, j.cut)
+				if err == nil && !done {
+					err = notRun(unit)
+				} else if err == nil {
+					already = append(already, v.Name)
 				}
-				return notRun(unit)
+				return err
 			}
 			if err != nil {
 				return err
