@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -83,6 +84,9 @@ func (g *gcFlags) run(ctx context.Context, w io.Writer) error {
 		}
 	}
 	tables, err := root.GC(ctx, opt)
+	if none := (*offline.NoViewError)(nil); errors.As(err, &none) {
+		return usagef("--view: %w", none)
+	}
 	if err != nil {
 		return err
 	}

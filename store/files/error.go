@@ -22,6 +22,10 @@ func (e *Error) Error() string {
 		help = "make room on its volume, then run the command again"
 	case errors.Is(e.Err, syscall.EDQUOT):
 		help = "raise the quota of this user there or remove files, then run the command again"
+	case errors.Is(e.Err, syscall.EFBIG):
+		help = "raise what a file may have there (ulimit -f, or its file system's limit), then run the command again"
+	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):
+		help = "raise how many files may be open (ulimit -n), then run the command again"
 	case errors.Is(e.Err, syscall.EROFS):
 		help = "its volume is mounted read-only: mount it for writing, or name another place, then run the command again"
 	}
@@ -30,10 +34,10 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// disk are the errors that a disk is to blame for, not a name or a right.
-var disk = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS}
+// disk are the errors that a disk or a limit is to blame for, not a name or a right.
+var disk = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EFBIG, syscall.EMFILE, syscall.ENFILE}
 
-// Told makes an *Error of what a disk is to blame for.
+// Told makes an *Error of what a disk or a limit is to blame for.
 func Told(err error) error {
 	if err == nil {
 		return nil

@@ -22,6 +22,8 @@ func TestTold(t *testing.T) {
 		{&os.LinkError{Op: "rename", Old: "/a", New: "/b", Err: syscall.EIO}, "the file /b cannot be written (rename: input/output error); its disk"},
 		{&fs.PathError{Op: "open", Path: "/a", Err: syscall.EROFS}, "mounted read-only"},
 		{&fs.PathError{Op: "write", Path: "/a", Err: syscall.EDQUOT}, "quota"},
+		{&fs.PathError{Op: "write", Path: "/a", Err: syscall.EFBIG}, "ulimit -f"},
+		{&fs.PathError{Op: "open", Path: "/a", Err: syscall.EMFILE}, "ulimit -n"},
 		{&fs.PathError{Op: "open", Path: "/a", Err: syscall.ENOENT}, ""},
 		{nil, ""},
 	} {

@@ -109,6 +109,13 @@ func (r *Root) gcWorks(ctx context.Context, opt *GCOptions) ([]GCTable, error) {
 	return out, nil
 }
 
+// NoViewError says that there are no tables of a view below a root.
+type NoViewError struct{ View, Root string }
+
+func (e *NoViewError) Error() string {
+	return fmt.Sprintf("there are no tables of a view %s in %s: name the directory of one that is there", e.View, e.Root)
+}
+
 // views returns the directories of the root that may be views.
 func (r *Root) views(ctx context.Context, only []string) ([]string, error) {
 	s, err := r.store()
@@ -127,7 +134,7 @@ func (r *Root) views(ctx context.Context, only []string) ([]string, error) {
 	}
 	for _, v := range only {
 		if !slices.Contains(out, v) {
-			return nil, fmt.Errorf("there is no view %s in %s", v, r)
+			return nil, &NoViewError{v, r.String()}
 		}
 	}
 	return out, nil

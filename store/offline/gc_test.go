@@ -310,7 +310,7 @@ func TestGCRefuses(t *testing.T) {
 		t.Error("an hour is taken")
 	}
 	now.Retain, now.Views = 7*day, []string{"none"}
-	if _, err := g.root.GC(t.Context(), now); err == nil || !strings.Contains(err.Error(), "no view none") {
+	if _, err := g.root.GC(t.Context(), now); err == nil || !strings.Contains(err.Error(), "no tables of a view none") {
 		t.Errorf("%v", err)
 	}
 	other := localRoot(t, RootOptions{})
