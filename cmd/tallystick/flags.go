@@ -49,8 +49,7 @@ func checkEmpty(cmd *cobra.Command) (err error) {
 		case "brokers", "redis", "redis-master", "redis-username", "registry", "registry-user", "kafka-sasl", "kafka-user":
 			return
 		}
-		empty := f.Value.Type() == "string" && f.Value.String() == "" || f.Value.Type() == "stringSlice" && f.Value.String() == "[]"
-		if empty && f.Value.String() == f.DefValue && err == nil {
+		if f.Value.Type() == "string" && f.Value.String() == "" && f.DefValue == "" && err == nil {
 			err = usagef("--%s: its value is empty: name one, or leave the flag out", f.Name)
 		}
 	})

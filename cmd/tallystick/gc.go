@@ -66,7 +66,7 @@ func (g *gcFlags) run(ctx context.Context, w io.Writer) error {
 	if g.older < offline.LeastRetain {
 		return usagef("--older-than: %v is too short: name 24h or more, as a job may be about to publish younger files", g.older)
 	}
-	if err := checkWritten(g.out); err != nil {
+	if err := errors.Join(checkViews(g.views), checkWritten(g.out)); err != nil {
 		return err
 	}
 	root, err := g.openRoot(g.out, "")

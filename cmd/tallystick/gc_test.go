@@ -42,7 +42,7 @@ func TestGC(t *testing.T) {
 	if _, err := os.Stat(young); err != nil {
 		t.Error(err)
 	}
-	for _, args := range [][]string{{"--older-than", "1h", "--out", out}, {"--out", filepath.Join(out, "none")}, {}, {"--store-rate", "-1", "--out", out}, {"--out", "gs://b/c"}} {
+	for _, args := range [][]string{{"--older-than", "1h", "--out", out}, {"--out", filepath.Join(out, "none")}, {}, {"--store-rate", "-1", "--out", out}, {"--view=", "--out", out}, {"--view", "none", "--out", out}, {"--out", "gs://b/c"}} {
 		t.Setenv("TALLYSTICK_OUT", "")
 		if _, errs := tally(t, exitUsage, append([]string{"gc"}, args...)...); !strings.Contains(errs, "--") || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: %s", args, errs)

@@ -82,7 +82,6 @@ func TestOutputsSpareInputs(t *testing.T) {
 	for _, args := range [][]string{
 		{"replay", "--out", ""},
 		{"replay", "--cut="},
-		{"replay", "--view", ""},
 		{"run", "--out", ""},
 		{"stream", "--until", "", "--redis", "127.0.0.1:1"},
 		append(train, "-o", filepath.Join(dir, "x.parquet"), "--timezone", ""),

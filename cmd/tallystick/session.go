@@ -122,15 +122,23 @@ func viewFlag(cmd *cobra.Command, names *[]string, what string) {
 	cmd.Flags().StringSliceVar(names, "view", nil, what+" `NAME`, several with commas between")
 }
 
+// checkViews refuses --view=.
+func checkViews(names []string) error {
+	if names != nil && len(names) == 0 {
+		return usagef("--view: name a view, or leave it out for all")
+	}
+	return nil
+}
+
 // loadViews loads the definition and returns the views that --view names, each
 // once, or all.
 func (c *common) loadViews(names []string) ([]*definition.View, error) {
 	def, err := c.load()
+	if err == nil {
+		err = checkViews(names)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if names != nil && len(names) == 0 { // --view=
-		return nil, usagef("--view: name a view, or leave it out for all")
 	}
 	if len(names) == 0 {
 		return def.Views, nil
