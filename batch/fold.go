@@ -259,7 +259,7 @@ func (f *replayFold) snapshots(limit schemas.Micros) error {
 }
 
 func (f *replayFold) snapshot(b schemas.Micros) (absent bool, err error) {
-	f.results = f.run.engine.BoundaryValue(f.results[:0], b, f.states...)
+	f.results = f.run.engine.BoundaryValueFrom(f.results[:0], b, f.run.ValidFrom, f.states...)
 	res := f.results
 	if len(res) == 0 || res[0].Status == transforms.Absent {
 		if f.held != nil {

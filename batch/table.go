@@ -42,7 +42,7 @@ func (f *replayFold) tableSnapshots() error {
 			end = from[i+1]
 		}
 		for ; b < end; b = b.AddSat(f.run.View.Snapshots) {
-			res := f.run.engine.BoundaryValue(nil, b, f.between[from[i]])
+			res := f.run.engine.BoundaryValueFrom(nil, b, f.run.ValidFrom, f.between[from[i]])
 			if len(res) == 0 || res[0].Status == transforms.Absent { // a tombstone
 				break
 			}
@@ -56,7 +56,6 @@ func (f *replayFold) tableSnapshots() error {
 
 // feature writes the features as of a boundary.
 func (f *replayFold) feature(b schemas.Micros, final bool, res []transforms.Result) error {
-	f.run.engine.MarkIncomplete(res, b, f.run.ValidFrom)
 	f.counts.Features++
 	if f.held != nil {
 		f.compare(b, res)

@@ -289,11 +289,10 @@ func (f *trainFold) end() error {
 func (f *trainFold) answer(i int32) (err error) {
 	t, res := f.r.labels[i].T, f.results[:0]
 	if f.r.decided || f.r.Knowledge == Complete {
-		res = f.sweep.Value(res, t)
-	} else if res, err = f.r.engine.Value(res, t, f.parts...); err != nil {
+		res = f.sweep.Value(res, t, f.r.ValidFrom)
+	} else if res, err = f.r.engine.ValueFrom(res, t, f.r.ValidFrom, f.parts...); err != nil {
 		return fmt.Errorf("entity %x: %w", f.r.names[f.id], err)
 	}
-	f.r.engine.MarkIncomplete(res, t, f.r.ValidFrom)
 	f.r.answers.set(int(i), res)
 	f.results = res
 	return nil

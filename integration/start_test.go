@@ -95,12 +95,13 @@ func (x *trial) start(m int) (asked int, err error) {
 		if x.r.IntN(2) == 0 { // the first windows that begin after the start
 			t = max(t, ceil(valid+1, 5*minute)+pick(x.r, x.Features...).Window.Length)
 		}
-		got, err := x.view.Value(nil, schemas.Micros(t), states...)
+		got, err := x.view.ValueFrom(nil, schemas.Micros(t), schemas.Micros(valid), states...)
 		if err != nil {
 			return asked, err
 		}
-		want := oracle.Values(&x.Config, x.accepted(rec.Entity, f.at), t)
-		n, err := x.marked(got, want, t, valid)
+		accepted := x.accepted(rec.Entity, f.at)
+		want := oracle.Values(&x.Config, accepted, t)
+		n, err := x.marked(got, want, accepted, t, valid)
 		if asked += n; err != nil {
 			return asked, err
 		}
@@ -111,20 +112,17 @@ func (x *trial) start(m int) (asked int, err error) {
 	return asked, nil
 }
 
-// marked has the engine mark what is INCOMPLETE, clears that on both sides, and
-// sees that no more is marked than must be: the features whose windows reach
-// back before the start, and all of them while the rest show no event, as then
-// they may or may not be ABSENT (V9).
-func (x *trial) marked(got []transforms.Result, want []oracle.Result, t, valid int64) (asked int, err error) {
+// marked sees that INCOMPLETE is what must be and no more, and clears it on both
+// sides: the features whose windows reach back before the start, and all of them while
+// no event lies in another window, as then they may or may not be ABSENT (V9).
+func (x *trial) marked(got []transforms.Result, want []oracle.Result, accepted []*oracle.Record, t, valid int64) (asked int, err error) {
 	var reach []bool
 	shows := false
-	for i, f := range x.Features {
-		lo, _ := f.Window.Span(t)
+	for _, f := range x.Features {
+		lo, hi := f.Window.Span(t)
 		reach = append(reach, lo <= valid)
-		none := []oracle.Result{oracle.Empty(f)}
-		shows = shows || !reach[i] && got[i].Status != transforms.Absent && compare(got[i:], none) != ""
+		shows = shows || lo > valid && slices.ContainsFunc(accepted, func(r *oracle.Record) bool { return lo <= r.EventTime && r.EventTime < hi })
 	}
-	x.view.MarkIncomplete(got, schemas.Micros(t), schemas.Micros(valid))
 	for i := range x.Features {
 		is := got[i].Status == transforms.Incomplete
 		if must := reach[i] || !shows && slices.Contains(reach, true); is != must {

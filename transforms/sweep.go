@@ -197,16 +197,20 @@ func (s *sweepLevel) drop(to int) {
 }
 
 // Value returns the features as of t, which is not before the t of any call since
-// Reset, as View.Value does.
-func (s *Sweep) Value(dst []Result, t schemas.Micros) []Result {
-	if s.table != nil {
-		return s.v.tableValue(dst, t, []*State{s.table})
-	}
+// Reset, as View.ValueFrom does.
+func (s *Sweep) Value(dst []Result, t, validFrom schemas.Micros) []Result {
+	from := len(dst)
 	s.e.reset(s.v, t, false)
-	for li := range s.levels {
-		s.levels[li].collect(s.e, li)
+	if s.table != nil {
+		dst = s.v.tableValue(dst, t, []*State{s.table})
+	} else {
+		for li := range s.levels {
+			s.levels[li].collect(s.e, li)
+		}
+		dst = s.v.results(dst, s.e)
 	}
-	return s.v.results(dst, s.e)
+	s.v.markIncomplete(dst[from:], t, validFrom, s.e.since)
+	return dst
 }
 
 // collect adds what the level holds to its probes.
@@ -230,13 +234,13 @@ func (s *sweepLevel) collect(e *evaluation, li int) {
 		}
 		if w.kind == byTiles {
 			for at := s.search(r.first); at < len(s.tiles) && s.tiles[at].index < r.end; at++ {
-				e.some = true
+				e.holds(span)
 				s.merge(e.accs[li], w, &s.tiles[at])
 			}
 			continue
 		}
 		s.settle(w, r.first)
-		e.some = true
+		e.holds(span)
 		if w.at < len(w.front) {
 			s.merge(e.accs[li], w, &w.front[w.at])
 		}

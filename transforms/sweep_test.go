@@ -82,7 +82,7 @@ func sweepOnce(r *rapid.T, v *transforms.View, sweep *transforms.Sweep) {
 		if at < state.Clock() {
 			continue
 		}
-		got := sweep.Value(nil, at)
+		got := sweep.Value(nil, at, schemas.Never)
 		if want := values(r, v, state, at); !slices.Equal(got, want) {
 			r.Fatalf("as of %v: %v, the fold has %v", at, got, want)
 		}

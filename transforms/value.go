@@ -43,11 +43,12 @@ func (e *NotDefinedError) Error() string {
 type evaluation struct {
 	accs   [][]cell // per level and probe
 	spans  [][]interval
-	reach  []indexRange // of the windows of the level at hand
-	active [][]*cell    // per cell of that level: the probes that the tile at hand adds to
-	counts []*cell      // likewise, those that count events
-	until  int64        // the tile at which active changes
-	some   bool         // an event lies in some window
+	reach  []indexRange   // of the windows of the level at hand
+	active [][]*cell      // per cell of that level: the probes that the tile at hand adds to
+	counts []*cell        // likewise, those that count events
+	until  int64          // the tile at which active changes
+	some   bool           // an event lies in some window
+	since  schemas.Micros // where the latest one of those begins that hold one
 	used   cell
 	in     *Input
 	values []schemas.Value
@@ -78,13 +79,22 @@ func newEvaluation(v *View) *evaluation {
 // beyond every state's clock and not before any Trim (V4); anything else is a
 // *NotDefinedError. A closed boundary is asked with BoundaryValue.
 func (v *View) Value(dst []Result, t schemas.Micros, parts ...*State) ([]Result, error) {
+	return v.ValueFrom(dst, t, schemas.Never, parts...)
+}
+
+// ValueFrom is Value where the fold began somewhere in the log: windows that begin at
+// or before validFrom are incomplete (K8).
+func (v *View) ValueFrom(dst []Result, t, validFrom schemas.Micros, parts ...*State) ([]Result, error) {
 	for _, s := range parts {
 		if t < s.clock || t == s.clock && !s.strict || t < s.trimmed {
 			return dst, &NotDefinedError{T: t, Clock: s.clock, Trimmed: s.trimmed}
 		}
 	}
+	from := len(dst)
 	if v.spec.Table {
-		return v.tableValue(dst, t, parts), nil
+		dst = v.tableValue(dst, t, parts)
+		v.markIncomplete(dst[from:], t, validFrom, schemas.Never)
+		return dst, nil
 	}
 	e := v.scratch.Get().(*evaluation)
 	defer v.scratch.Put(e)
@@ -92,7 +102,9 @@ func (v *View) Value(dst []Result, t schemas.Micros, parts ...*State) ([]Result,
 	for _, s := range parts {
 		v.collect(e, s)
 	}
-	return v.results(dst, e), nil
+	dst = v.results(dst, e)
+	v.markIncomplete(dst[from:], t, validFrom, e.since)
+	return dst, nil
 }
 
 // BoundaryValue returns the features as of t, a closed boundary of every level
@@ -101,8 +113,19 @@ func (v *View) Value(dst []Result, t schemas.Micros, parts ...*State) ([]Result,
 // as soon as they agree on the tiles before t. Of a table t is any instant, and
 // the states hold the newest record before it: Newest tells.
 func (v *View) BoundaryValue(dst []Result, t schemas.Micros, parts ...*State) []Result {
+	return v.BoundaryValueFrom(dst, t, schemas.Never, parts...)
+}
+
+// BoundaryValueFrom is to BoundaryValue as ValueFrom is to Value, but that an entity
+// without any event is ABSENT: there is nothing to tell of it at a boundary.
+func (v *View) BoundaryValueFrom(dst []Result, t, validFrom schemas.Micros, parts ...*State) []Result {
+	from := len(dst)
 	if v.spec.Table {
-		return v.tableValue(dst, t, parts)
+		dst = v.tableValue(dst, t, parts)
+		if dst[from].Status != Absent {
+			v.markIncomplete(dst[from:], t, validFrom, schemas.Never)
+		}
+		return dst
 	}
 	e := v.scratch.Get().(*evaluation)
 	defer v.scratch.Put(e)
@@ -110,12 +133,14 @@ func (v *View) BoundaryValue(dst []Result, t schemas.Micros, parts ...*State) []
 	for _, s := range parts {
 		v.collect(e, s)
 	}
-	from := len(dst)
 	dst = v.results(dst, e)
 	for i := range v.spec.Features {
 		if t%v.levels[v.Level(i)].hop != 0 {
 			dst[from+i] = Result{}
 		}
+	}
+	if e.some {
+		v.markIncomplete(dst[from:], t, validFrom, e.since)
 	}
 	return dst
 }
@@ -123,7 +148,7 @@ func (v *View) BoundaryValue(dst []Result, t schemas.Micros, parts ...*State) []
 // reset empties the probes and sets their windows as of t; with aligned, those
 // of levels whose hop does not divide t look at nothing.
 func (e *evaluation) reset(v *View, t schemas.Micros, aligned bool) {
-	e.some = false
+	e.some, e.since = false, schemas.Never
 	for li := range v.levels {
 		for i := range e.accs[li] {
 			e.accs[li][i].reset()
@@ -199,16 +224,21 @@ func (v *View) collectLevel(e *evaluation, s *State, li int) {
 	}
 }
 
+// holds says that an event lies in a window.
+func (e *evaluation) holds(window interval) {
+	e.some, e.since = true, max(e.since, window.lo)
+}
+
 // arrange finds the probes that the tile at index adds to, and up to where that
 // holds: windows begin and end far more rarely than tiles come.
 func (e *evaluation) arrange(l *level, li int, index int64) {
 	e.until = math.MaxInt64
-	for _, r := range e.reach[:len(l.windows)] {
+	for i, r := range e.reach[:len(l.windows)] {
 		if r.first > index {
 			e.until = min(e.until, r.first)
 		} else if r.end > index {
 			e.until = min(e.until, r.end)
-			e.some = true
+			e.holds(e.spans[li][i])
 		}
 	}
 	e.counts = e.counts[:0]
@@ -289,7 +319,7 @@ func (v *View) collectRaw(e *evaluation, s *State, h *held) {
 			if !e.spans[li][p.window].has(h.eventTime) {
 				continue
 			}
-			e.some = true
+			e.holds(e.spans[li][p.window])
 			if p.cell < 0 {
 				e.accs[li][pi].n++
 			} else {
@@ -337,28 +367,36 @@ func (f *Feature) derive(values []schemas.Value, before []Result) Result {
 	return r
 }
 
-// MarkIncomplete sets the status of the features whose window as of t begins at
-// or before validFrom to Incomplete (K8): the fold began there, and what came
-// before it is missing. schemas.Never marks nothing.
-func (v *View) MarkIncomplete(results []Result, t, validFrom schemas.Micros) {
+// markIncomplete sets the status of the features whose window as of t begins at or
+// before validFrom to Incomplete (K8): the fold began there, and what came before it is
+// missing. schemas.Never marks nothing. since is where the latest window begins that
+// holds an event: where that is incomplete too, it is not known whether the entity is
+// absent, and so whether the others read ABSENT or as they do without events (V9).
+func (v *View) markIncomplete(results []Result, t, validFrom, since schemas.Micros) {
 	if validFrom == schemas.Never {
 		return
 	}
+	some := false
 	for i := range v.spec.Features {
 		f := &v.spec.Features[i]
+		reaches := false
 		if f.Derived == nil {
-			if lo, _ := f.Window.span(t); lo <= validFrom {
-				results[i].Status = Incomplete
+			lo, _ := f.Window.span(t)
+			reaches = lo <= validFrom
+		} else {
+			for _, in := range f.Derived.Slots() {
+				reaches = reaches || results[in].Status == Incomplete
 			}
-			continue
 		}
-		for _, in := range f.Derived.Slots() {
-			if results[in].Status == Incomplete {
-				results[i].Status = Incomplete
-			}
+		if reaches {
+			results[i].Status, some = Incomplete, true
 		}
 	}
-	v.markUnknownAbsence(results)
+	for i := range results {
+		if some && since <= validFrom {
+			results[i].Status = Incomplete
+		}
+	}
 }
 
 // finish reads a feature off its accumulated cell.

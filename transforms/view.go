@@ -312,24 +312,3 @@ func (v *View) Level(feature int) int {
 // HasLifetime tells whether a feature looks at everything before t, as those of
 // tables do.
 func (v *View) HasLifetime() bool { return v.lifetime }
-
-// markUnknownAbsence: while a window is incomplete and no other one shows an
-// event, it is not known whether the entity is absent, and so whether the others
-// read ABSENT or as they do without events (V9): they are incomplete as well.
-func (v *View) markUnknownAbsence(results []Result) {
-	some := false
-	for i := range v.spec.Features {
-		f := &v.spec.Features[i]
-		switch {
-		case results[i].Status == Incomplete:
-			some = true
-		case f.Derived == nil && results[i].Status != Absent && results[i] != f.finish(new(cell)):
-			return // an event, so not absent
-		}
-	}
-	for i := range results {
-		if some {
-			results[i].Status = Incomplete
-		}
-	}
-}

@@ -178,10 +178,9 @@ func (r *Reader) answer(got *fetched, entity string, q schemas.Micros) (*Answer,
 		states = append(states, st)
 	}
 	var err error
-	if a.Results, err = r.engine.Value(nil, a.AsOf, states...); err != nil {
+	if a.Results, err = r.engine.ValueFrom(nil, a.AsOf, validFrom, states...); err != nil {
 		return nil, err
 	}
-	r.engine.MarkIncomplete(a.Results, a.AsOf, validFrom)
 	return a, nil
 }
 

@@ -44,11 +44,10 @@ func feed(t *testing.T, v *View, at schemas.Micros, times []schemas.Micros, dela
 			t.Fatalf("event %d: %v", i, r)
 		}
 	}
-	out, err := engine.Value(nil, at, s)
+	out, err := engine.ValueFrom(nil, at, from, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine.MarkIncomplete(out, at, from)
 	return out
 }
 
