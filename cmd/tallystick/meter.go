@@ -8,17 +8,29 @@ import (
 	"time"
 )
 
-// serial is a writer that takes one write at a time.
+// serial is a writer that takes one write at a time and remembers its first failure.
 type serial struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu     sync.Mutex
+	w      io.Writer
+	failed error
 }
 
 // Write implements io.Writer.
 func (s *serial) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.w.Write(b)
+	n, err := s.w.Write(b)
+	if s.failed == nil {
+		s.failed = err
+	}
+	return n, err
+}
+
+// failure returns the error of the first write that failed, nil while none has.
+func (s *serial) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }
 
 // meter shows how far a command has come: a line that is redrawn on a terminal,

@@ -50,9 +50,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	stderr = &serial{w: stderr} // the workers of several views and the meter write to it at once
 	root := newRoot()
 	root.SetArgs(args)
-	root.SetOut(coloured(stdout))
+	out := &serial{w: coloured(stdout)}
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := within(ctx, stopTime, func() error { return root.ExecuteContext(ctx) })
+	if failed := out.failure(); failed != nil && (err == nil || errors.Is(err, failed)) {
+		err = fmt.Errorf("the output cannot be written: %w", failed)
+	}
 	if err == nil {
 		return exitOK
 	}
