@@ -135,6 +135,10 @@ func DoubleValue(f float64) Value {
 	return Value{kind: Double, bits: math.Float64bits(f + 0)}
 }
 
+// CarriedDouble returns f as a Value, -0 and all: of what is carried through as it
+// stands and never computed with.
+func CarriedDouble(f float64) Value { return Value{kind: Double, bits: math.Float64bits(f)} }
+
 // StringValue returns s as a Value.
 func StringValue(s string) Value { return Value{kind: String, text: s} }
 

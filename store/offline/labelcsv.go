@@ -2,6 +2,7 @@ package offline
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/hex"
 	"errors"
@@ -21,7 +22,7 @@ func (r *labelReader) csv(f io.Reader) (*Labels, error) {
 	if bom, _ := br.Peek(3); string(bom) == "\ufeff" {
 		br.Discard(3)
 	}
-	c := csv.NewReader(br)
+	c := csv.NewReader(&quotedLineEnds{r: br})
 	c.ReuseRecord = true
 	header, err := c.Read()
 	if err != nil {
@@ -31,11 +32,6 @@ func (r *labelReader) csv(f io.Reader) (*Labels, error) {
 		return nil, r.fail(1, "", "the header has one column", "separate columns by commas")
 	}
 	names := append([]string(nil), header...)
-	for i, n := range names {
-		if n == "" || !utf8.ValidString(n) {
-			return nil, r.fail(1, strconv.Itoa(i+1), "it has no name, or one that is not UTF-8", "the first line names every column")
-		}
-	}
 	if err := r.bind(names); err != nil {
 		return nil, err
 	}
@@ -54,6 +50,42 @@ func (r *labelReader) csv(f io.Reader) (*Labels, error) {
 			return nil, err
 		}
 	}
+}
+
+// quotedLineEnds has encoding/csv keep the line ends of quoted fields, of which it makes
+// \n: a key field with another line end is another entity. It gives \r\r\n for \r\n
+// where the quotes so far are odd in number.
+type quotedLineEnds struct {
+	r      *bufio.Reader
+	quoted bool
+	cr     bool   // the last byte was \r
+	line   []byte // what is yet to be given
+	own    []byte
+}
+
+// Read implements io.Reader.
+func (q *quotedLineEnds) Read(p []byte) (int, error) {
+	if len(q.line) == 0 {
+		line, err := q.r.ReadSlice('\n')
+		n := len(line) - 1
+		if n < 0 {
+			return 0, err
+		}
+		if bytes.Count(line, []byte{'"'})%2 == 1 {
+			q.quoted = !q.quoted
+		}
+		if n > 0 {
+			q.cr = line[n-1] == '\r'
+		}
+		if q.line = line; q.quoted && q.cr && line[n] == '\n' {
+			q.own = append(append(q.own[:0], line[:n]...), '\r', '\n')
+			q.line = q.own
+		}
+		q.cr = line[n] == '\r'
+	}
+	n := copy(p, q.line)
+	q.line = q.line[n:]
+	return n, nil
 }
 
 func (r *labelReader) csvKind(i int) schemas.Kind {
@@ -104,10 +136,10 @@ func short(s string) string {
 	return s
 }
 
-// fromText reads text as a value of kind k. An empty text is the empty string
-// for strings and an error otherwise.
+// fromText reads text as a value of kind k. An empty text is empty for strings and
+// bytes and an error otherwise.
 func (t *timeReader) fromText(text string, k schemas.Kind) (schemas.Value, error) {
-	if text == "" && k != schemas.String {
+	if text == "" && k != schemas.String && k != schemas.Bytes {
 		return schemas.Value{}, &valueError{"it is empty", fmt.Sprintf("every row needs %s here", expr.Article(k))}
 	}
 	switch k {

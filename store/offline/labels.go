@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms/definition"
@@ -135,6 +137,9 @@ func (r *labelReader) bind(names []string) error {
 	r.keyOf = make([]int, len(names))
 	for i, n := range names {
 		r.keyOf[i] = -1
+		if n == "" || !utf8.ValidString(n) {
+			return r.fail(0, strconv.Itoa(i+1), "it has no name, or one that is not UTF-8", "name every column")
+		}
 		if slices.Contains(names[:i], n) {
 			return r.fail(0, n, "the name occurs twice", "rename one of the columns")
 		}

@@ -1,15 +1,23 @@
 package offline
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/csv"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/format"
+	"pgregory.net/rapid"
+
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms/definition"
 )
@@ -55,11 +63,42 @@ func TestLabelsCSV(t *testing.T) {
 			t.Errorf("column %s is %s", l.Columns[i].Name, l.Columns[i].Kind)
 		}
 	}
-	if l.Rows[0][4].Text() != "a, \"b\"\nc" || l.TimestampColumn != 1 {
+	if l.Rows[0][4].Text() != "a, \"b\"\r\nc" || l.TimestampColumn != 1 {
 		t.Errorf("row %v", l.Rows[0])
 	}
 	if fmt.Sprint(l.KeyColumns) != "[2 0]" {
 		t.Errorf("key columns %v", l.KeyColumns)
+	}
+}
+
+// What stands within quotes is carried as it is, line ends of every kind too, wherever
+// reads of the file end.
+func TestLabelsCSVKeepsQuotedText(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		field := rapid.StringOfN(rapid.SampledFrom([]rune("\r\n\",a")), 0, 24, -1)
+		want := rapid.SliceOfN(rapid.SliceOfN(field, 2, 2), 1, 8).Draw(r, "rows")
+		end := rapid.SampledFrom([]string{"\n", "\r\n"}).Draw(r, "line end")
+		var text strings.Builder
+		for _, row := range want {
+			for i, f := range row {
+				row[i] = f + "."
+				text.WriteString([]string{"", ","}[i] + `"` + strings.ReplaceAll(row[i], `"`, `""`) + `"`)
+			}
+			text.WriteString(end)
+		}
+		c := csv.NewReader(&quotedLineEnds{r: bufio.NewReaderSize(strings.NewReader(text.String()), 16)})
+		got, err := c.ReadAll()
+		if err != nil || !slices.EqualFunc(got, want, slices.Equal) {
+			r.Fatalf("%q is read as %q, %v", text.String(), got, err)
+		}
+	})
+}
+
+// An empty key of bytes is written as nothing, as one of text is.
+func TestLabelsCSVEmptyBytes(t *testing.T) {
+	l, err := ReadLabels(labelFile(t, "l.csv", "raw,ts\n,1\nff,1\n"), LabelOptions{Unit: "s", Keys: []definition.KeyField{{Name: "raw", Kind: schemas.Bytes}}})
+	if err != nil || l.Key(0, 0) != schemas.BytesValue("") || l.Key(1, 0) != schemas.BytesValue("\xff") {
+		t.Errorf("%v, %v", l, err)
 	}
 }
 
@@ -128,6 +167,7 @@ func TestLabelErrors(t *testing.T) {
 	}{
 		{"e.csv", "", LabelOptions{}, "it is empty"},
 		{"h.csv", "\n\n", LabelOptions{}, "it has no header"},
+		{"o.csv", "user,,ts\n", LabelOptions{}, "column 2: it has no name"},
 		{"d.csv", "user,ts,user\n", LabelOptions{}, "column user: the name occurs twice"},
 		{"k.csv", "usr,shop,ts\n", LabelOptions{Keys: labelKeys}, "no column for key field user; did you mean `usr`?"},
 		{"n.csv", "user,shop,when\n", LabelOptions{Keys: labelKeys}, "name the timestamp column with --timestamp-column; the file has user, shop, when"},
@@ -259,6 +299,51 @@ func TestLabelsParquetTimesAndKeys(t *testing.T) {
 	path = foreignFile(t, []nested{{"a", 1, 1, nil}})
 	if _, err = ReadLabels(path, LabelOptions{Keys: labelKeys, Unit: "s"}); err == nil || !strings.Contains(err.Error(), "column tags: its type nested is not read") {
 		t.Errorf("nested column: %v", err)
+	}
+}
+
+// halfType and intervalType are types that parquet-go has no writer for.
+type (
+	halfType     struct{ parquet.Type }
+	intervalType struct{ parquet.Type }
+)
+
+func (halfType) LogicalType() *format.LogicalType {
+	return &format.LogicalType{Value: &format.Float16Type{}}
+}
+
+func (intervalType) ConvertedType() *deprecated.ConvertedType {
+	return new(deprecated.Interval)
+}
+
+// Columns are carried as they are, to the sign of a zero; those of a type that would
+// be carried as bytes without a meaning are refused.
+func TestLabelsParquetCarries(t *testing.T) {
+	type zero struct {
+		TS int64   `parquet:"ts"`
+		X  float64 `parquet:"x"`
+		Y  float32 `parquet:"y"`
+	}
+	minus := math.Copysign(0, -1)
+	l, err := ReadLabels(foreignFile(t, []zero{{1, minus, float32(minus)}}), LabelOptions{Unit: "s"})
+	if err != nil || !math.Signbit(l.Rows[0][1].Double()) || !math.Signbit(l.Rows[0][2].Double()) {
+		t.Errorf("%v, %v", l, err)
+	}
+	for want, typ := range map[string]parquet.Type{"FLOAT16": halfType{parquet.FixedLenByteArrayType(2)}, "INTERVAL": intervalType{parquet.FixedLenByteArrayType(12)}} {
+		var buf bytes.Buffer
+		w := parquet.NewWriter(&buf, parquet.NewSchema("l", parquet.Group{"pair": parquet.Group{"a": parquet.Int(64)}, "ts": parquet.Int(64), "x": parquet.Leaf(typ)}))
+		err := errors.Join(func() error { _, err := w.WriteRows([]parquet.Row{}); return err }(), w.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := NewRows(bytes.NewReader(buf.Bytes()), int64(buf.Len()), "l", "ts", "x")
+		var u *UnsupportedColumnError
+		if !errors.As(err, &u) || u.Column != "x" || u.Type != want {
+			t.Errorf("%s: %v, %v", want, rows, err)
+		}
+		if _, err := NewRows(bytes.NewReader(buf.Bytes()), int64(buf.Len()), "l", "ts"); err != nil {
+			t.Errorf("%s beside: %v", want, err)
+		}
 	}
 }
 

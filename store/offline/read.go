@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/format"
 	"github.com/tallystick/tallystick/schemas"
 )
@@ -71,6 +72,9 @@ func newRows(src io.ReaderAt, size int64, name string, columns []string, local *
 	for _, want := range columns {
 		c, err := newColumnReader(f.Schema(), fields, want, local)
 		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if err := c.readable(f.Metadata()); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		r.columns = append(r.columns, c)
@@ -315,6 +319,31 @@ func (c *columnReader) fill() error {
 	return err
 }
 
+// readable tells of types that parquet-go takes for plain bytes.
+func (c *columnReader) readable(meta *format.FileMetaData) error {
+	leaf := 0
+	for i := range meta.Schema {
+		el := &meta.Schema[i]
+		if el.NumChildren.Valid && el.NumChildren.V > 0 || i == 0 {
+			continue
+		}
+		if leaf++; leaf <= c.leaf {
+			continue
+		}
+		if _, half := el.LogicalType.Value.(*format.Float16Type); half {
+			return &UnsupportedColumnError{Column: c.column.Name, Type: el.LogicalType.String(), Hint: otherType}
+		}
+		if el.ConvertedType.Valid && el.ConvertedType.V == deprecated.Interval {
+			return &UnsupportedColumnError{Column: c.column.Name, Type: "INTERVAL", Hint: otherType}
+		}
+		break
+	}
+	return nil
+}
+
+// otherType is what to do with a column of a type that is not read.
+const otherType = "cast it to a string, an integer or a double, or leave it out"
+
 // typed chooses the column's kind and the conversion of its values.
 func (c *columnReader) typed(t parquet.Type, local *schemas.LocalParser) error {
 	if l := t.LogicalType(); l != nil && l.Value != nil {
@@ -332,7 +361,7 @@ func (c *columnReader) typed(t parquet.Type, local *schemas.LocalParser) error {
 			return c.ints(t.Kind(), l)
 		case *format.UUIDType, *format.BsonType:
 		default:
-			return &UnsupportedColumnError{Column: c.column.Name, Type: l.String(), Hint: "cast it to a string, an integer or a double, or leave it out"}
+			return &UnsupportedColumnError{Column: c.column.Name, Type: l.String(), Hint: otherType}
 		}
 	}
 	switch t.Kind() {
@@ -343,10 +372,10 @@ func (c *columnReader) typed(t parquet.Type, local *schemas.LocalParser) error {
 		return c.ints(t.Kind(), &format.IntType{IsSigned: true})
 	case parquet.Float:
 		c.column.Kind = schemas.Double
-		c.convert = func(v parquet.Value) (schemas.Value, error) { return schemas.DoubleValue(float64(v.Float())), nil }
+		c.convert = func(v parquet.Value) (schemas.Value, error) { return schemas.CarriedDouble(float64(v.Float())), nil }
 	case parquet.Double:
 		c.column.Kind = schemas.Double
-		c.convert = func(v parquet.Value) (schemas.Value, error) { return schemas.DoubleValue(v.Double()), nil }
+		c.convert = func(v parquet.Value) (schemas.Value, error) { return schemas.CarriedDouble(v.Double()), nil }
 	case parquet.ByteArray, parquet.FixedLenByteArray:
 		c.column.Kind = schemas.Bytes
 		c.convert = func(v parquet.Value) (schemas.Value, error) { return schemas.BytesValue(string(v.ByteArray())), nil }
