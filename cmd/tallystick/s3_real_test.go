@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"path/filepath"
 	"slices"
@@ -13,8 +14,8 @@ import (
 )
 
 // R1, B2: tables on a real S3 server by their URL: replay writes them and counts
-// its calls, reconcile finds them equal, a lost file is written again, gc has nothing to remove; where the store
-// is not there, or refuses, each says so.
+// its calls, reconcile finds them equal, a lost file is written again and a damaged one put
+// back, gc has nothing to remove; where the store is not there, or refuses, each says so.
 func TestTablesOnS3(t *testing.T) {
 	server, err := real.StartS3(t.Context())
 	real.Check(t, err)
@@ -64,6 +65,27 @@ func TestTablesOnS3(t *testing.T) {
 	text, _ = tally(t, exitOK, with([]string{"reconcile", "--out", url}, log, redis)...)
 	if !strings.Contains(text, "equal, to the bit: ") {
 		t.Errorf("%s", text)
+	}
+	for _, table := range []string{"/open/", "/tiles/", "/features/"} { // damaged, but as long as it was: the newest of each
+		last := ""
+		for _, k := range keys {
+			if strings.Contains(k, table+"event_date=") {
+				last = max(last, k)
+			}
+		}
+		was, err := server.Get(t.Context(), last)
+		real.Check(t, err)
+		damaged := bytes.Clone(was)
+		damaged[len(was)/2] ^= 1
+		real.Check(t, server.Put(t.Context(), last, damaged))
+		tally(t, exitOK, replay...)
+		if is, err := server.Get(t.Context(), last); err != nil || !bytes.Equal(is, was) {
+			t.Errorf("%s was damaged, and is not put back: %v", last, err)
+		}
+	}
+	text, _ = tally(t, exitOK, with(replay, []string{"--json"})...)
+	if err := json.Unmarshal([]byte(text), &out); err != nil || out.Calls.Copy != 0 {
+		t.Errorf("what stands there is copied again: %v, %+v", err, out.Calls)
 	}
 	text, _ = tally(t, exitOK, "gc", "--out", url, "--store-rate", "10000")
 	if strings.Count(text, "removed: 0 files (0 bytes), 0 killed runs, 0 uploads") != 4 {

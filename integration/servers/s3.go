@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -54,6 +55,22 @@ func (s *S3) Keys(ctx context.Context, prefix string) (keys []string, err error)
 		keys = append(keys, o.Key)
 	}
 	return keys, nil
+}
+
+// Get returns an object.
+func (s *S3) Get(ctx context.Context, key string) ([]byte, error) {
+	o, err := s.client.GetObject(ctx, s.Bucket, key, minio.GetObjectOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	return io.ReadAll(o)
+}
+
+// Put makes b an object.
+func (s *S3) Put(ctx context.Context, key string, b []byte) error {
+	_, err := s.client.PutObject(ctx, s.Bucket, key, bytes.NewReader(b), int64(len(b)), minio.PutObjectOptions{})
+	return err
 }
 
 // Remove takes an object out of the bucket.

@@ -278,11 +278,11 @@ func (s *Staged) settle(ctx context.Context, name TableName, anew bool) ([]strin
 
 // settleFile moves a file to its place. What stands there already, of an earlier
 // version or of a run that was killed, is replaced by its equal: its name says its
-// bytes, a disk may have changed them, and GC goes by age. A file that the base names is
-// no matter for GC, and an object store answers for its bytes.
+// bytes, the store may have changed them, and GC goes by age. A file that the base names
+// is no matter for GC: where to move is to copy, it stays if it has the same bytes.
 func (s *Staged) settleFile(ctx context.Context, t *Table, f StagedFile, named bool) error {
 	if named && copies(t.store) {
-		if ok, err := f.published(ctx, t); ok || err != nil {
+		if ok, err := s.same(ctx, t, &f); ok || err != nil {
 			return err
 		}
 	}
@@ -298,6 +298,22 @@ func (s *Staged) settleFile(ctx context.Context, t *Table, f StagedFile, named b
 		}
 	}
 	return overtaken(err)
+}
+
+// same tells whether the file stands in its place with the bytes of the staged one, by
+// the tags of their store.
+func (s *Staged) same(ctx context.Context, t *Table, f *StagedFile) (bool, error) {
+	there, err := t.store.Stat(ctx, f.Path)
+	if err == nil && there.Size == f.Info.Bytes && there.Tag != "" {
+		var staged Entry
+		if staged, err = t.store.Stat(ctx, s.r.staged(f.Path)); err == nil {
+			return there.Tag == staged.Tag, nil
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return false, err
 }
 
 // published tells whether the file stands in its place.

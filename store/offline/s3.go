@@ -176,7 +176,7 @@ func (s *S3) Stat(ctx context.Context, name string) (Entry, error) {
 	if err != nil {
 		return Entry{}, s.bucket.told("stat", name, err)
 	}
-	return Entry{Name: path.Base(name), Size: o.Size, Modified: o.LastModified}, nil
+	return Entry{Name: path.Base(name), Size: o.Size, Modified: o.LastModified, Tag: o.ETag}, nil
 }
 
 // List implements Store.

@@ -56,6 +56,8 @@ type Entry struct {
 	Dir      bool
 	Size     int64     // bytes, of a file
 	Modified time.Time // of a file: by the clock of the store
+	// Tag, of Stat, is equal for files of equal bytes alone; "" where the store has none.
+	Tag string
 }
 
 // Upload is a file that is being written.
@@ -351,7 +353,9 @@ func (l *Local) Stat(_ context.Context, name string) (Entry, error) {
 	return entryOf(st), nil
 }
 
-func entryOf(st fs.FileInfo) Entry { return Entry{st.Name(), st.IsDir(), st.Size(), st.ModTime()} }
+func entryOf(st fs.FileInfo) Entry {
+	return Entry{Name: st.Name(), Dir: st.IsDir(), Size: st.Size(), Modified: st.ModTime()}
+}
 
 // Remove implements Store.
 func (l *Local) Remove(_ context.Context, name string) error {
