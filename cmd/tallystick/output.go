@@ -16,8 +16,11 @@ import (
 // checkFile refuses a file, named by a flag, that could not be written, or that
 // is one of the inputs.
 func checkFile(flag, path string, inputs ...input) error {
-	if path == "" {
+	switch path {
+	case "":
 		return nil
+	case "-":
+		return usagef("%s: - names no file: a file is written beside its place and moved there; ./- is one of that name", flag)
 	}
 	for _, in := range inputs {
 		if sameFile(path, in.path) {

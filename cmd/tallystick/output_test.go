@@ -32,6 +32,9 @@ func TestOutputsReplaceFilesOnly(t *testing.T) {
 			t.Errorf("%v: %v", in, err)
 		}
 	}
+	if err := checkFile("--output", "-"); err == nil || !strings.Contains(err.Error(), "--output: - names no file") {
+		t.Error(err)
+	}
 	out, errs := tally(t, exitUsage, "cut", "-f", "../../examples/flights/tallystick.yaml", "--brokers", "127.0.0.1:1", "-o", at("pipe"))
 	if st, err := os.Lstat(at("pipe")); out != "" || err != nil || st.Mode()&os.ModeNamedPipe == 0 {
 		t.Errorf("the pipe is now %v, %v; %s%s", st, err, out, errs)

@@ -168,11 +168,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if strings.Contains(v, ", commit ") && !strings.Contains(v, " with changes") {
 		return v, nil
 	}
-	path, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	f, err := os.Open(path)
+	f, err := openProgram()
 	if err != nil {
 		return "", err
 	}
@@ -183,6 +179,18 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	return v + ", " + hex.EncodeToString(h.Sum(nil)[:8]), nil
 })
+
+// openProgram opens the program that runs, which need not be what lies at its path now.
+func openProgram() (*os.File, error) {
+	if f, err := os.Open("/proc/self/exe"); err == nil {
+		return f, nil
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(path)
+}
 
 // rulesOf hashes what a view's rows depend on besides the log: the fingerprint leaves
 // out names and their order, close_idle, and what writer schemas say.

@@ -38,8 +38,8 @@ type RootOptions struct {
 	attempts int
 }
 
-// IsURL tells whether a root is not a local directory.
-func IsURL(root string) bool { return strings.Contains(root, "://") }
+// IsURL tells whether a root is not a local directory: s3:/BUCKET is a slip, not one.
+func IsURL(root string) bool { return strings.Contains(root, "://") || strings.HasPrefix(root, "s3:") }
 
 // OpenRoot returns a root. It connects to nothing: where it is a URL, the
 // environment says how the server is reached, as docs/storage.md tells.

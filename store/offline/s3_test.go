@@ -111,6 +111,7 @@ func TestS3Faults(t *testing.T) {
 		"denied":      {func(t *testing.T) { answers(t, refuses(403, "AccessDenied")) }, Denied, "check AWS_ACCESS_KEY_ID", false},
 		"wrong key":   {func(t *testing.T) { answers(t, refuses(403, "SignatureDoesNotMatch")) }, Denied, "check AWS_ACCESS_KEY_ID", false},
 		"expired":     {func(t *testing.T) { answers(t, refuses(400, "ExpiredToken")) }, Denied, "check AWS_ACCESS_KEY_ID", false},
+		"unknown key": {func(t *testing.T) { answers(t, refuses(404, "InvalidAccessKeyId")) }, Denied, "check AWS_ACCESS_KEY_ID", false},
 		"no credentials": {func(t *testing.T) {
 			answers(t, refuses(403, "AccessDenied"))
 			t.Setenv("AWS_ACCESS_KEY_ID", "")
@@ -124,7 +125,7 @@ func TestS3Faults(t *testing.T) {
 			c.begin(t)
 			for call, err := range everyCall(t, testS3(t, RootOptions{attempts: 1})) {
 				var e *StoreError
-				if (name == "no bucket" || name == "expired") && call == "Stat" { // the answer to a HEAD has no body that says so
+				if (name == "no bucket" || name == "expired" || name == "unknown key") && call == "Stat" { // the answer to a HEAD has no body that says so
 					continue
 				}
 				if !errors.As(err, &e) || e.Fault != c.fault || e.Anonymous != c.anon || !strings.Contains(err.Error(), c.says) ||
@@ -343,7 +344,7 @@ func (n noted) RemoveAll(context.Context, string) error           { return nil }
 // A root that is no place for tables is refused in one sentence.
 func TestRoots(t *testing.T) {
 	s3Env(t, "http://127.0.0.1:1")
-	for root, says := range map[string]string{"s3://": "names no bucket", "s3:///x": "names no bucket", "gs://b/x": "s3://BUCKET/PREFIX", "s3://b": "no name of a bucket", "s3://tables/a//b": "empty part",
+	for root, says := range map[string]string{"s3://": "names no bucket", "s3:///x": "names no bucket", "gs://b/x": "s3://BUCKET/PREFIX", "s3:/b/x": "s3://BUCKET/PREFIX", "s3:b": "s3://BUCKET/PREFIX", "s3://b": "no name of a bucket", "s3://tables/a//b": "empty part",
 		"s3://tables/a/../b": "..", "s3://key:secret@tables/x": "no @", "s3://tables/x?y=1": "key=value", "s3://tables/x?y": "no @, ? and #", "s3://tables/x%20y": "%", "s3://tables/ü": "ASCII", "s3://UP/x": "no name of a bucket"} {
 		if _, err := OpenRoot(root, RootOptions{}); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", root, err)

@@ -28,7 +28,7 @@ const (
 
 var faultHints = map[Fault]string{
 	Unreachable:   "check AWS_ENDPOINT_URL and the network, then run the command again",
-	Denied:        "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what the bucket's policy allows this user",
+	Denied:        "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and what the bucket's policy allows this user",
 	NoBucket:      "create the bucket, or name another",
 	Busy:          "run the command again later; --store-rate asks less of it",
 	Unconditional: "take a store that does, or a local directory",
@@ -81,7 +81,7 @@ func (b *bucket) told(op, name string, err error) error {
 		return &fs.PathError{Op: op, Path: name, Err: fs.ErrExist}
 	case minio.NoSuchBucket:
 		return &StoreError{Place: b.place, Fault: NoBucket}
-	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
+	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed": // with whatever status
 		return b.denied(because)
 	}
 	switch {
