@@ -8,7 +8,6 @@ import (
 	"iter"
 	"strconv"
 
-	"github.com/parquet-go/parquet-go"
 	"github.com/tallystick/tallystick/schemas"
 	"github.com/tallystick/tallystick/transforms"
 	"github.com/tallystick/tallystick/transforms/rows"
@@ -216,7 +215,11 @@ var errDamaged = errors.New("it is damaged")
 
 // lost says what helps where a file is gone or damaged.
 func lost(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) || errors.Is(err, parquet.ErrCorrupted) {
+	_, content := errors.AsType[*contentError](err)
+	_, lacks := errors.AsType[*MissingColumnError](err)
+	_, other := errors.AsType[*UnsupportedColumnError](err)
+	_, disk := errors.AsType[*fs.PathError](err) // which does not give what it has
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) || lacks || other || content && !disk {
 		return fmt.Errorf("%w; a replay without --continue puts it back", err)
 	}
 	return err

@@ -60,7 +60,7 @@ func newRows(src io.ReaderAt, size int64, name string, columns []string, local *
 	defer guard(name, &err)
 	f, err := parquet.OpenFile(src, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(readBuffer))
 	if err != nil {
-		return nil, fmt.Errorf("%s: it is not a Parquet file that can be read: %w", name, err)
+		return nil, fmt.Errorf("%s: it is not a Parquet file that can be read: %w", name, &contentError{err})
 	}
 	r = &Rows{file: f, name: name, groups: f.RowGroups()}
 	fields := f.Schema().Fields()
@@ -83,6 +83,11 @@ func newRows(src io.ReaderAt, size int64, name string, columns []string, local *
 	r.row = make([]schemas.Value, len(r.cols))
 	return r, nil
 }
+
+// contentError is an error over what a file says, or of reading it.
+type contentError struct{ error }
+
+func (e *contentError) Unwrap() error { return e.error }
 
 // guard turns a panic over hostile bytes into an error: parquet-go checks most
 // of a file, not all of it.
@@ -117,7 +122,7 @@ func (r *Rows) Next() (row []schemas.Value, err error) {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return nil, fmt.Errorf("%s: row %d, column %s: %w", r.name, r.number, c.column.Name, err)
+			return nil, fmt.Errorf("%s: row %d, column %s: %w", r.name, r.number, c.column.Name, &contentError{err})
 		}
 	}
 	return r.row, nil
