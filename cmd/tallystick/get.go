@@ -132,7 +132,7 @@ func parseKey(keys []definition.KeyField, args []string) (map[string]schemas.Val
 			}
 		}
 		if field < 0 {
-			return nil, usagef("%s is not a key field; the key is %s", name, want)
+			return nil, usagef("%q is not a key field; the key is %s", name, want)
 		}
 		if _, twice := out[name]; twice {
 			return nil, usagef("%s is given twice", name)
@@ -156,7 +156,7 @@ func parseKeyValue(k schemas.Kind, text string) (schemas.Value, error) {
 	case schemas.Int:
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return schemas.Value{}, fmt.Errorf("%q is not an integer", text)
+			return schemas.Value{}, fmt.Errorf("%q is not a 64-bit integer", text)
 		}
 		return schemas.IntValue(n), nil
 	case schemas.Bool:
