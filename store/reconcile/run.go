@@ -111,7 +111,7 @@ func (r *run) definitions(ctx context.Context) (differ bool, err error) {
 		differ = true
 	}
 	if live != "" && live != r.view.Fingerprint {
-		say(OnOnline, live, "readers of the online store use another definition: `stream` this one, or reconcile with the definition that is live")
+		say(OnOnline, live, "readers of the online store use another definition: `stream` this one and make it live with `tallystick live`, or reconcile with the definition that is live")
 	}
 	if have := r.offline.Info().Fingerprint; have != r.view.Fingerprint {
 		say(OnOffline, have, "the tables are of another definition: replay this one, or reconcile with the definition that they are of")
