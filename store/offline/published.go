@@ -216,10 +216,8 @@ var errDamaged = errors.New("it is damaged")
 // lost says what helps where a file is gone or damaged.
 func lost(err error) error {
 	_, content := errors.AsType[*contentError](err)
-	_, lacks := errors.AsType[*MissingColumnError](err)
-	_, other := errors.AsType[*UnsupportedColumnError](err)
 	_, disk := errors.AsType[*fs.PathError](err) // which does not give what it has
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) || lacks || other || content && !disk {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) || content && !disk {
 		return fmt.Errorf("%w; a replay without --continue puts it back", err)
 	}
 	return err

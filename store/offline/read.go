@@ -69,13 +69,14 @@ func newRows(src io.ReaderAt, size int64, name string, columns []string, local *
 			columns = append(columns, fd.Name())
 		}
 	}
+	declared := leaves(f.Metadata())
 	for _, want := range columns {
 		c, err := newColumnReader(f.Schema(), fields, want, local)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+		if err == nil {
+			err = c.readable(declared[c.leaf])
 		}
-		if err := c.readable(f.Metadata()); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, &contentError{err})
 		}
 		r.columns = append(r.columns, c)
 		r.cols = append(r.cols, c.column)
@@ -324,24 +325,23 @@ func (c *columnReader) fill() error {
 	return err
 }
 
-// readable tells of types that parquet-go takes for plain bytes.
-func (c *columnReader) readable(meta *format.FileMetaData) error {
-	leaf := 0
+// leaves returns the columns of the file as it declares them.
+func leaves(meta *format.FileMetaData) (out []*format.SchemaElement) {
 	for i := range meta.Schema {
-		el := &meta.Schema[i]
-		if el.NumChildren.Valid && el.NumChildren.V > 0 || i == 0 {
-			continue
+		if el := &meta.Schema[i]; el.Type.Valid {
+			out = append(out, el)
 		}
-		if leaf++; leaf <= c.leaf {
-			continue
-		}
-		if _, half := el.LogicalType.Value.(*format.Float16Type); half {
-			return &UnsupportedColumnError{Column: c.column.Name, Type: el.LogicalType.String(), Hint: otherType}
-		}
-		if el.ConvertedType.Valid && el.ConvertedType.V == deprecated.Interval {
-			return &UnsupportedColumnError{Column: c.column.Name, Type: "INTERVAL", Hint: otherType}
-		}
-		break
+	}
+	return out
+}
+
+// readable tells of types that parquet-go takes for plain bytes.
+func (c *columnReader) readable(el *format.SchemaElement) error {
+	if _, half := el.LogicalType.Value.(*format.Float16Type); half {
+		return &UnsupportedColumnError{Column: c.column.Name, Type: el.LogicalType.String(), Hint: otherType}
+	}
+	if el.ConvertedType.Valid && el.ConvertedType.V == deprecated.Interval {
+		return &UnsupportedColumnError{Column: c.column.Name, Type: "INTERVAL", Hint: otherType}
 	}
 	return nil
 }
